@@ -1,0 +1,372 @@
+"""Every network by every peer: microseconds per SGD step, measured so that nobody is in another's way.
+
+    python -m benchmarks.compare --networks tiny digits --peers ours numpy jax_scan
+
+A step is one mini-batch: gather, forward, backward, update; an epoch's shuffle is in the time too. Each engine lives
+in its own process (benchmarks/peers), they take turns in several rounds, each round starts with another one. A
+figure is the median over rounds of each turn's median; the spread is the smallest and largest turn.
+
+Before an engine is timed it trains the network for about 20 steps from the same parameters on the same batches. The
+result must be the NumPy peer's: for each weight matrix and bias vector, the 2-norm of the difference over the 2-norm
+of what the training changed must stay below TOLERANCE. Otherwise the run ends with an error that names the peer.
+
+GFLOP/s counts what a step's products need, nothing else (Workload.flops), so waste does not look like speed. The
+peak is the engine's own register tile on data in the first-level cache, on all the threads in use at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers import PEERS, PeerError, Worker, available_cpus
+from benchmarks.workloads import WORKLOADS, Workload, layers, make_problem
+
+TOLERANCE = {"float32": 2e-3, "float64": 1e-8}  # of the change made by the short training
+BASELINE = "numpy"
+
+
+class ResultsDiffer(Exception):
+    """A peer did other work than the NumPy peer."""
+
+
+def deviation(work: Workload, got: np.ndarray, expected: np.ndarray, start: np.ndarray) -> float:
+    """The largest over layers of ||got - expected|| / ||expected - start||, for W and b apart; inf if not finite."""
+    if got.shape != expected.shape or not np.isfinite(got).all():
+        return float("inf")
+    each = [layers(vector.astype(np.float64), work.sizes) for vector in (got, expected, start)]
+    parts = zip(*(weights + biases for weights, biases in each))
+    return float(max(np.linalg.norm(g - e) / np.linalg.norm(e - s) for g, e, s in parts))
+
+
+def check(work: Workload, seed: int, peer: str, got: np.ndarray, expected: np.ndarray) -> float:
+    """The peer's deviation, if it is below the tolerance."""
+    start = make_problem(work, seed).params if work.optimizer else np.zeros_like(expected)
+    error, limit = deviation(work, got, expected, start), TOLERANCE[work.dtype]
+    if not error <= limit:
+        what = "parameters after a short training" if work.optimizer else "gradient"
+        raise ResultsDiffer(
+            f"peer {peer!r} on network {work.name!r}: the {what} differ from the NumPy peer's by {error:.1e}"
+            f" of their change, more than {limit:.0e}; it is not timed, for it does other work"
+        )
+    return error
+
+
+def measure(work: Workload, workers: dict[str, Worker], reference: Worker, rounds: int, seed: int) -> list[dict]:
+    """One row a worker: its figures, or why there are none."""
+    expected = reference.ask("check", work, seed)
+    rows: dict[str, dict[str, Any]] = {}
+    for peer, worker in workers.items():
+        rows[peer] = row = {"network": work.name, "peer": peer, "dtype": work.dtype, "status": "ok"}
+        try:
+            row["deviation"] = check(work, seed, peer, worker.ask("check", work, seed), expected)
+            worker.ask("prepare", work, seed)
+        except PeerError as error:
+            row.update(status=error.kind, reason=str(error))
+    turns: dict[str, list[dict]] = {peer: [] for peer, row in rows.items() if row["status"] == "ok"}
+    order = list(turns)
+    for start in range(rounds):
+        for peer in order[start % len(order) :] + order[: start % len(order)] if order else []:
+            try:
+                if rows[peer]["status"] == "ok":
+                    turns[peer].append(workers[peer].ask("turn"))
+            except PeerError as error:
+                rows[peer].update(status=error.kind, reason=str(error))
+    for peer in order:
+        if rows[peer]["status"] != "ok":
+            continue
+        us = [turn["us"] for turn in turns[peer]]
+        rows[peer].update(
+            us=statistics.median(us), low=min(us), high=max(us), turns=us,
+            gflops=work.flops / statistics.median(us) / 1e3, finite=workers[peer].ask("finish"),
+            calls_per_turn=turns[peer][0]["calls"], steps_per_call=turns[peer][0]["steps"],
+            idle=sum(turn["idle_cpu"] for turn in turns[peer]) / sum(turn["idle"] for turn in turns[peer]), spun=max(turn["spun"] for turn in turns[peer]),
+        )  # fmt: skip
+    return list(rows.values())
+
+
+def machine_peak(dtypes: Sequence[str], threads: int) -> dict[str, dict[str, float]]:
+    """GFLOP/s by dtype: of one thread, and of `threads` processes at once; empty if the engine is not there."""
+    workers: list[Worker] = []
+    peaks: dict[str, dict[str, float]] = {}
+    try:
+        for _ in range(threads):
+            workers.append(Worker("ours", threads))
+        for dtype in dtypes:
+            alone = max(workers[0].ask("peak", dtype, 0.3) for _ in range(3))
+            for worker in workers[1:]:  # what is compiled on the first call must not overlap the measurement
+                worker.ask("peak", dtype, 0.05)
+            together = []
+            for _ in range(3):
+                for worker in workers:
+                    worker.send("peak", dtype, 0.3)
+                together.append(sum([worker.receive() for worker in workers]))
+            peaks[dtype] = {"thread": alone, "together": max(together)}
+    except PeerError as error:
+        print(f"peak not measured: {error}")
+    finally:
+        for worker in workers:
+            worker.close()
+    return peaks
+
+
+def complete(report: dict) -> None:
+    """Fill in each row's ratio to ours and share of the peak."""
+    ours = {row["network"]: row["us"] for row in report["rows"] if row["peer"] == "ours" and "us" in row}
+    for row in report["rows"]:
+        if "us" in row:
+            row["ratio"] = row["us"] / ours[row["network"]] if row["network"] in ours else None
+            peak = report["peak"].get(row["dtype"])
+            row["share"] = row["gflops"] / peak["together"] if peak else None
+
+
+def digits(value: float | None, form: str = "{}") -> str:
+    """Three significant digits, no exponent; "-" for None."""
+    if value is None:
+        return "-"
+    return form.format(f"{value:.0f}" if value >= 100 else f"{value:.3g}")
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, aligned to be read as it is."""
+    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
+    rule = ["-" * widths[0]] + ["-" * (w - 1) + ":" for w in widths[1:]]
+    rows = [head, rule, *lines]
+    return "\n".join(
+        "| " + " | ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))) + " |"
+        for row in rows
+    )
+
+
+def overview(report: dict) -> str:
+    """One line a network, one column a peer: median us per step, and the ratio to ours."""
+    cells = {}
+    for row in report["rows"]:
+        text = digits(row["us"]) if "us" in row else row["status"]
+        if row.get("ratio") and row["peer"] != "ours":
+            text += digits(row["ratio"], " ({}x)")
+        cells[row["network"], row["peer"]] = text
+    peers, networks = report["settings"]["peers"], dict.fromkeys(row["network"] for row in report["rows"])
+    lines = [[describe(report["networks"][name]), *(cells[name, peer] for peer in peers)] for name in networks]
+    return table(["network, batch", *peers], lines)
+
+
+def describe(network: dict) -> str:
+    return f"{network['name']} {'-'.join(map(str, network['sizes']))}, {network['batch']}"
+
+
+def details(rows: Sequence[dict]) -> str:
+    lines = []
+    for row in rows:
+        if "us" in row:
+            share = f"{row['share']:.0%}" if row.get("share") else "-"
+            spread = f"{digits(row['low'])}..{digits(row['high'])}"
+            numbers = [digits(row["us"]), spread, digits(row.get("ratio"), "{}x"), digits(row["gflops"]), share]
+            numbers.append(f"{row['deviation']:.0e}")
+        else:
+            numbers = [row["status"], *["-"] * 5]
+        lines.append([f"{row['network']} ({row['dtype']})", row["peer"], *numbers])
+    return table(["network", "peer", "us/step", "min..max", "peer/ours", "GFLOP/s", "of peak", "deviation"], lines)
+
+
+def markdown(report: dict) -> str:
+    machine, settings, rows = report["machine"], report["settings"], report["rows"]
+    text = ["# Time per SGD step", ""]
+    text.append(
+        f"{machine['processor']}, {settings['threads']} of {machine['cpus']} CPUs, {machine['system']}, Python "
+        f"{machine['python']}, {report['date']}. Median of {settings['rounds']} rounds, us per step (forward, "
+        f"backward, update); in brackets the ratio to fastbackprop."
+    )
+    versions = [version for version in report["versions"].values() if version]
+    text += ["", f"Engines: {', '.join(dict.fromkeys(versions))}."]
+    for dtype, peak in report["peak"].items():
+        one, all_ = digits(peak["thread"]), digits(peak["together"])
+        text.append(f"Peak, {dtype}: {one} GFLOP/s on one thread, {all_} on {settings['threads']} at once.")
+    text += ["", overview(report), "", *remarks(rows), "", details(rows)]
+    return "\n".join(text) + "\n"
+
+
+def remarks(rows: Sequence[dict]) -> list[str]:
+    """Why cells are empty, and how quiet the waiting engines were."""
+    reasons = dict.fromkeys(f"- {r['peer']}, {r['status']}: {r['reason']}" for r in rows if "reason" in r)
+    text = [*reasons, ""] if reasons else []
+    measured = [row for row in rows if "us" in row]
+    if measured:
+        text.append(
+            f"A waiting engine used at most {max(row['idle'] for row in measured):.2%} of a CPU; after a turn its "
+            f"threads spun for at most {max(row['spun'] for row in measured):.2f} s."
+        )
+    for row in measured:
+        if not row["finite"]:
+            text.append(f"{row['peer']} on {row['network']}: parameters were not finite at the end.")
+    return text
+
+
+def plot(report: dict, path: Path) -> bool:
+    """A dot a peer and network: time over ours (over the first peer's, if ours is missing). False: no matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    peers = report["settings"]["peers"]
+    times = {(row["network"], row["peer"]): row for row in report["rows"] if "us" in row}
+    networks = list(dict.fromkeys(row["network"] for row in report["rows"]))
+    if not times:
+        return False
+    base = next(peer for peer in ["ours", *peers] if any((name, peer) in times for name in networks))
+    figure = Figure(figsize=(8, 1.8 + 0.6 * len(networks)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colors = ["#000000", "#0072b2", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9", "#009e73"]  # Okabe and Ito
+    for i, peer in enumerate(peers):
+        points, shift = [], 0.09 * (i - (len(peers) - 1) / 2)  # so that ranges do not hide one another
+        for at, name in enumerate(networks):
+            if (name, peer) in times and (name, base) in times:
+                row, unit = times[name, peer], times[name, base]["us"]
+                points.append((row["us"] / unit, at + shift, row["low"] / unit, row["high"] / unit))
+        if points:
+            x, y, low, high = map(np.array, zip(*points))
+            label = "fastbackprop" if peer == "ours" else peer
+            bars = [np.maximum(x - low, 0), np.maximum(high - x, 0)]
+            axes.errorbar(x, y, xerr=bars, fmt="osD^vPX"[i % 7], color=colors[i % 7], label=label, ms=7, lw=1)
+    axes.set_xscale("log")
+    axes.axvline(1, color="0.7", zorder=0)
+    ticks = [t for t in (0.5, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500) if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{t:g}x" for t in ticks])
+    axes.minorticks_off()
+    axes.set_yticks(range(len(networks)), [describe(report["networks"][name]) for name in networks])
+    axes.set_ylim(len(networks) - 0.5, -0.5)
+    axes.grid(axis="x", color="0.9")
+    axes.set_xlabel(f"time of a training step over {'fastbackprop' if base == 'ours' else base}'s (less is better)")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    figure.savefig(path, dpi=150)
+    return True
+
+
+def save(report: dict, out: Path) -> list[Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / "compare.json", out / "compare.md"]
+    files[0].write_text(json.dumps(report, indent=1) + "\n")
+    files[1].write_text(markdown(report))
+    if plot(report, out / "compare.png"):
+        files.append(out / "compare.png")
+    return files
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def compare(
+    networks: Sequence[str] = tuple(WORKLOADS),
+    peers: Sequence[str] = tuple(PEERS),
+    dtype: str | None = None,
+    threads: int | None = None,
+    rounds: int = 5,
+    seed: int = 0,
+    peak: bool = True,
+    each: Callable[[dict, list[dict]], None] = lambda report, rows: None,
+) -> dict:
+    """Measure and return the report; `each(report, rows)` is called after each network.
+
+    dtype None: each network's own. threads None: one for each CPU this process may use.
+    Raises ResultsDiffer if a peer trains something else than the NumPy peer does.
+    """
+    threads = threads or len(available_cpus())
+    works = [replace(WORKLOADS[name], dtype=dtype or WORKLOADS[name].dtype) for name in networks]
+    report: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {
+            "processor": processor(), "cpus": len(available_cpus()), "system": platform.system(),
+            "python": platform.python_version(),
+        },
+        "settings": {"peers": list(peers), "threads": threads, "rounds": rounds, "seed": seed},
+        "networks": {
+            work.name: {
+                "name": work.name, "sizes": work.sizes, "batch": work.batch, "hidden": work.hidden,
+                "output": work.output, "optimizer": work.optimizer, "dtype": work.dtype, "flops": work.flops,
+            }
+            for work in works
+        },
+        "peak": machine_peak(list(dict.fromkeys(work.dtype for work in works)), threads) if peak else {},
+        "versions": {}, "rows": [],
+    }  # fmt: skip
+    workers: dict[str, Worker] = {}
+    missing: dict[str, PeerError] = {}
+    try:
+        for peer in dict.fromkeys([BASELINE, *peers]):  # the baseline also when it is only the reference
+            try:
+                workers[peer] = Worker(peer, threads)
+                report["versions"][peer] = workers[peer].version
+            except PeerError as error:
+                if peer == BASELINE:
+                    raise
+                missing[peer] = error
+        for work in works:
+            timed = {peer: workers[peer] for peer in peers if peer in workers}
+            rows = {row["peer"]: row for row in measure(work, timed, workers[BASELINE], rounds, seed)}
+            for peer, error in missing.items():
+                rows[peer] = {"network": work.name, "peer": peer, "dtype": work.dtype, "status": error.kind}
+                rows[peer]["reason"] = str(error)
+            report["rows"] += [rows[peer] for peer in peers]
+            complete(report)
+            each(report, [rows[peer] for peer in peers])
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME",
+                        help=f"of {', '.join(WORKLOADS)} (default: all)")  # fmt: skip
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="NAME",
+                        help=f"of {', '.join(PEERS)} (default: all)")  # fmt: skip
+    parser.add_argument("--dtype", choices=TOLERANCE, help="for all networks (default: each one's own)")
+    parser.add_argument("--threads", type=int, help="for every engine (default: one for each CPU)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each engine (default: 5)")
+    parser.add_argument("--seed", type=int, default=0, help="of data and initial parameters (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), metavar="DIR",
+                        help="for compare.json, .md and .png (default: benchmarks/results)")  # fmt: skip
+    parser.add_argument("--no-peak", action="store_true", help="do not measure the processor's peak")
+    args = parser.parse_args(argv)
+    cpus = len(available_cpus())
+    if args.threads is not None and not 1 <= args.threads <= cpus:
+        parser.error(f"argument --threads: got {args.threads}, accepted are 1 to {cpus}, the CPUs available here")
+    if args.rounds < 1:
+        parser.error(f"argument --rounds: got {args.rounds}, accepted is 1 or more")
+
+    def each(report: dict, rows: list[dict]) -> None:  # a long run that is stopped has its finished networks saved
+        print(details(rows), "\n", flush=True)
+        save(report, args.out)
+
+    peers, networks = list(dict.fromkeys(args.peers)), list(dict.fromkeys(args.networks))
+    try:
+        report = compare(networks, peers, args.dtype, args.threads, args.rounds, args.seed, not args.no_peak, each)
+    except (ResultsDiffer, PeerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(overview(report), "", *remarks(report["rows"]), "", sep="\n")
+    print("saved", *save(report, args.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

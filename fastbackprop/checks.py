@@ -1,0 +1,131 @@
+"""What users pass in: arrays made uniform, and one clear error for each thing that cannot be."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+CHUNK = 1 << 16  # elements looked at at once: a large or memory-mapped array is never copied whole
+
+
+def whole_number(value: Any, name: str, minimum: int) -> int:
+    """An integer of at least ``minimum``."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer of at least {minimum}, got {value!r}") from None
+    if number < minimum:
+        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+    return number
+
+
+def real_number(value: Any, name: str, low: float, high: float = np.inf, *, open_low: bool = False) -> float:
+    """A finite number in [low, high) or, with ``open_low``, (low, high)."""
+    accepted = f"a number {'above' if open_low else 'of at least'} {low:g}"
+    accepted += "" if high == np.inf else f" and below {high:g}"
+    if isinstance(value, (bool, np.bool_, str, bytes)):
+        raise TypeError(f"{name} must be {accepted}, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be {accepted}, got {value!r}") from None
+    if not (low < number if open_low else low <= number) or not number < high:
+        raise ValueError(f"{name} must be {accepted}, got {value!r}")
+    return number
+
+
+def one_of(value: Any, name: str, accepted: Collection[str]) -> str:
+    """One of a set of names."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")
+    if value not in accepted:
+        raise ValueError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")
+    return value
+
+
+def layer_sizes(sizes: Any) -> tuple[int, ...]:
+    """At least two whole numbers, n[0] to n[L]."""
+    if isinstance(sizes, (str, bytes)) or not isinstance(sizes, (Sequence, np.ndarray)):
+        raise TypeError(f"sizes must be a sequence of layer sizes such as (784, 128, 10), got {sizes!r}")
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must name at least the inputs and the outputs, such as (784, 10), got {sizes!r}")
+    return tuple(whole_number(n, f"sizes[{l}]", 1) for l, n in enumerate(sizes))
+
+
+def float_dtype(dtype: Any) -> np.dtype[Any]:
+    """float32 or float64."""
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}") from None
+    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    return kind
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """A NumPy generator from None, a whole number or a generator."""
+    if seed is None or isinstance(seed, np.random.Generator):
+        return np.random.default_rng(seed)
+    return np.random.default_rng(whole_number(seed, "seed", 0))
+
+
+def _numeric(values: Any, name: str) -> np.ndarray:
+    if hasattr(values, "toarray"):
+        raise TypeError(f"{name} must be a dense array of numbers, got a sparse {type(values).__name__}")
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} must be an array of numbers, got a ragged {type(values).__name__}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+    return array
+
+
+def _finite(array: np.ndarray, name: str) -> None:
+    if array.dtype.kind != "f":
+        return
+    rows = max(1, CHUNK // max(1, array.shape[1] if array.ndim == 2 else 1))
+    for start in range(0, len(array), rows):
+        part = array[start : start + rows]
+        bad = ~np.isfinite(part)
+        if bad.any():
+            where = tuple(int(i) for i in np.argwhere(bad)[0])
+            place = ", ".join(str(i) for i in (start + where[0], *where[1:]))
+            raise ValueError(f"{name} must be finite, got {part[where]!s} at {name}[{place}]")
+
+
+def rows(values: Any, name: str, columns: int) -> np.ndarray:
+    """A two-dimensional array of finite numbers, one row a sample. Nothing is copied.
+
+    A vector is a column of samples where one column is expected, else one sample.
+    """
+    array = _numeric(values, name)
+    if array.ndim == 1 and (columns == 1 or len(array) == columns):
+        array = array.reshape(-1, columns)
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise ValueError(f"{name} must have shape (N, {columns}), one row a sample, got {array.shape}")
+    if not len(array):
+        raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
+    _finite(array, name)
+    return array
+
+
+def class_indices(values: Any, name: str, classes: int, samples: int) -> np.ndarray:
+    """int64 class numbers 0 to classes - 1, one a sample."""
+    array = _numeric(values, name)
+    if len(array) != samples:
+        raise ValueError(f"{name} must have one target for each of the {samples} samples, got {len(array)}")
+    _finite(array, name)
+    whole = np.ascontiguousarray(array, dtype=np.int64)
+    if array.dtype.kind == "f" and not np.array_equal(whole, array):
+        raise ValueError(f"{name} must hold class numbers, whole and from 0 to {classes - 1}, got {array[whole != array][0]!s}")
+    out = (whole < 0) | (whole >= classes)
+    if out.any():
+        raise ValueError(f"{name} must hold class numbers from 0 to {classes - 1}, got {whole[out][0]}")
+    return whole

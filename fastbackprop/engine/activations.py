@@ -1,0 +1,111 @@
+"""Activations of hidden layers: value and slope of each, and the pass that applies one to a tile just written.
+
+identity, relu and relu0 need no pass: the tile's epilogue does them in registers (see tile.py).
+"""
+
+from __future__ import annotations
+
+from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
+from fastbackprop.engine.jit import inline, kernel
+from fastbackprop.engine.simd import const, fma, if_less, itemsize, lanes, line, load, store
+
+IDENTITY, RELU, RELU0, LEAKY_RELU, ELU, TANH, SIGMOID, SOFTPLUS, GELU, SILU = range(10)
+
+LEAK = 0.01  # slope of leaky_relu below 0
+GELU_CUBIC = 0.044715
+GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
+
+
+@inline
+def leaky_relu(z):
+    """Z where Z >= 0, LEAK Z elsewhere."""
+    zero, leak = const(z, 0.0), const(z, LEAK)
+    return if_less(z, zero, leak * z, z), if_less(z, zero, leak, const(z, 1.0))
+
+
+@inline
+def elu(z):
+    """Z where Z >= 0, e^Z - 1 elsewhere."""
+    zero, one = const(z, 0.0), const(z, 1.0)
+    below = expm1(if_less(z, zero, z, zero))
+    return if_less(z, zero, below, z), if_less(z, zero, exp(z), one)
+
+
+@inline
+def tanh_activation(z):
+    """tanh Z, slope 1 - A^2."""
+    a = tanh(z)
+    return a, fma(-a, a, const(z, 1.0))
+
+
+@inline
+def sigmoid_activation(z):
+    """Eq. (2): A = sigma(Z), slope A (1 - A)."""
+    a = sigmoid(z)
+    return a, a * (const(z, 1.0) - a)
+
+
+@inline
+def softplus_activation(z):
+    """log(1 + e^Z), slope sigma(Z)."""
+    return softplus(z), sigmoid(z)
+
+
+@inline
+def gelu(z):
+    """Z (1 + tanh u) / 2 with u = sqrt(2 / pi) (Z + 0.044715 Z^3)."""
+    one, scale = const(z, 1.0), const(z, GELU_SCALE)
+    square = z * z
+    u = scale * z * fma(square, const(z, GELU_CUBIC), one)
+    # (1 + tanh u) / 2 = sigma(2 u): no cancellation where u is far below 0
+    s = sigmoid(u + u)
+    du = scale * fma(square, const(z, 3.0 * GELU_CUBIC), one)
+    return z * s, fma(z * (s * sigmoid(-(u + u))) * const(z, 2.0), du, s)
+
+
+@inline
+def silu(z):
+    """Z sigma(Z)."""
+    s = sigmoid(z)
+    return z * s, s * fma(z, sigmoid(-z), const(z, 1.0))
+
+
+def _make_pass(activation):
+    @kernel
+    def apply(z, slopes, rows, like):
+        n, size = lanes(like), itemsize(like)
+        for i in range(0, rows * line(like), n):
+            a, slope = activation(load(z + i * size, like))
+            store(z + i * size, a)
+            if slopes != 0:
+                store(slopes + i * size, slope)
+
+    return apply
+
+
+_leaky_relu, _elu, _tanh = _make_pass(leaky_relu), _make_pass(elu), _make_pass(tanh_activation)
+_sigmoid, _softplus, _gelu, _silu = (
+    _make_pass(sigmoid_activation),
+    _make_pass(softplus_activation),
+    _make_pass(gelu),
+    _make_pass(silu),
+)
+
+
+@kernel
+def activate(code, z, slopes, rows, like):
+    """A = g(Z) in place on `rows` lines, and g'(Z) into `slopes` (an address, 0: not wanted)."""
+    if code == LEAKY_RELU:
+        _leaky_relu(z, slopes, rows, like)
+    elif code == ELU:
+        _elu(z, slopes, rows, like)
+    elif code == TANH:
+        _tanh(z, slopes, rows, like)
+    elif code == SIGMOID:
+        _sigmoid(z, slopes, rows, like)
+    elif code == SOFTPLUS:
+        _softplus(z, slopes, rows, like)
+    elif code == GELU:
+        _gelu(z, slopes, rows, like)
+    elif code == SILU:
+        _silu(z, slopes, rows, like)

@@ -1,0 +1,133 @@
+"""exp, expm1, log, log1p, tanh, sigmoid and softplus as polynomials in explicit fma: vectors and scalars, the same bits.
+
+The library's own, since those of C libraries and of compilers' vector libraries differ from machine to machine.
+Each is within 2 units in the last place of the true value, also at the ends of the range, and NaN passes through. The
+coefficients are those of the series, 1/k! and 1/(2k+1), cut where the next term is below the precision.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fastbackprop.engine.jit import inline
+from fastbackprop.engine.simd import (
+    by_precision,
+    const,
+    exponent,
+    fma,
+    if_equal,
+    if_less,
+    magnitude,
+    polynomial,
+    power_of_two,
+    rint,
+)
+
+LOG2_E = 1.0 / math.log(2.0)
+# ln 2 in two parts (Cody and Waite): the first has so few bits that n * LN2_HIGH is exact for every exponent n.
+LN2_HIGH = by_precision(0.693359375, 6.93147180369123816490e-01)
+LN2_LOW = by_precision(-2.12194440054690583e-4, 1.90821492927058770002e-10)
+EXP_TOP = by_precision(89.0, 710.0)  # exp is infinite from here on
+EXP_BOTTOM = by_precision(-105.0, -746.0)  # exp is zero from here down
+SMALLEST_NORMAL = by_precision(2.0**-126, 2.0**-1022)
+
+
+def _inverse_factorials(first: int, last: int) -> list[float]:
+    return [1.0 / math.factorial(k) for k in range(first, last + 1)]
+
+
+def _inverse_odds(count: int) -> list[float]:
+    return [1.0 / (2 * k + 1) for k in range(1, count + 1)]
+
+
+_exp_tail = polynomial(_inverse_factorials(2, 7), _inverse_factorials(2, 13))  # (e^r - 1 - r) / r^2, |r| <= ln(2) / 2
+_atanh_tail_log = polynomial(_inverse_odds(5), _inverse_odds(11))  # (atanh(s) - s) / s^3, |s| <= 0.172
+_atanh_tail_log1p = polynomial(_inverse_odds(7), _inverse_odds(16))  # the same, |s| <= 1/3
+
+
+@inline
+def _reduce(x):
+    """n and r with x = n ln 2 + r, n an integer, |r| <= ln(2) / 2."""
+    n = rint(x * const(x, LOG2_E))
+    r = fma(-n, LN2_HIGH(x), x)
+    return n, fma(-n, LN2_LOW(x), r)
+
+
+@inline
+def exp(x):
+    """e**x."""
+    x = if_less(x, EXP_BOTTOM(x), EXP_BOTTOM(x), x)
+    x = if_less(EXP_TOP(x), x, EXP_TOP(x), x)
+    n, r = _reduce(x)
+    p = fma(r * r, _exp_tail(r), r) + const(x, 1.0)
+    # 2**n in two factors: each is a normal number, and the second product rounds once where the result is subnormal
+    half = rint(n * const(x, 0.5))
+    return p * power_of_two(half) * power_of_two(n - half)
+
+
+@inline
+def expm1(x):
+    """e**x - 1 for x <= 44, without cancellation near 0."""
+    x = if_less(x, const(x, -50.0), const(x, -50.0), x)
+    n, r = _reduce(x)
+    q = fma(r * r, _exp_tail(r), r)  # e**r - 1
+    s = power_of_two(n)
+    return fma(s, q, s - const(x, 1.0))
+
+
+@inline
+def log(x):
+    """The natural logarithm."""
+    one = const(x, 1.0)
+    tiny = x * const(x, 2.0**54)  # subnormal numbers are scaled into the normal range
+    m = if_less(x, SMALLEST_NORMAL(x), tiny, x)
+    e = exponent(m)
+    m = m * power_of_two(-e)  # [1, 2)
+    above = const(x, math.sqrt(2.0))
+    e = if_less(above, m, e + one, e)
+    m = if_less(above, m, m * const(x, 0.5), m)  # [sqrt(1/2), sqrt(2)]
+    e = if_less(x, SMALLEST_NORMAL(x), e - const(x, 54.0), e)
+    f = m - one
+    s = f / (m + one)  # log m = 2 atanh(s)
+    z = s * s
+    # 2 s = f - s f: the leading term f is exact, the correction is small (as in FreeBSD's log)
+    tail = z * _atanh_tail_log(z) * const(x, 2.0)
+    value = fma(e, LN2_HIGH(x), f - (s * (f - tail) - e * LN2_LOW(x)))
+    infinity = const(x, math.inf)
+    value = if_equal(x, infinity, infinity, value)
+    value = if_equal(x, const(x, 0.0), -infinity, value)
+    return if_less(x, const(x, 0.0), const(x, math.nan), if_equal(x, x, value, x))
+
+
+@inline
+def log1p(u):
+    """log(1 + u) for 0 <= u <= 1."""
+    s = u / (u + const(u, 2.0))
+    z = s * s
+    return u - s * (u - z * _atanh_tail_log1p(z) * const(u, 2.0))  # 2 atanh(s), as in log
+
+
+@inline
+def tanh(x):
+    """The hyperbolic tangent: with t = e**(2|x|) - 1 it is t / (t + 2), with the sign of x."""
+    top = const(x, 22.0)  # tanh is 1 from here on
+    a = magnitude(x)
+    t = expm1(if_less(top, a, top, a) * const(x, 2.0))
+    a = t / (t + const(x, 2.0))
+    half = t * const(x, 0.5)
+    a = if_less(half, const(x, 0.5), fma(-half, a, half), a)  # t/(t+2) = t/2 - t/2 t/(t+2): a's rounding counts less
+    return if_less(x, const(x, 0.0), -a, if_equal(x, const(x, 0.0), x, a))
+
+
+@inline
+def sigmoid(x):
+    """1 / (1 + e**-x), never overflowing: e**-|x| is at most 1."""
+    e = exp(-magnitude(x))
+    return if_less(x, const(x, 0.0), e, const(x, 1.0)) / (e + const(x, 1.0))
+
+
+@inline
+def softplus(x):
+    """log(1 + e**x) = max(x, 0) + log(1 + e**-|x|)."""
+    zero = const(x, 0.0)
+    return if_less(zero, x, x, if_equal(x, x, zero, x)) + log1p(exp(-magnitude(x)))

@@ -1,0 +1,72 @@
+"""Where things lie: the fields of the integer tables that describe a network and a job to compiled code.
+
+One compilation serves every depth, width and batch, since all sizes are data. Three layouts of a block of samples, for a
+layer of n units (LINE = 16 float32 or 8 float64, one cache line):
+
+    panels    [panel of LINE samples][unit][LINE]     lanes are samples: activations, deltas, slopes, targets
+    units     [block of LINE units][sample][LINE]     lanes are units: the same activations, transposed for the gradient
+    rows      [sample][unit]                          the user's arrays
+
+Panels are `stride` units apart, n rounded up to an odd multiple of STRIP: a power of two would let the same rows of all
+panels fall into the same sets of the caches.
+"""
+
+from __future__ import annotations
+
+STRIP = 16  # outputs (forward) or inputs (backward) that are worked on together: the rows of a packed strip of weights
+DEPTH = 256  # of a block of the forward and backward products: a strip of this depth, 16 KB, stays in the first-level cache
+
+# ---- the table `layers`, one row a layer, 0 (the input) to L
+SIZE = 0  # n[l]
+STRIDE = 1  # units from panel to panel
+WEIGHTS = 2  # offset in params of W[l], row-major (n[l], n[l-1])
+BIASES = 3  # offset in params of b[l]
+ACTIVATION = 4  # code, see activations.py; of the output layer: the head, see heads.py
+PANELS = 5  # offset in the workspace of A[l] as panels
+UNITS = 6  # offset of A[l] as units
+DELTAS = 7  # offset of dZ[l] as panels
+SLOPES = 8  # offset of g'(Z[l]) as panels, where the activation needs it
+BIAS_SUMS = 9  # offset of the sums of dZ[l] over panels, a line a unit
+LAYER_FIELDS = 10
+
+# ---- the table `tasks`: the work of the second phase, cut by outputs
+TASK_LAYER, TASK_FIRST, TASK_LAST = 0, 1, 2  # outputs first to last - 1 of a layer
+TASK_FIELDS = 3
+
+# ---- the vector `job`
+INPUTS = 0  # address of X, rows
+INPUT_STRIDE = 1  # elements from row to row
+TARGET_KIND = 2  # NO_TARGETS, CLASSES, DENSE or GIVEN_DELTAS
+TARGETS = 3  # address of int64 class indices, or of rows of targets
+TARGET_STRIDE = 4
+ORDER = 5  # address of int64 row numbers, or 0: the rows in their order
+SAMPLES = 6  # of an epoch
+BATCH = 7  # samples of a step
+STEPS_PER_EPOCH = 8
+FIRST_STEP = 9  # counted from the start of ORDER
+STEPS = 10  # to be done
+BLOCK = 11  # samples worked on at once; a larger batch is several blocks, their gradients summed in order
+BLOCKS = 12  # of a step
+SLICES = 13  # tasks of the first phase: slices of a block
+TASKS = 14  # tasks of the second phase: shares of the rows of `tasks`
+WORKSPACE = 15  # address
+OUTPUTS = 16  # address of o, rows, or 0
+LOSSES = 17  # workspace offset of the samples' losses
+TARGET_PANELS = 18  # workspace offset
+SCRATCH = 19  # workspace offset
+SCRATCH_SIZE = 20  # elements a thread
+UPDATE = 21  # NO_GRADIENT, GRADIENT or an optimizer's code, see update.py
+GRADIENT_AT = 22  # address of the gradient, as params
+STATE_1 = 23  # address of the optimizer's first vector (velocity, first moment), as params
+STATE_2 = 24  # address of its second
+INPUT_GRADIENT = 25  # address of dX, rows, or 0
+COSTS = 26  # address of float64 sums of losses, one an epoch of ORDER
+RATES = 27  # address of float64 learning rates, one a step to be done
+DONE_STEPS = 28  # optimizer steps done before this job
+JOB_FIELDS = 29
+
+NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
+
+# ---- the vector `clock`, each counter on a line of its own
+NEXT_TICKET, TICKETS_DONE, FAILED_STEP = 0, 8, 16
+CLOCK_FIELDS = 24

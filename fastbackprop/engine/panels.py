@@ -1,0 +1,81 @@
+"""Between rows, panels and units: gathering samples, transposing activations, writing results (see layout.py)."""
+
+from __future__ import annotations
+
+from fastbackprop.engine.jit import kernel
+from fastbackprop.engine.simd import const, itemsize, lanes, line, load, load_first, load_int, splat, store, store_first, transpose
+
+
+@kernel
+def transpose_line(src, src_stride, dst, dst_stride, like):
+    """Transpose a square of one line each way."""
+    n, size = lanes(like), itemsize(like)
+    for i in range(0, line(like), n):
+        for j in range(0, line(like), n):
+            transpose(src + (i * src_stride + j) * size, src_stride, dst + (j * dst_stride + i) * size, dst_stride, like)
+
+
+@kernel
+def copy_line(src, dst, count, like):
+    """Copy a line of which the first `count` elements exist; the others become 0."""
+    n, size = lanes(like), itemsize(like)
+    for i in range(0, line(like), n):
+        at = i * size
+        store(dst + at, load(src + at, like) if count >= i + n else load_first(src + at, count - i, like))
+
+
+@kernel
+def write_line(src, dst, count, like):
+    """Copy the first `count` elements of a line."""
+    n, size = lanes(like), itemsize(like)
+    for i in range(0, line(like), n):
+        at = i * size
+        if count >= i + n:
+            store(dst + at, load(src + at, like))
+        else:
+            store_first(dst + at, load(src + at, like), count - i)
+
+
+@kernel
+def zero_line(dst, like):
+    """A line of zeros."""
+    n, size = lanes(like), itemsize(like)
+    for i in range(0, line(like), n):
+        store(dst + i * size, splat(const(like, 0.0)))
+
+
+@kernel
+def gather(rows, row_stride, order, first, count, width, units, units_stride, panel, like):
+    """One panel of samples from rows: row order[first], order[first + 1], ... (or first, ... where `order` is 0).
+
+    Of the panel's samples `count` exist, the others become zeros. `units` is the address of the samples in the first
+    block of units, `units_stride` the elements from block to block.
+    """
+    n, size = line(like), itemsize(like)
+    for q in range(0, width, n):
+        block = units + (q // n) * units_stride * size
+        for s in range(n):
+            if s < count:
+                row = load_int(order + (first + s) * 8) if order != 0 else first + s
+                copy_line(rows + (row * row_stride + q) * size, block + s * n * size, width - q, like)
+            else:
+                zero_line(block + s * n * size, like)
+        transpose_line(block, n, panel + q * n * size, n, like)
+
+
+@kernel
+def panel_to_units(panel, width, units, units_stride, like):
+    """Transpose one panel of activations."""
+    n, size = line(like), itemsize(like)
+    for q in range(0, width, n):
+        transpose_line(panel + q * n * size, n, units + (q // n) * units_stride * size, n, like)
+
+
+@kernel
+def panel_to_rows(panel, width, rows, row_stride, count, scratch, like):
+    """Write the first `count` samples of a panel as rows."""
+    n, size = line(like), itemsize(like)
+    for q in range(0, width, n):
+        transpose_line(panel + q * n * size, n, scratch, n, like)
+        for s in range(count):
+            write_line(scratch + s * n * size, rows + (s * row_stride + q) * size, width - q, like)

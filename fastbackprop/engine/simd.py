@@ -1,0 +1,491 @@
+"""Vectors, lines, atomics: what Numba does not have and the kernels need. The one file that writes LLVM IR for
+single operations (``tile.py`` writes the loop of the product with the same helpers).
+
+A *line* is 64 bytes: 16 float32 or 8 float64 values, whatever the processor. Data are laid out in lines, so the
+results do not depend on the width of the registers. A *vector* is what one register holds: a line is 1 (AVX-512),
+2 (AVX2) or 4 (SSE, NEON) of them. The environment variable ``FASTBACKPROP_LANES`` (4, 8 or 16 float32 lanes) forces
+the width: the tests use it to show that all widths give the same bits.
+
+Addresses are plain integers, in bytes; strides and counts are in elements. ``like`` is any scalar of the
+element type: its *type* chooses float32 or float64 at compile time, its value is not used.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
+from numba.core.datamodel import register_default
+from numba.core.datamodel.models import PrimitiveModel
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic
+
+LINE_BYTES = 64
+X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+INT = ir.IntType(64)
+
+
+def _lanes32() -> int:
+    """float32 lanes of a vector: forced by the environment, or the widest that the processor multiplies in."""
+    forced = os.environ.get("FASTBACKPROP_LANES")
+    if forced:
+        if forced not in ("4", "8", "16"):
+            raise ValueError(f"FASTBACKPROP_LANES must be 4, 8 or 16, got {forced!r}")
+        return int(forced)
+    features = os.environ.get("NUMBA_CPU_FEATURES") or get_host_cpu_features()
+    enabled = set(features.split(","))
+    return 16 if "+avx512f" in enabled else 8 if "+avx2" in enabled else 4
+
+
+LANES32 = _lanes32()
+
+
+def int_const(n: int) -> ir.Constant:
+    """A 64-bit LLVM constant."""
+    return ir.Constant(INT, n)
+
+
+class Vector(types.Type):
+    """The Numba type of one register full of ``dtype``."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        self.lanes = LANES32 * 32 // dtype.bitwidth
+        super().__init__(name=f"vector({dtype}x{self.lanes})")
+
+
+@register_default(Vector)
+class _VectorModel(PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        super().__init__(dmm, fe_type, ir.VectorType(llvm_float(fe_type.dtype), fe_type.lanes))
+
+
+VECTORS = {t: Vector(t) for t in (types.float32, types.float64)}
+
+
+def llvm_float(dtype: types.Float) -> Any:
+    """float32 or float64 in LLVM."""
+    return ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+
+
+def llvm_type(t: Any) -> Any:
+    """The LLVM type of a Numba float or vector."""
+    return ir.VectorType(llvm_float(t.dtype), t.lanes) if isinstance(t, Vector) else llvm_float(t)
+
+
+def llvm_int(t: Any) -> Any:
+    """The integer type (or vector of integers) with as many bits as ``t``."""
+    if isinstance(t, Vector):
+        return ir.VectorType(ir.IntType(t.dtype.bitwidth), t.lanes)
+    return ir.IntType(t.bitwidth)
+
+
+def scalar_of(t: Any) -> types.Float:
+    """The element type."""
+    return t.dtype if isinstance(t, Vector) else t
+
+
+def constant(t: Any, value: float) -> ir.Constant:
+    """``value`` in every lane."""
+    if isinstance(t, Vector):
+        return ir.Constant(llvm_type(t), [ir.Constant(llvm_float(t.dtype), value)] * t.lanes)
+    return ir.Constant(llvm_float(t), value)
+
+
+def constant_bits(t: Any, value: int) -> ir.Constant:
+    """The integer ``value`` in every lane of :func:`llvm_int`."""
+    if isinstance(t, Vector):
+        return ir.Constant(llvm_int(t), [ir.Constant(ir.IntType(t.dtype.bitwidth), value)] * t.lanes)
+    return ir.Constant(llvm_int(t), value)
+
+
+def suffix(t: Any) -> str:
+    """The overload suffix of an LLVM intrinsic, such as ``v8f32``."""
+    return (f"v{t.lanes}" if isinstance(t, Vector) else "") + f"f{scalar_of(t).bitwidth}"
+
+
+def emit(bld: Any, name: str, t: Any, *args: Any) -> Any:
+    """Call the elementwise LLVM intrinsic ``llvm.name`` on values of type ``t``."""
+    ty = llvm_type(t)
+    fn = cgutils.get_or_insert_function(bld.module, ir.FunctionType(ty, [ty] * len(args)), f"llvm.{name}.{suffix(t)}")
+    return bld.call(fn, args)
+
+
+def emit_load(bld: Any, t: Any, pointer: Any, offset: Any = None) -> Any:
+    """Unaligned load of a vector or scalar ``t`` at ``pointer`` + ``offset`` elements."""
+    p = pointer if offset is None else bld.gep(pointer, [offset])
+    return bld.load(bld.bitcast(p, llvm_type(t).as_pointer()), align=scalar_of(t).bitwidth // 8)
+
+
+def emit_store(bld: Any, t: Any, value: Any, pointer: Any, offset: Any = None) -> None:
+    """Unaligned store, the counterpart of :func:`emit_load`."""
+    p = pointer if offset is None else bld.gep(pointer, [offset])
+    bld.store(value, bld.bitcast(p, llvm_type(t).as_pointer()), align=scalar_of(t).bitwidth // 8)
+
+
+def emit_splat(bld: Any, t: Vector, value: Any) -> Any:
+    """``value`` in every lane."""
+    undef = ir.Constant(llvm_type(t), ir.Undefined)
+    one = bld.insert_element(undef, value, ir.Constant(ir.IntType(32), 0))
+    return bld.shuffle_vector(one, undef, ir.Constant(ir.VectorType(ir.IntType(32), t.lanes), [0] * t.lanes))
+
+
+def emit_first(bld: Any, t: Vector, n: Any) -> Any:
+    """The mask that is true in the first ``n`` lanes (none where n <= 0)."""
+    ints = ir.VectorType(INT, t.lanes)
+    undef = ir.Constant(ints, ir.Undefined)
+    one = bld.insert_element(undef, n, ir.Constant(ir.IntType(32), 0))
+    every = bld.shuffle_vector(one, undef, ir.Constant(ir.VectorType(ir.IntType(32), t.lanes), [0] * t.lanes))
+    return bld.icmp_signed("<", ir.Constant(ints, list(range(t.lanes))), every)
+
+
+def emit_masked_load(bld: Any, t: Vector, pointer: Any, mask: Any) -> Any:
+    """Lanes where ``mask`` is false are 0, and their memory is not touched."""
+    ty = llvm_type(t)
+    fty = ir.FunctionType(ty, [ty.as_pointer(), ir.IntType(32), mask.type, ty])
+    fn = cgutils.get_or_insert_function(bld.module, fty, f"llvm.masked.load.{suffix(t)}.p0")
+    align = ir.Constant(ir.IntType(32), t.dtype.bitwidth // 8)
+    return bld.call(fn, [bld.bitcast(pointer, ty.as_pointer()), align, mask, constant(t, 0.0)])
+
+
+def emit_masked_store(bld: Any, t: Vector, value: Any, pointer: Any, mask: Any) -> None:
+    """Lanes where ``mask`` is false leave memory as it is."""
+    ty = llvm_type(t)
+    fty = ir.FunctionType(ir.VoidType(), [ty, ty.as_pointer(), ir.IntType(32), mask.type])
+    fn = cgutils.get_or_insert_function(bld.module, fty, f"llvm.masked.store.{suffix(t)}.p0")
+    bld.call(fn, [value, bld.bitcast(pointer, ty.as_pointer()), ir.Constant(ir.IntType(32), t.dtype.bitwidth // 8), mask])
+
+
+def pointer_to(bld: Any, dtype: types.Float, address: Any) -> Any:
+    """An address as a pointer to elements."""
+    return bld.inttoptr(address, llvm_float(dtype).as_pointer())
+
+
+# ---------------------------------------------------------------- sizes, known at compile time
+
+
+def _size(count: Any) -> Any:
+    @intrinsic
+    def size(typingctx: Any, like: Any) -> Any:
+        t = scalar_of(like)
+
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            return int_const(count(t))
+
+        return types.intp(like), codegen
+
+    return size
+
+
+itemsize = _size(lambda t: t.bitwidth // 8)  # bytes of an element
+line = _size(lambda t: LINE_BYTES * 8 // t.bitwidth)  # elements of a line
+lanes = _size(lambda t: VECTORS[t].lanes)  # elements of a vector
+
+
+# ---------------------------------------------------------------- memory
+
+
+@intrinsic
+def load(typingctx: Any, address: Any, like: Any) -> Any:
+    """The vector at ``address``."""
+    t = VECTORS[scalar_of(like)]
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return emit_load(bld, t, pointer_to(bld, t.dtype, args[0]))
+
+    return t(types.intp, like), codegen
+
+
+@intrinsic
+def load_first(typingctx: Any, address: Any, n: Any, like: Any) -> Any:
+    """The vector at ``address``, of which only the first ``n`` lanes are read; the others are 0."""
+    t = VECTORS[scalar_of(like)]
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return emit_masked_load(bld, t, pointer_to(bld, t.dtype, args[0]), emit_first(bld, t, args[1]))
+
+    return t(types.intp, types.intp, like), codegen
+
+
+@intrinsic
+def load_scalar(typingctx: Any, address: Any, like: Any) -> Any:
+    """The one element at ``address``."""
+    t = scalar_of(like)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return bld.load(pointer_to(bld, t, args[0]))
+
+    return t(types.intp, like), codegen
+
+
+@intrinsic
+def load_int(typingctx: Any, address: Any) -> Any:
+    """The 64-bit integer at ``address``."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return bld.load(bld.inttoptr(args[0], INT.as_pointer()))
+
+    return types.int64(types.intp), codegen
+
+
+@intrinsic
+def load_double(typingctx: Any, address: Any) -> Any:
+    """The float64 at ``address``, whatever the element type of the rest."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return bld.load(pointer_to(bld, types.float64, args[0]))
+
+    return types.float64(types.intp), codegen
+
+
+@intrinsic
+def store(typingctx: Any, address: Any, value: Any) -> Any:
+    """Write a vector or a scalar at ``address``."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        emit_store(bld, value, args[1], pointer_to(bld, scalar_of(value), args[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, value), codegen
+
+
+@intrinsic
+def store_first(typingctx: Any, address: Any, value: Any, n: Any) -> Any:
+    """Write the first ``n`` lanes of a vector."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        emit_masked_store(bld, value, args[1], pointer_to(bld, value.dtype, args[0]), emit_first(bld, value, args[2]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, value, types.intp), codegen
+
+
+@intrinsic
+def transpose(typingctx: Any, src: Any, src_stride: Any, dst: Any, dst_stride: Any, like: Any) -> Any:
+    """``dst[j, i] = src[i, j]`` for a square of one vector each way, in registers: log2(lanes) rounds of shuffles."""
+    t = VECTORS[scalar_of(like)]
+    n = t.lanes
+    indices = ir.VectorType(ir.IntType(32), n)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        s, d = pointer_to(bld, t.dtype, args[0]), pointer_to(bld, t.dtype, args[2])
+        rows = [emit_load(bld, t, s, bld.mul(args[1], int_const(i))) for i in range(n)]
+        half = 1
+        while half < n:
+            new = list(rows)
+            for i in range(n):
+                if not i & half:
+                    low = [j if not j & half else n + (j ^ half) for j in range(n)]
+                    high = [j | half if not j & half else n + j for j in range(n)]
+                    for o, pick in ((i, low), (i | half, high)):
+                        new[o] = bld.shuffle_vector(rows[i], rows[i | half], ir.Constant(indices, pick))
+            rows, half = new, half * 2
+        for i in range(n):
+            emit_store(bld, t, rows[i], d, bld.mul(args[3], int_const(i)))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp, types.intp, like), codegen
+
+
+# ---------------------------------------------------------------- arithmetic, alike for vectors and scalars
+
+
+@intrinsic
+def splat(typingctx: Any, value: Any) -> Any:
+    """A scalar in every lane."""
+    t = VECTORS[value]
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return emit_splat(bld, t, args[0])
+
+    return t(value), codegen
+
+
+@intrinsic
+def const(typingctx: Any, like: Any, value: Any) -> Any:
+    """``value`` rounded to the element type of ``like``, as a vector where ``like`` is one."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        scalar = context.cast(bld, args[1], types.float64, scalar_of(like))
+        return emit_splat(bld, like, scalar) if isinstance(like, Vector) else scalar
+
+    return like(like, types.float64), codegen
+
+
+def _elementwise(name: str, arity: int) -> Any:
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return emit(bld, name, sig.return_type, *args)
+
+    if arity == 1:
+
+        @intrinsic
+        def unary(typingctx: Any, a: Any) -> Any:
+            return a(a), codegen
+
+        return unary
+
+    @intrinsic
+    def ternary(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+        return a(a, b, c), codegen
+
+    return ternary
+
+
+fma = _elementwise("fma", 3)  # a * b + c, rounded once
+sqrt = _elementwise("sqrt", 1)
+rint = _elementwise("rint", 1)  # to the nearest integer, halves to even
+magnitude = _elementwise("fabs", 1)
+
+
+def _choose(condition: Any) -> Any:
+    @intrinsic
+    def choose(typingctx: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            return bld.select(condition(bld, a, args[0], args[1]), args[2], args[3])
+
+        return yes(a, b, yes, no), codegen
+
+    return choose
+
+
+if_less = _choose(lambda bld, t, a, b: bld.fcmp_ordered("<", a, b))  # yes where a < b, else no: NaN takes no
+if_equal = _choose(lambda bld, t, a, b: bld.fcmp_ordered("==", a, b))
+
+
+def by_precision(single: float, double: float) -> Any:
+    """A constant that differs between float32 and float64: ``NAME(like)`` gives the one for the type of ``like``."""
+
+    @intrinsic
+    def named(typingctx: Any, like: Any) -> Any:
+        value = single if scalar_of(like) == types.float32 else double
+        return like(like), lambda context, bld, sig, args: constant(like, value)
+
+    return named
+
+
+def polynomial(single: list[float], double: list[float]) -> Any:
+    """c[0] + c[1] x + c[2] x**2 + ... by Horner's rule in fma, with the coefficients of the element type."""
+
+    @intrinsic
+    def horner(typingctx: Any, x: Any) -> Any:
+        coefficients = single if scalar_of(x) == types.float32 else double
+
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            value = constant(x, coefficients[-1])
+            for c in coefficients[-2::-1]:
+                value = emit(bld, "fma", x, value, args[0], constant(x, c))
+            return value
+
+        return x(x), codegen
+
+    return horner
+
+
+@intrinsic
+def power_of_two(typingctx: Any, n: Any) -> Any:
+    """2**n for integer-valued ``n`` in the range of normal numbers: n goes straight into the exponent's bits."""
+    bits, bias = (23, 127) if scalar_of(n) == types.float32 else (52, 1023)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        k = bld.add(bld.fptosi(args[0], llvm_int(n)), constant_bits(n, bias))
+        return bld.bitcast(bld.shl(k, constant_bits(n, bits)), llvm_type(n))
+
+    return n(n), codegen
+
+
+@intrinsic
+def exponent(typingctx: Any, x: Any) -> Any:
+    """floor(log2 x) of a positive normal number, as a float."""
+    bits, bias = (23, 127) if scalar_of(x) == types.float32 else (52, 1023)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        k = bld.lshr(bld.bitcast(args[0], llvm_int(x)), constant_bits(x, bits))
+        return bld.sitofp(bld.sub(k, constant_bits(x, bias)), llvm_type(x))
+
+    return x(x), codegen
+
+
+def _operator(op: Any, emit_op: Any, arity: int) -> None:
+    """Python's operator for vectors."""
+
+    @infer_global(op)
+    class _Template(ConcreteTemplate):
+        cases = [signature(t, *[t] * arity) for t in VECTORS.values()]
+
+    @lower_builtin(op, *[Vector] * arity)
+    def lower(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return emit_op(bld, *args)
+
+
+_operator(operator.add, lambda bld, a, b: bld.fadd(a, b), 2)
+_operator(operator.sub, lambda bld, a, b: bld.fsub(a, b), 2)
+_operator(operator.mul, lambda bld, a, b: bld.fmul(a, b), 2)
+_operator(operator.truediv, lambda bld, a, b: bld.fdiv(a, b), 2)
+_operator(operator.neg, lambda bld, a: bld.fneg(a), 1)
+
+
+# ---------------------------------------------------------------- threads
+
+
+@intrinsic
+def fetch_add(typingctx: Any, address: Any, value: Any) -> Any:
+    """Add to the 64-bit counter at ``address``, return what it was; orders memory both ways."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return bld.atomic_rmw("add", bld.inttoptr(args[0], INT.as_pointer()), args[1], "acq_rel")
+
+    return types.int64(types.intp, types.int64), codegen
+
+
+@intrinsic
+def load_acquire(typingctx: Any, address: Any) -> Any:
+    """Read the 64-bit counter at ``address``; what its writer wrote before is seen after."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return bld.load_atomic(bld.inttoptr(args[0], INT.as_pointer()), "acquire", 8)
+
+    return types.int64(types.intp), codegen
+
+
+@intrinsic
+def store_release(typingctx: Any, address: Any, value: Any) -> Any:
+    """Set the 64-bit counter at ``address``; who reads it sees what was written before."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        bld.store_atomic(args[1], bld.inttoptr(args[0], INT.as_pointer()), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.int64), codegen
+
+
+@intrinsic
+def pause(typingctx: Any) -> Any:
+    """Tell the processor that this is a spin loop."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        if X86:
+            fn = cgutils.get_or_insert_function(bld.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause")
+            bld.call(fn, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def yield_processor(typingctx: Any) -> Any:
+    """Let another thread run: a spin loop that has waited long calls it, for machines with more threads than cores."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        if os.name == "posix":
+            fn = cgutils.get_or_insert_function(bld.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
+            bld.call(fn, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen

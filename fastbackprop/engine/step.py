@@ -1,0 +1,235 @@
+"""One block of a training step in two phases, each a set of tasks that do not depend on each other.
+
+1. `samples_task`, a slice of the block's samples: gather -> forward through all layers -> head -> all deltas back.
+2. `weights_task`, some outputs of one layer: gradient over all samples of the block in their order, and the update.
+"""
+
+from __future__ import annotations
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
+from fastbackprop.engine.heads import head
+from fastbackprop.engine.jit import kernel, part
+from fastbackprop.engine.panels import gather, panel_to_rows, panel_to_units, transpose_line
+from fastbackprop.engine.product import backward, forward, gradient
+from fastbackprop.engine.simd import (
+    const,
+    fma,
+    itemsize,
+    lanes,
+    line,
+    load,
+    load_double,
+    load_first,
+    load_int,
+    load_scalar,
+    splat,
+    store,
+    store_first,
+)
+from fastbackprop.engine.tile import CONTINUE, MASK, SCALE, STORE, ZERO
+from fastbackprop.engine.tile import SGD as TILE_SGD
+from fastbackprop.engine.update import GRADIENT, NO_GRADIENT, SGD, update
+
+
+@kernel
+def first_row(job, step):
+    """Where the samples of a step start in ORDER, in which epochs follow each other, or in X where there is no order."""
+    step = job[at.FIRST_STEP] + step
+    per_epoch = job[at.STEPS_PER_EPOCH]
+    epoch = step // per_epoch if job[at.ORDER] != 0 else 0
+    return epoch * job[at.SAMPLES] + step % per_epoch * job[at.BATCH]
+
+
+@kernel
+def batch_size(job, step):
+    """The number of samples of a step."""
+    start = (job[at.FIRST_STEP] + step) % job[at.STEPS_PER_EPOCH] * job[at.BATCH]
+    return min(job[at.BATCH], job[at.SAMPLES] - start)
+
+
+@kernel
+def block_size(job, step, block):
+    """The number of samples of a block of a step, 0 for a block that a small last batch does not have."""
+    return max(0, min(job[at.BLOCK], batch_size(job, step) - block * job[at.BLOCK]))
+
+
+@kernel
+def panel_count(samples, like):
+    """Panels that hold so many samples."""
+    return (samples + line(like) - 1) // line(like)
+
+
+@kernel
+def _fill(address, value, count, like):
+    """The line of `value` in the first `count` lanes and 0 in the others."""
+    for i in range(line(like)):
+        store(address + i * itemsize(like), const(like, value if i < count else 0.0))
+
+
+@kernel
+def _gather_targets(job, row, count, outputs, panel, scratch, like):
+    """A panel's targets: one line of class indices, or a line an output."""
+    n, size = line(like), itemsize(like)
+    order, targets = job[at.ORDER], job[at.TARGETS]
+    if job[at.TARGET_KIND] == at.CLASSES:
+        for s in range(n):
+            k = row + min(s, count - 1)
+            sample = load_int(order + k * 8) if order != 0 else k
+            store(panel + s * size, const(like, load_int(targets + sample * 8)))
+    else:
+        gather(targets, job[at.TARGET_STRIDE], order, row, count, outputs, scratch, 0, panel, like)
+
+
+@part
+def samples_task(job, layers, params, step, block, slice_, scratch, like):
+    """Phase 1 for one slice of a block. Returns a number that is not finite if a loss is not."""
+    n, size = line(like), itemsize(like)
+    samples = block_size(job, step, block)
+    panels = panel_count(samples, like)
+    p0, p1 = slice_ * panels // job[at.SLICES], (slice_ + 1) * panels // job[at.SLICES]
+    count = p1 - p0
+    last = len(layers) - 1
+    row = first_row(job, step) + block * job[at.BLOCK]
+    work, theta = job[at.WORKSPACE], params.ctypes.data
+    units_stride = job[at.BLOCK] * n
+    learning = job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
+    check = const(like, 0.0)
+    if count == 0:
+        return check
+
+    width = layers[0, at.SIZE]
+    for p in range(p0, p1):
+        gather(
+            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], row + p * n, min(n, samples - p * n), width,
+            work + (layers[0, at.UNITS] + p * n * n) * size, units_stride,
+            work + (layers[0, at.PANELS] + p * layers[0, at.STRIDE] * n) * size, like,
+        )  # fmt: skip
+
+    for l in range(1, last + 1):
+        stride = layers[l, at.STRIDE]
+        panel = work + (layers[l, at.PANELS] + p0 * stride * n) * size
+        activation = IDENTITY if l == last else layers[l, at.ACTIVATION]
+        slopes = work + (layers[l, at.SLOPES] + p0 * stride * n) * size if learning and activation > RELU0 else 0
+        below = layers[l - 1, at.STRIDE]
+        forward(
+            theta + layers[l, at.WEIGHTS] * size, layers[l - 1, at.SIZE], layers[l, at.SIZE],
+            theta + layers[l, at.BIASES] * size, work + (layers[l - 1, at.PANELS] + p0 * below * n) * size, below,
+            panel, stride, slopes, activation, count, scratch, like,
+        )  # fmt: skip
+        if learning and l < last:
+            for p in range(count):
+                panel_to_units(
+                    panel + p * stride * n * size, layers[l, at.SIZE],
+                    work + (layers[l, at.UNITS] + (p0 + p) * n * n) * size, units_stride, like,
+                )  # fmt: skip
+
+    outputs, stride = layers[last, at.SIZE], layers[last, at.STRIDE]
+    kind = job[at.TARGET_KIND]
+    scale = scratch
+    square = scratch + n * size
+    share = 1.0 / batch_size(job, step)
+    for p in range(p0, p1):
+        exist = min(n, samples - p * n)
+        panel = work + (layers[last, at.PANELS] + p * stride * n) * size
+        targets = work + (job[at.TARGET_PANELS] + p * stride * n) * size
+        losses = work + (job[at.LOSSES] + p * n) * size
+        deltas = work + (layers[last, at.DELTAS] + p * stride * n) * size if learning else 0
+        if kind != at.NO_TARGETS:
+            _gather_targets(job, row + p * n, exist, outputs, targets, square, like)
+            _fill(scale, share, exist, like)
+        head(layers[last, at.ACTIVATION], panel, outputs, kind, targets, deltas, losses, scale, like)
+        if kind == at.CLASSES or kind == at.DENSE:
+            for i in range(n):
+                check += load_scalar(losses + i * size, like) * const(like, 0.0)
+        if job[at.OUTPUTS] != 0:
+            rows = job[at.OUTPUTS] + (row + p * n) * outputs * size
+            panel_to_rows(panel, outputs, rows, outputs, exist, square, like)
+
+    if learning:
+        lowest = 0 if job[at.INPUT_GRADIENT] != 0 else 1
+        for l in range(last - 1, lowest - 1, -1):
+            stride, above = layers[l, at.STRIDE], layers[l + 1, at.STRIDE]
+            activation = layers[l, at.ACTIVATION] if l > 0 else IDENTITY
+            if activation == IDENTITY:
+                epilogue, aux = STORE, 0
+            elif activation == RELU or activation == RELU0:
+                epilogue, aux = MASK, layers[l, at.PANELS]
+            else:
+                epilogue, aux = SCALE, layers[l, at.SLOPES]
+            backward(
+                theta + layers[l + 1, at.WEIGHTS] * size, layers[l, at.SIZE], layers[l + 1, at.SIZE],
+                work + (layers[l + 1, at.DELTAS] + p0 * above * n) * size, above,
+                work + (layers[l, at.DELTAS] + p0 * stride * n) * size, stride,
+                epilogue, work + (aux + p0 * stride * n) * size, count, scratch, like,
+            )  # fmt: skip
+        if lowest == 0:
+            for p in range(p0, p1):
+                panel_to_rows(
+                    work + (layers[0, at.DELTAS] + p * layers[0, at.STRIDE] * n) * size, width,
+                    job[at.INPUT_GRADIENT] + (row + p * n) * width * size, width, min(n, samples - p * n), scratch, like,
+                )  # fmt: skip
+    return check
+
+
+@kernel
+def _bias_gradient(deltas, stride, outputs, panels, fresh, sums, like):
+    """Add dZ over panels, a line an output: the samples of equal lane are summed in their order."""
+    step, n, size = line(like), lanes(like), itemsize(like)
+    for i in range(0, outputs * step, n):
+        total = splat(const(like, 0.0)) if fresh else load(sums + i * size, like)
+        for p in range(panels):
+            total = total + load(deltas + (p * stride * step + i) * size, like)
+        store(sums + i * size, total)
+
+
+@kernel
+def _finish_biases(sums, outputs, sgd, result, rate, square, like):
+    """db, eq. (25): the lanes of each sum, in their order; stored at `result`, or subtracted from it by SGD."""
+    step, n, size = line(like), lanes(like), itemsize(like)
+    for o in range(0, outputs, step):
+        transpose_line(sums + o * step * size, step, square, step, like)
+        for i in range(0, step, n):
+            total = load(square + i * size, like)
+            for lane in range(1, step):
+                total = total + load(square + (lane * step + i) * size, like)
+            exist = min(n, outputs - o - i)
+            if exist > 0:
+                target = result + (o + i) * size
+                if sgd:
+                    total = fma(splat(const(like, -rate)), total, load_first(target, exist, like))
+                store_first(target, total, exist)
+
+
+@part
+def weights_task(job, layers, tasks, params, hyper, step, block, task, scratch, like):
+    """Phase 2 for one row of `tasks`: gradient and update of some outputs of a layer."""
+    n, size = line(like), itemsize(like)
+    l, first, last = tasks[task, at.TASK_LAYER], tasks[task, at.TASK_FIRST], tasks[task, at.TASK_LAST]
+    samples = block_size(job, step, block)
+    code, work, theta = job[at.UPDATE], job[at.WORKSPACE], params.ctypes.data
+    panels, n_in, stride = panel_count(samples, like), layers[l - 1, at.SIZE], layers[l, at.STRIDE]
+    is_last = (block + 1) * job[at.BLOCK] >= batch_size(job, step)
+    rate = load_double(job[at.RATES] + step * 8) if code > GRADIENT else 0.0
+    sgd = code == SGD and is_last
+    weights, biases = layers[l, at.WEIGHTS] * size, layers[l, at.BIASES] * size
+    deltas = work + layers[l, at.DELTAS] * size
+    gradient_at = job[at.GRADIENT_AT]
+    gradient(
+        deltas, stride, work + layers[l - 1, at.UNITS] * size, job[at.BLOCK] * n, n_in, first, last, panels,
+        ZERO if block == 0 else CONTINUE, gradient_at + weights, TILE_SGD if sgd else STORE,
+        (theta if sgd else gradient_at) + weights, const(like, rate),
+    )  # fmt: skip
+    sums = work + (layers[l, at.BIAS_SUMS] + first * n) * size
+    _bias_gradient(deltas + first * n * size, stride, last - first, panels, block == 0, sums, like)
+    if is_last:
+        where = biases + first * size
+        _finish_biases(sums, last - first, sgd, (theta if sgd else gradient_at) + where, rate, scratch, like)
+        if code > SGD:
+            t = job[at.DONE_STEPS] + step + 1
+            s1, s2 = job[at.STATE_1], job[at.STATE_2]
+            for start, count in ((weights + first * n_in * size, (last - first) * n_in), (where, last - first)):
+                update(
+                    code, theta + start, gradient_at + start, s1 + start, s2 + start if s2 != 0 else 0, count, rate,
+                    hyper, t, like,
+                )  # fmt: skip

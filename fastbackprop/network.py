@@ -1,0 +1,513 @@
+"""A fully connected network: its parameters in one flat vector, and what the engine computes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastbackprop import checks, threads
+from fastbackprop.activations import ACTIVATIONS
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.update import GRADIENT
+from fastbackprop.heads import HEADS, read_targets
+from fastbackprop.plan import Plan, parameter_count, round_up, samples_of_block
+
+if TYPE_CHECKING:
+    from fastbackprop.optimizers import Optimizer
+    from fastbackprop.training import History
+
+LINE = 16  # samples: a multiple of the line of both dtypes
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of the cost J by the parameters, each of its parameter's shape (the paper's convention).
+
+    Attributes
+    ----------
+    cost : float
+        J, the mean loss of the samples.
+    vector : ndarray
+        The gradient by ``Network.params``, in the same order.
+    dW, db : list of ndarray
+        Views of ``vector``: eqs. (24) and (25).
+    dX : ndarray (N, n[0]) or None
+        The gradient by X: eq. (22) at the first layer, ``dZ[1] @ W[1]``; N times it is eq. (13).
+    """
+
+    cost: float
+    vector: np.ndarray
+    dW: list[np.ndarray]
+    db: list[np.ndarray]
+    dX: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Every quantity of sections 5 and 6 of the paper, by layer: ``trace.Z[l]`` is Z[l], rows are samples.
+
+    Index 0 is the input: ``A[0]`` is X and ``dA[0]`` is dX; ``None`` stands where the paper defines nothing.
+
+    Attributes
+    ----------
+    Z, A : linear outputs and activations, (N, n[l])
+    dA, dZ : gradients of the cost J by them; ``dZ[l] = delta[l] / N``, eq. (21)
+    dW, db : gradients by the parameters, eqs. (24) and (25)
+    delta : gradients of each sample's own loss by Z[l], (N, n[l])
+    cost : J
+    """
+
+    Z: list[np.ndarray | None]
+    A: list[np.ndarray]
+    dA: list[np.ndarray | None]
+    dZ: list[np.ndarray | None]
+    dW: list[np.ndarray | None]
+    db: list[np.ndarray | None]
+    delta: list[np.ndarray | None]
+    cost: float
+
+
+class Network:
+    """A fully connected network.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        n[0], the inputs, to n[L], the outputs; at least two.
+    hidden : str or sequence of str
+        Activation of the hidden layers, one name or one a layer: identity, relu (relu'(0) = 1, eq. (1)), relu0
+        (relu'(0) = 0), leaky_relu, elu, tanh, sigmoid, softplus, gelu (tanh form), silu.
+    output : str
+        identity (with the L2 loss), sigmoid (binary cross-entropy, summed over the outputs) or softmax (categorical
+        cross-entropy): the three of Theorem 6.1.
+    dtype : 'float32' or 'float64'
+    seed : None, int or numpy.random.Generator
+        Of the weights: He's initialisation for relu-like layers, Glorot's for others; biases start at zero.
+
+    Attributes
+    ----------
+    params : ndarray
+        All parameters in one vector: for each layer W[l], row-major, then b[l].
+    weights, biases : tuple of ndarray
+        W[l+1], (n[l+1], n[l]), and b[l+1], (n[l+1],), for l from 0: writable views of ``params``.
+    threads : int or None
+        Threads to use; None: all processors. Results have the same bits for any number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = Network((4, 16, 3), seed=0)
+    >>> net
+    Network(4-16-3, hidden=relu, output=softmax, dtype=float32, 131 parameters)
+    >>> net.forward(np.zeros((2, 4))).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], hidden: str | Sequence[str] = "relu", output: str = "softmax", *,
+        dtype: Any = "float32", seed: int | np.random.Generator | None = None, threads: int | None = None,
+    ) -> None:  # fmt: skip
+        self._sizes = checks.layer_sizes(sizes)
+        layers = len(self._sizes) - 2
+        if isinstance(hidden, str):
+            hidden = [hidden] * layers
+        elif not isinstance(hidden, Sequence):
+            raise TypeError(f"hidden must be one of {', '.join(ACTIVATIONS)}, or a sequence of them, got {hidden!r}")
+        if len(hidden) != layers:
+            raise ValueError(f"hidden must be one name or {layers}, one for each hidden layer, got {len(hidden)}: {hidden!r}")
+        self._hidden = tuple(checks.one_of(name, "hidden", ACTIVATIONS) for name in hidden)
+        self._output = checks.one_of(output, "output", HEADS)
+        if output == "softmax" and self._sizes[-1] < 2:
+            raise ValueError("output='softmax' needs at least 2 outputs, got sizes[-1] = 1; for two classes use 'sigmoid'")
+        self._dtype = checks.float_dtype(dtype)
+        self.threads = threads
+        self._params = np.zeros(parameter_count(self._sizes), self._dtype)
+        self._connect()
+        self.initialize(seed)
+
+    def _connect(self) -> None:
+        """Make the views of the flat vector; there are no other copies of the parameters."""
+        self._weights, self._biases = self.split(self._params)
+        self._plans: dict[tuple[int, int, bool], list[Plan]] = {}
+
+    def initialize(self, seed: int | np.random.Generator | None = None) -> None:
+        """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
+        rng = checks.generator(seed)
+        for l, (W, b) in enumerate(zip(self._weights, self._biases, strict=True)):
+            n_out, n_in = W.shape
+            if l < len(self._hidden) and ACTIVATIONS[self._hidden[l]].rectifier:
+                W[...] = rng.standard_normal(W.shape) * np.sqrt(2.0 / n_in)
+            else:
+                W[...] = rng.uniform(-1.0, 1.0, W.shape) * np.sqrt(6.0 / (n_in + n_out))
+            b[...] = 0.0
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """n[0] to n[L]."""
+        return self._sizes
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The activation of each hidden layer."""
+        return self._hidden
+
+    @property
+    def output(self) -> str:
+        """The output layer: identity, sigmoid or softmax."""
+        return self._output
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self._dtype
+
+    @property
+    def params(self) -> np.ndarray:
+        """All parameters, one writable vector."""
+        return self._params
+
+    @params.setter
+    def params(self, values: Any) -> None:
+        array = np.asarray(values)
+        if array.shape != self._params.shape or array.dtype.kind not in "fiu":
+            raise ValueError(
+                f"params must be a vector of {self._params.size} numbers, got shape {array.shape} of {array.dtype}"
+            )
+        self._params[...] = array
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """W[1] to W[L], writable views of ``params``."""
+        return self._weights
+
+    @property
+    def biases(self) -> tuple[np.ndarray, ...]:
+        """b[1] to b[L], writable views of ``params``."""
+        return self._biases
+
+    @property
+    def threads(self) -> int | None:
+        """Threads to use; None: all processors."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, count: int | None) -> None:
+        self._threads = None if count is None else checks.whole_number(count, "threads", 1)
+
+    def split(self, vector: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+        """Views of a flat vector as the weights and the biases of each layer."""
+        weights, biases, start = [], [], 0
+        for n_in, n_out in zip(self._sizes, self._sizes[1:], strict=False):
+            weights.append(vector[start : start + n_out * n_in].reshape(n_out, n_in))
+            start += n_out * n_in
+            biases.append(vector[start : start + n_out])
+            start += n_out
+        return tuple(weights), tuple(biases)
+
+    def __repr__(self) -> str:
+        layers = "-".join(str(n) for n in self._sizes)
+        names = sorted(set(self._hidden), key=self._hidden.index)
+        hidden = ",".join(self._hidden if len(names) > 1 else names) or "none"
+        return f"Network({layers}, hidden={hidden}, output={self._output}, dtype={self._dtype}, {self._params.size} parameters)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "sizes": self._sizes, "hidden": self._hidden, "output": self._output, "dtype": self._dtype.name,
+            "threads": self._threads, "params": self._params.copy(),
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._sizes, self._hidden, self._output = state["sizes"], state["hidden"], state["output"]
+        self._dtype, self._threads = np.dtype(state["dtype"]), state["threads"]
+        self._params = np.array(state["params"], self._dtype)
+        self._connect()
+
+    # ------------------------------------------------------------------ the engine
+
+    @contextmanager
+    def plan(self, samples: int, learning: bool, threads_: int | None = None, *, whole: bool = False) -> Iterator[Plan]:
+        """A plan for batches of ``samples``, with ``whole`` in a single block. Kept for the next call of the size."""
+        most = samples if whole else samples_of_block(self._sizes, self._dtype)
+        block = round_up(samples, LINE)
+        if block > most or not whole:
+            block = min(most, 1 << (block - 1).bit_length())
+        count = threads_ or self._threads or threads.available()
+        kept = self._plans.setdefault((round_up(block, LINE), count, learning), [])
+        try:
+            plan = kept.pop()  # two threads that use the network at once get a plan each
+        except IndexError:
+            codes = [ACTIVATIONS[name].code for name in self._hidden]
+            plan = Plan(self._sizes, codes, HEADS[self._output], self._dtype, round_up(block, LINE), count, learning)
+        try:
+            yield plan
+        finally:
+            if not whole:
+                kept.append(plan)
+
+    def _readable(self, array: np.ndarray) -> bool:
+        """Whether the engine can read the rows of an array where they lie."""
+        contiguous = array.shape[1] == 1 or array.strides[1] == array.itemsize
+        return (
+            array.dtype == self._dtype
+            and array.dtype.isnative
+            and contiguous
+            and array.flags.aligned
+            and array.strides[0] % array.itemsize == 0
+        )
+
+    def readable(self, array: np.ndarray) -> np.ndarray:
+        """The rows as the engine reads them: the array itself, or a copy of it."""
+        return array if self._readable(array) else np.ascontiguousarray(array, self._dtype)
+
+    def _batches(self, X: np.ndarray, Y: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
+        """X and Y as the engine reads them: whole where they lie so, else in parts, each converted."""
+
+        def good(array: np.ndarray | None) -> bool:
+            return array is None or array.ndim == 1 or self._readable(array)
+
+        if good(X) and good(Y):
+            yield slice(0, len(X)), X, Y
+            return
+        step = samples_of_block(self._sizes, self._dtype)
+        for start in range(0, len(X), step):
+            part = slice(start, min(start + step, len(X)))
+            y = None if Y is None else Y[part] if Y.ndim == 1 else self.readable(Y[part])
+            yield part, self.readable(X[part]), y
+
+    @staticmethod
+    def put_data(job: np.ndarray, X: np.ndarray, Y: np.ndarray | None) -> None:
+        """Write the addresses of inputs and targets, both readable by the engine, into a job."""
+        job[at.INPUTS], job[at.INPUT_STRIDE] = X.ctypes.data, X.strides[0] // X.itemsize
+        if Y is None:
+            job[at.TARGET_KIND] = at.NO_TARGETS
+        elif Y.ndim == 1:
+            job[at.TARGET_KIND], job[at.TARGETS] = at.CLASSES, Y.ctypes.data
+        else:
+            job[at.TARGET_KIND], job[at.TARGETS] = at.DENSE, Y.ctypes.data
+            job[at.TARGET_STRIDE] = Y.strides[0] // Y.itemsize
+
+    # ------------------------------------------------------------------ what it computes
+
+    def forward(self, X: Any) -> np.ndarray:
+        """The outputs o, (N, n[L]), of samples X, (N, n[0]).
+
+        A row of the result does not depend on the other rows, bit for bit.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where X has another shape, is empty, holds NaN or infinity, or is not numeric.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Network((2, 3), seed=0).forward(np.zeros((1, 2)))
+        array([[0.33333334, 0.33333334, 0.33333334]], dtype=float32)
+        """
+        return self._forward(checks.rows(X, "X", self._sizes[0]))
+
+    __call__ = forward
+
+    def _forward(self, X: np.ndarray) -> np.ndarray:
+        out = np.empty((len(X), self._sizes[-1]), self._dtype)
+        with self.plan(len(X), False) as plan:
+            for part, x, _ in self._batches(X, None):
+                job = plan.new_job(len(x), plan.block)
+                self.put_data(job, x, None)
+                job[at.OUTPUTS] = out[part].ctypes.data
+                plan.run(job, self._params, np.zeros(1))
+        return out
+
+    def cost(self, X: Any, Y: Any) -> float:
+        """The cost J, the mean over the samples of the loss of outputs and targets.
+
+        Parameters
+        ----------
+        X : array (N, n[0])
+        Y : array
+            (N, n[L]); for softmax also (N,) class numbers; for one output also (N,).
+        """
+        X = checks.rows(X, "X", self._sizes[0])
+        Y = read_targets(self._output, Y, len(X), self._sizes[-1])
+        costs = np.zeros(1)
+        with self.plan(len(X), False) as plan:
+            for _, x, y in self._batches(X, Y):
+                job = plan.new_job(len(x), plan.block)
+                self.put_data(job, x, y)
+                plan.run(job, self._params, costs)
+        return float(costs[0]) / len(X)
+
+    def gradients(self, X: Any, Y: Any, *, input_gradient: bool = False) -> Gradients:
+        """The cost and its gradients by all parameters, Theorem 5.4.
+
+        Parameters
+        ----------
+        X : array (N, n[0])
+        Y : array
+            As for :meth:`cost`.
+        input_gradient : bool
+            Also the gradient by X.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> g = Network((2, 3), seed=0).gradients(np.ones((4, 2)), [0, 1, 2, 0])
+        >>> g.dW[0].shape, g.db[0].shape
+        ((3, 2), (3,))
+        """
+        X = checks.rows(X, "X", self._sizes[0])
+        Y = read_targets(self._output, Y, len(X), self._sizes[-1])
+        vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype) if input_gradient else None
+        with self.plan(len(X), True) as plan:
+            cost = self._gradients(plan, X, Y, vector, dX)
+        dW, db = self.split(vector)
+        return Gradients(cost, vector, list(dW), list(db), dX)
+
+    def _gradients(self, plan: Plan, X: np.ndarray, Y: np.ndarray, vector: np.ndarray, dX: np.ndarray | None) -> float:
+        """Fill ``vector`` and ``dX``; returns the cost."""
+        x, y = self.readable(X), Y if Y.ndim == 1 else self.readable(Y)
+        job = plan.new_job(len(x), len(x))
+        self.put_data(job, x, y)
+        job[at.UPDATE], job[at.GRADIENT_AT] = GRADIENT, vector.ctypes.data
+        job[at.INPUT_GRADIENT] = 0 if dX is None else dX.ctypes.data
+        costs = np.zeros(1)
+        if plan.run(job, self._params, costs):
+            vector[...] = np.nan  # a loss is not finite: so is the gradient
+            if dX is not None:
+                dX[...] = np.nan
+        return float(costs[0]) / len(x)
+
+    def _pull_back(self, X: np.ndarray, dZ: np.ndarray) -> np.ndarray:
+        """The gradient by X of sum(dZ * Z[L]), for any (N, n[L]) array: eqs. (16) and (17) without a loss."""
+        dX = np.empty(X.shape, self._dtype)
+        with self.plan(len(X), True) as plan:
+            for part, x, seeds in self._batches(X, dZ):
+                job = plan.new_job(len(x), plan.block)
+                self.put_data(job, x, seeds)
+                job[at.TARGET_KIND], job[at.INPUT_GRADIENT] = at.GIVEN_DELTAS, dX[part].ctypes.data
+                plan.run(job, self._params, np.zeros(1))
+        return dX
+
+    def jacobian(self, X: Any) -> np.ndarray:
+        """The Jacobian of the outputs by the inputs, d o / d x, of each sample: (N, n[L], n[0]).
+
+        One backward pass an output, with the rows of the output activation's Jacobian (for softmax eq. (39)) as deltas.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = Network((2, 3), output="identity", seed=0)
+        >>> bool((net.jacobian([[1.0, 2.0]])[0] == net.weights[0]).all())
+        True
+        """
+        X = self.readable(checks.rows(X, "X", self._sizes[0]))
+        o = self._forward(X)
+        m = self._sizes[-1]
+        result = np.empty((len(X), m, self._sizes[0]), self._dtype)
+        for i in range(m):
+            seeds = np.zeros_like(o)
+            if self._output == "softmax":
+                seeds -= o * o[:, i : i + 1]
+                seeds[:, i] += o[:, i]
+            else:
+                seeds[:, i] = o[:, i] * (1 - o[:, i]) if self._output == "sigmoid" else 1.0
+            result[:, i] = self._pull_back(X, seeds)
+        return result
+
+    def trace(self, X: Any, Y: Any) -> Trace:
+        """Every Z, A, dA, dZ, dW, db and delta of one forward and backward pass, by layer, under the paper's names.
+
+        A, dZ, dW and db are what the fused step left in its workspace; Z and dA, which it never writes, are
+        computed by the same kernels one layer at a time, with the same bits.
+        """
+        X = self.readable(checks.rows(X, "X", self._sizes[0]))
+        Y = read_targets(self._output, Y, len(X), self._sizes[-1])
+        count, last = len(X), len(self._sizes) - 1
+        vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype)
+        with self.plan(count, True, whole=True) as plan:
+            cost = self._gradients(plan, X, Y, vector, dX)
+            A = [X.copy(), *(plan.panels(at.PANELS, l, count) + 0 for l in range(1, last + 1))]  # + 0: -0.0 is 0
+            dZ = [None, *(plan.panels(at.DELTAS, l, count) for l in range(1, last + 1))]
+        dW, db = self.split(vector)
+        Z: list[np.ndarray | None] = [None]
+        dA: list[np.ndarray | None] = [dX]
+        for l in range(1, last + 1):
+            layer = Network(self._sizes[l - 1 : l + 1], output="identity", dtype=self._dtype, threads=self._threads)
+            layer._weights[0][...], layer._biases[0][...] = self._weights[l - 1], self._biases[l - 1]
+            Z.append(layer._forward(A[l - 1]))
+            if l > 1:
+                dA.append(layer._pull_back(A[l - 1], dZ[l]))
+        delta = [None if d is None else d * self._dtype.type(count) for d in dZ]
+        return Trace(Z, A, [*dA, None], dZ, [None, *dW], [None, *db], delta, cost)
+
+    # ------------------------------------------------------------------ learning and keeping
+
+    def fit(
+        self, X: Any, y: Any, *, epochs: int = 20, batch_size: int = 32, optimizer: Optimizer | None = None,
+        shuffle: bool = True, seed: int | np.random.Generator | None = None, validation_data: tuple[Any, Any] | None = None,
+        callbacks: Sequence[Callable[[dict[str, Any]], Any]] = (), progress: bool = False, threads: int | None = None,
+    ) -> History:  # fmt: skip
+        """Learn from samples X, (N, n[0]), and targets y by mini-batches.
+
+        Parameters
+        ----------
+        X : array (N, n[0])
+            Read where it lies, also when memory-mapped; rows of another dtype are converted a batch at a time.
+        y : array
+            As Y of :meth:`cost`.
+        epochs : int
+        batch_size : int
+            The last batch of an epoch may be smaller.
+        optimizer : SGD or Adam
+            ``SGD(0.1)`` where None.
+        shuffle : bool
+            Draw a new order of the samples each epoch, from ``seed`` and the epoch's number.
+        seed : None, int or numpy.random.Generator
+        validation_data : None or (X, y)
+            Its cost, and its score (accuracy, for identity outputs R^2), are recorded after each epoch.
+        callbacks : sequence of functions
+            Called after each epoch with its record, a dict; one that returns True ends the training.
+        progress : bool
+            Show a progress bar (needs the extra ``cli``).
+        threads : int or None
+            Instead of the network's own number.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        FloatingPointError
+            If the cost of a batch is not finite; the parameters are those before that step.
+        KeyboardInterrupt
+            On Ctrl-C, between two steps: the parameters are those after the last finished one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+        >>> net = Network((2, 8, 2), seed=1)
+        >>> history = net.fit(X, [0, 1, 1, 0], epochs=200, batch_size=4, seed=0)
+        >>> net.forward(X).argmax(axis=1)
+        array([0, 1, 1, 0])
+        """
+        from fastbackprop.training import fit
+
+        return fit(
+            self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle, seed=seed,
+            validation_data=validation_data, callbacks=callbacks, progress=progress, threads=threads,
+        )  # fmt: skip
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network to a safetensors file (needs the extra ``io``); :func:`fastbackprop.load` reads it."""
+        from fastbackprop.persistence import save
+
+        save(self, path)

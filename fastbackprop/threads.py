@@ -1,0 +1,50 @@
+"""The helper threads of the engine.
+
+They are plain Python threads that run compiled code without the interpreter's lock. Nobody waits for one to wake up: a
+job is complete when its tasks are done, by whomever. After a fork the child starts threads of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+_pool: ThreadPoolExecutor | None = None
+_pool_owner = 0
+
+
+def available() -> int:
+    """The number of threads used where none is given: the processors that this process may run on.
+
+    ``FASTBACKPROP_NUM_THREADS``, else ``OMP_NUM_THREADS`` (which joblib sets for its workers), limits it.
+    """
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        count = os.cpu_count() or 1
+    for name in ("FASTBACKPROP_NUM_THREADS", "OMP_NUM_THREADS"):
+        limit = os.environ.get(name, "")
+        if limit.isdigit() and int(limit) > 0:
+            return min(count, int(limit)) if name == "OMP_NUM_THREADS" else int(limit)
+    return count
+
+
+def _helpers() -> ThreadPoolExecutor:
+    global _pool, _pool_owner
+    if _pool is None or _pool_owner != os.getpid():
+        _pool = ThreadPoolExecutor(max_workers=max(available(), 64), thread_name_prefix="fastbackprop")
+        _pool_owner = os.getpid()
+    return _pool
+
+
+def run_on(threads: int, function: Callable[..., Any], *args: Any) -> None:
+    """Call ``function(*args, slot)`` on this thread with slot 0 and on ``threads - 1`` helpers with slots 1, 2, ...
+
+    ``function`` returns once the whole job is done, wherever it runs; a helper that wakes up after that finds no work left.
+    """
+    helpers = [_helpers().submit(function, *args, slot) for slot in range(1, threads)]
+    function(*args, 0)
+    for helper in helpers:
+        helper.cancel()

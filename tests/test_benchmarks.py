@@ -1,0 +1,277 @@
+"""The benchmark suite: its counts, its data, its baseline, and that nobody is timed on other work."""
+
+import json
+import os
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks import compare
+from benchmarks.peers import PEERS, PeerError, Worker
+from benchmarks.peers.numpy_code4 import Engine
+from benchmarks.workloads import WORKLOADS, Workload, check_problem, flat, layers, make_problem
+
+SMALL = Workload("small", (3, 5, 4, 2), batch=8, samples=24, dtype="float64")
+
+
+def test_flops_by_hand():
+    # 2-3-1, batch 4: Z is 4*(2*3 + 3*1) multiply-adds, dW as many, dA of the hidden layer 4*3*1; two operations each.
+    assert Workload("hand", (2, 3, 1), batch=4, samples=8).flops == 2 * (36 + 36 + 12)
+    # One layer has no dA.
+    assert Workload("hand", (5, 2), batch=3, samples=3).flops == 2 * (30 + 30)
+
+
+def test_workloads_are_whole_epochs_of_the_sizes_published():
+    assert list(WORKLOADS) == ["tiny", "digits", "tabular", "mnist_s", "mnist_l", "wide", "matexp", "readme24"]
+    for name, work in WORKLOADS.items():
+        assert work.name == name
+        assert work.samples == work.steps * work.batch
+    assert WORKLOADS["mnist_l"].parameters == 784 * 512 + 512 + 512 * 512 + 512 + 512 * 10 + 10
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_data_come_from_the_seed(name):
+    work = replace(WORKLOADS[name], samples=WORKLOADS[name].batch)
+    one, same, other = make_problem(work, 1), make_problem(work, 1), make_problem(work, 2)
+    assert np.array_equal(one.X, same.X)
+    assert np.array_equal(one.y, same.y)
+    assert np.array_equal(one.params, same.params)
+    assert not np.array_equal(one.X, other.X)
+    assert not np.array_equal(one.params, other.params)
+    assert one.X.dtype == one.params.dtype == work.dtype
+    assert one.X.shape == (work.samples, work.sizes[0])
+    assert one.Y.shape == (work.samples, work.sizes[-1])
+    if work.output == "softmax":
+        assert set(one.y) == set(range(work.sizes[-1])), "scikit-learn must see every class"
+
+
+def test_matrix_exponentials():
+    problem = make_problem(replace(WORKLOADS["matexp"], samples=50, batch=50, dtype="float64"))
+    values, vectors = np.linalg.eig(problem.X.reshape(-1, 2, 2))
+    expected = vectors * np.exp(values)[:, None, :] @ np.linalg.inv(vectors)
+    np.testing.assert_allclose(problem.y.reshape(-1, 2, 2), expected.real, rtol=1e-9, atol=1e-9)
+
+
+def test_flat_is_the_inverse_of_layers():
+    params = np.arange(SMALL.parameters, dtype=float)
+    weights, biases = layers(params, SMALL.sizes)
+    assert [W.shape for W in weights] == [(5, 3), (4, 5), (2, 4)]
+    assert [b.shape for b in biases] == [(5,), (4,), (2,)]
+    assert all(np.shares_memory(part, params) for part in weights + biases)
+    assert np.array_equal(flat(weights, biases), params)
+
+
+def cost(work, params, X, Y):
+    """The mean loss, written without any regard to speed."""
+    A = X
+    weights, biases = layers(params, work.sizes)
+    for i, (W, b) in enumerate(zip(weights, biases)):
+        Z = A @ W.T + b
+        A = (np.tanh(Z) if work.hidden == "tanh" else np.where(Z < 0, 0, Z)) if i + 1 < len(weights) else Z
+    if work.output == "identity":
+        return np.sum((A - Y) ** 2) / (2 * len(X))
+    return np.mean(np.log(np.exp(A).sum(1)) - (A * Y).sum(1))
+
+
+@pytest.mark.parametrize("hidden", ["relu", "tanh"])
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+def test_baseline_gradient_is_the_derivative_of_the_cost(hidden, output):
+    work = replace(SMALL, hidden=hidden, output=output, optimizer=None, samples=SMALL.batch)
+    problem = make_problem(work)
+    engine = Engine(problem, threads=1)
+    engine.run(1, shuffle=False)
+    h, differences = 1e-6, []
+    for direction in np.eye(work.parameters):
+        up, down = (cost(work, problem.params + s * h * direction, problem.X, problem.Y) for s in (1, -1))
+        differences.append((up - down) / (2 * h))
+    np.testing.assert_allclose(engine.result(), differences, atol=1e-8)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_baseline_takes_the_optimizers_steps(optimizer):
+    work = replace(SMALL, optimizer=optimizer, learning_rate=0.02)
+    problem = make_problem(work)
+    engine = Engine(problem, threads=1)
+    engine.run(2, shuffle=False)
+    params, m, v = problem.params.copy(), 0, 0
+    for t in range(1, 2 * work.steps + 1):
+        rows = slice((t - 1) % work.steps * work.batch, ((t - 1) % work.steps + 1) * work.batch)
+        alone = replace(work, optimizer=None, samples=work.batch)
+        gradient = Engine(replace(problem, work=alone, X=problem.X[rows], y=problem.y[rows], params=params), threads=1)
+        gradient.run(1, shuffle=False)
+        g = gradient.result()
+        if optimizer == "sgd":
+            params = params - 0.02 * g
+        else:
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            params = params - 0.02 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(engine.result(), params, rtol=1e-12, atol=1e-14)
+
+
+def test_baseline_visits_every_row_once_when_it_shuffles():
+    # With a learning rate of 0 nothing is left of the order; with a tiny one, to first order the sum of all gradients.
+    work = replace(SMALL, learning_rate=1e-9)
+    problem = make_problem(work)
+    engine, whole = (Engine(replace(problem, work=w), threads=1) for w in (work, replace(work, batch=work.samples)))
+    engine.run(1, shuffle=True)
+    whole.run(work.steps, shuffle=False)
+    np.testing.assert_allclose(
+        (engine.result() - problem.params) / 1e-9, (whole.result() - problem.params) / 1e-9, atol=1e-5
+    )
+
+
+def test_check_problem_is_about_the_same_number_of_steps_for_all():
+    for work in WORKLOADS.values():
+        short, epochs = check_problem(make_problem(replace(work, samples=work.batch * min(work.steps, 30))))
+        assert epochs * short.work.steps == work.check_steps
+        assert len(short.X) == short.work.samples
+
+
+def test_deviation_is_relative_to_the_change_and_by_part():
+    start = np.zeros(SMALL.parameters)
+    expected, got = start + 1.0, start + 1.0
+    assert compare.deviation(SMALL, got, expected, start) == 0
+    layers(got, SMALL.sizes)[1][1][:] += 0.01  # one bias vector, 1 % of its change
+    assert compare.deviation(SMALL, got, expected, start) == pytest.approx(0.01)
+    got[0] = np.nan
+    assert compare.deviation(SMALL, got, expected, start) == np.inf
+    assert compare.deviation(SMALL, got[:-1], expected, start) == np.inf
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        pytest.param(peer, marks=[pytest.mark.peers] if peer.startswith(("torch", "jax")) else [])
+        for peer in PEERS
+        if peer not in ("numpy", "torch_compile")
+    ],
+)
+def test_peers_do_the_same_work(peer):
+    try:
+        worker = Worker(peer, 1)
+    except PeerError as error:
+        pytest.skip(f"{peer}: {error.kind} ({error})")
+    try:
+        for name in ("tiny", "digits", "matexp", "readme24"):
+            work = WORKLOADS[name]
+            problem, epochs = check_problem(make_problem(work))
+            baseline = Engine(problem, threads=1)
+            baseline.run(epochs, shuffle=False)
+            if name == "readme24" and peer in ("sklearn", "jax_scan"):
+                with pytest.raises(PeerError, match="gradient"):
+                    worker.ask("check", work, 0)
+            else:  # raises if they differ
+                compare.check(work, 0, peer, worker.ask("check", work, 0), baseline.result())
+    finally:
+        worker.close()
+
+
+def test_compare_measures_and_writes_its_files(tmp_path, monkeypatch):
+    monkeypatch.setitem(PEERS, "absent", "benchmarks.peers.no_such_library")
+    monkeypatch.setitem(PEERS, "again", PEERS["numpy"])
+    report = compare.compare(["tiny"], ["numpy", "absent", "again"], threads=1, rounds=3, peak=False)
+    numpy_row, absent, again = report["rows"]
+    assert numpy_row["status"] == "ok"
+    assert numpy_row["deviation"] == 0
+    assert numpy_row["finite"]
+    assert 1 < numpy_row["low"] <= numpy_row["us"] <= numpy_row["high"] < 1e5
+    assert len(numpy_row["turns"]) == 3
+    assert numpy_row["gflops"] == pytest.approx(WORKLOADS["tiny"].flops / numpy_row["us"] / 1000)
+    assert max(numpy_row["idle"], again["idle"]) < 0.05, "a waiting engine must be quiet"
+    assert absent["status"] == "not installed"
+    assert "no_such_library" in absent["reason"]
+
+    files = compare.save(report, tmp_path / "new" / "folder")
+    names = [file.name for file in files]
+    assert names[:2] == ["compare.json", "compare.md"]
+    assert json.loads(files[0].read_text())["rows"][0]["us"] == numpy_row["us"]
+    assert "| tiny 4-16-16-2, 32 |" in files[1].read_text()
+    assert "not installed" in files[1].read_text()
+    if "compare.png" in names:  # matplotlib is an extra
+        assert files[2].read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def peer(tmp_path, monkeypatch):
+    """A function that makes a peer of a module's source."""
+
+    def make(name, source):
+        (tmp_path / f"{name}.py").write_text("from benchmarks.peers.numpy_code4 import *\n" + textwrap.dedent(source))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setitem(PEERS, name, name)
+        return name
+
+    return make
+
+
+def test_a_peer_that_trains_something_else_is_named_and_not_timed(peer):
+    careless = peer(
+        "careless",
+        """
+        class Engine(Engine):
+            def update_params(self):
+                self.db[1][:] = 0  # forgets a bias
+                super().update_params()
+
+            def run(self, epochs, shuffle):
+                assert not shuffle, "timed"
+                super().run(epochs, shuffle)
+        """,
+    )
+    with pytest.raises(compare.ResultsDiffer, match=r"peer 'careless' on network 'tiny'.*2e-03"):
+        compare.compare(["tiny"], ["numpy", careless], threads=1, rounds=1, peak=False)
+
+
+def test_a_peer_that_dies_leaves_the_others_figures(peer):
+    broken = peer(
+        "broken",
+        """
+        import os
+
+        class Engine(Engine):
+            def run(self, epochs, shuffle):
+                if shuffle:
+                    os._exit(3)
+                super().run(epochs, shuffle)
+        """,
+    )
+    rows = compare.compare(["tiny"], [broken, "numpy"], threads=1, rounds=1, peak=False)["rows"]
+    assert [row["status"] for row in rows] == ["failed", "ok"]
+    assert rows[0]["reason"] == "the process ended with code 3"
+
+
+def test_ratios_and_shares():
+    row = {"network": "tiny", "dtype": "float32", "gflops": 5.0}
+    rows = [row | {"peer": "ours", "us": 2.0}, row | {"peer": "numpy", "us": 30.0}]
+    report = {"rows": rows, "peak": {"float32": {"thread": 60.0, "together": 100.0}}}
+    compare.complete(report)
+    assert [r["ratio"] for r in report["rows"]] == [1.0, 15.0]
+    assert report["rows"][1]["share"] == 0.05
+    compare.complete(report | {"rows": rows[1:], "peak": {}})
+    assert rows[1]["ratio"] is None
+    assert rows[1]["share"] is None
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), [("--networks", "huge"), ("--peers", "nobody"), ("--threads", "0"), ("--rounds", "0")]
+)
+def test_bad_arguments_are_named(argument, value, capsys):
+    with pytest.raises(SystemExit) as stop:
+        compare.main([argument, value])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert argument in message
+    assert value in message
+
+
+def test_threads_reach_the_libraries_before_they_are_imported(peer, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    name = peer(
+        "counter", "import os\nversion = ' '.join([os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS']])"
+    )
+    worker = Worker(name, 1)
+    worker.close()
+    assert worker.version == "1 1"
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "7", "the caller's environment is as before"
