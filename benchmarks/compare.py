@@ -12,6 +12,8 @@ of what the training changed must stay below TOLERANCE. Otherwise the run ends w
 
 GFLOP/s counts what a step's products need, nothing else (Workload.flops), so waste does not look like speed. The
 peak is the engine's own register tile on data in the first-level cache, on all the threads in use at once.
+"others" is how many CPUs the rest of the machine used in the worst turn: spinning threads suffer from it most, so a
+run where it is not near 0 says nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ import numpy as np
 from benchmarks.peers import PEERS, PeerError, Worker, available_cpus
 from benchmarks.workloads import WORKLOADS, Workload, layers, make_problem
 
-TOLERANCE = {"float32": 2e-3, "float64": 1e-8}  # of the change made by the short training
+# Of the change made by the short training. Small networks agree to 1e-5 and 1e-14. At wide, rounding moves some of
+# four million Z across relu's kink, in each engine others: 1e-3. Work in bfloat16 misses by 1e-2 and more.
+TOLERANCE = {"float32": 5e-3, "float64": 1e-8}
 BASELINE = "numpy"
 
 
@@ -85,12 +89,16 @@ def measure(work: Workload, workers: dict[str, Worker], reference: Worker, round
     for peer in order:
         if rows[peer]["status"] != "ok":
             continue
-        us = [turn["us"] for turn in turns[peer]]
+        done = turns[peer]
+        us = [turn["us"] for turn in done]
+        idle = sum(turn["idle"] for turn in done)
         rows[peer].update(
             us=statistics.median(us), low=min(us), high=max(us), turns=us,
             gflops=work.flops / statistics.median(us) / 1e3, finite=workers[peer].ask("finish"),
-            calls_per_turn=turns[peer][0]["calls"], steps_per_call=turns[peer][0]["steps"],
-            idle=sum(turn["idle_cpu"] for turn in turns[peer]) / sum(turn["idle"] for turn in turns[peer]), spun=max(turn["spun"] for turn in turns[peer]),
+            calls_per_turn=done[0]["calls"], steps_per_call=done[0]["steps"],
+            # An engine alone hardly waits: nothing to say then.
+            idle=sum(turn["idle_cpu"] for turn in done) / idle if idle > 0.1 else 0.0,
+            spun=max(turn["spun"] for turn in done), others=max(turn["others"] for turn in done),
         )  # fmt: skip
     return list(rows.values())
 
@@ -172,11 +180,12 @@ def details(rows: Sequence[dict]) -> str:
             share = f"{row['share']:.0%}" if row.get("share") else "-"
             spread = f"{digits(row['low'])}..{digits(row['high'])}"
             numbers = [digits(row["us"]), spread, digits(row.get("ratio"), "{}x"), digits(row["gflops"]), share]
-            numbers.append(f"{row['deviation']:.0e}")
+            numbers += [f"{row['others']:.2f}", f"{row['deviation']:.0e}"]
         else:
-            numbers = [row["status"], *["-"] * 5]
+            numbers = [row["status"], *["-"] * 6]
         lines.append([f"{row['network']} ({row['dtype']})", row["peer"], *numbers])
-    return table(["network", "peer", "us/step", "min..max", "peer/ours", "GFLOP/s", "of peak", "deviation"], lines)
+    head = ["network", "peer", "us/step", "min..max", "peer/ours", "GFLOP/s", "of peak", "others", "deviation"]
+    return table(head, lines)
 
 
 def markdown(report: dict) -> str:
@@ -206,6 +215,9 @@ def remarks(rows: Sequence[dict]) -> list[str]:
             f"A waiting engine used at most {max(row['idle'] for row in measured):.2%} of a CPU; after a turn its "
             f"threads spun for at most {max(row['spun'] for row in measured):.2f} s."
         )
+    disturbed = [f"{row['peer']} on {row['network']} ({row['others']:.1f})" for row in measured if row["others"] > 0.15]
+    if disturbed:
+        text += ["", f"DISTURBED: other processes used CPUs in a turn of {', '.join(disturbed)}. Measure again."]
     for row in measured:
         if not row["finite"]:
             text.append(f"{row['peer']} on {row['network']}: parameters were not finite at the end.")

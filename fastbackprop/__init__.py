@@ -2,7 +2,7 @@
 
 from fastbackprop.network import Gradients, Network, Trace
 from fastbackprop.optimizers import SGD, Adam
-# from fastbackprop.persistence import load
+from fastbackprop.persistence import load
 from fastbackprop.training import History
 
 __version__ = "0.1.0"

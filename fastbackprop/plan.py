@@ -15,6 +15,8 @@ from fastbackprop.threads import run_on
 
 # A block of fewer multiply-adds than this is done by one thread: meeting the other twice would cost more than it saves.
 SERIAL_WORK = 150_000
+# A job of fewer multiply-adds than this is not worth waking another thread for.
+WAKING_WORK = 5_000_000
 # Bytes of activations, deltas and their transposes that a block of samples may take: about the second-level caches.
 BLOCK_BYTES = 2 << 20
 # Samples of a block at least, where a batch has them: so many uses of each weight pay for reading it.
@@ -60,7 +62,8 @@ class Plan:
         weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
         self.dtype = dtype
         self.block = block
-        self.threads = threads if block * weights * (3 if learning else 1) > SERIAL_WORK else 1
+        self.work_per_sample = weights * (3 if learning else 1)  # multiply-adds
+        self.threads = threads if block * self.work_per_sample > SERIAL_WORK else 1
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
         job = np.zeros(at.JOB_FIELDS, np.int64)
         elements = parameters = 0
@@ -132,7 +135,8 @@ class Plan:
         """Do a job. Returns 0, or 1 + the number of the step whose losses were not finite and which was not applied."""
         clock = new_clock()
         constants = np.zeros(HYPER_FIELDS) if hyper is None else hyper
-        run_on(self.threads, run, job, self.layers, self.tasks, params, constants, costs, clock)
+        work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
+        run_on(self.threads if work > WAKING_WORK else 1, run, job, self.layers, self.tasks, params, constants, costs, clock)
         return int(clock[at.FAILED_STEP])
 
     def panels(self, field: int, l: int, samples: int) -> np.ndarray:

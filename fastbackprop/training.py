@@ -77,7 +77,8 @@ def fit(
     optimizer = SGD(0.1) if optimizer is None else optimizer
     if not isinstance(optimizer, (SGD, Adam)):
         raise TypeError(f"optimizer must be fastbackprop.SGD or fastbackprop.Adam, got {optimizer!r}")
-    callbacks = tuple(callbacks)
+    if not isinstance(callbacks, Sequence):
+        raise TypeError(f"callbacks must be a sequence of functions, got {callbacks!r}")
     for callback in callbacks:
         if not callable(callback):
             raise TypeError(f"callbacks must be functions of an epoch's record, got {callback!r}")
@@ -162,8 +163,8 @@ class _Loop:
                 )
             done += steps
             self.steps_done += steps
-            wanted = int(self.steps_per_call * SECONDS_PER_CALL / max(seconds, 1e-6))
-            self.steps_per_call = max(1, min(wanted, 8 * self.steps_per_call))
+            wanted = int(steps * SECONDS_PER_CALL / max(seconds, 1e-6))
+            self.steps_per_call = max(1, min(wanted, 8 * steps))
         self.epoch += count
         return [float(c) / len(self.X) for c in costs]
 

@@ -110,6 +110,16 @@ def available_cpus() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def busy_seconds() -> float:
+    """Processor time that the whole machine has used, stolen time included (Linux; elsewhere that of this process)."""
+    try:
+        with open("/proc/stat") as file:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    except OSError:
+        return time.process_time()
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def serve(connection: Connection, module: str, threads: int) -> None:
     """The worker's loop: a command and its arguments in, (kind, value) out."""
     if hasattr(os, "sched_setaffinity"):  # the one limit that every library obeys, JAX too
@@ -175,18 +185,24 @@ class Session:
     def turn(self) -> dict[str, float]:
         """One turn: an untimed call to wake threads and caches, then timed ones. `us` is the median per step.
 
-        `idle` and `idle_cpu` are the seconds that passed and that this process used since its last answer.
+        `idle` and `idle_cpu` are the seconds that passed and that this process used since its last answer; `others`
+        is how many CPUs all other processes, and other guests of a shared host, used while this one was timed.
         """
         wall, cpu = self.rested_at
         idle, idle_cpu = time.perf_counter() - wall, time.process_time() - cpu
         if self.seconds < TURN:
             self.call()
+        busy, own, started = busy_seconds(), time.process_time(), time.perf_counter()
         times = [self.call()]
         while sum(times) < TURN:
             times.append(self.call())
+        others = (busy_seconds() - busy - (time.process_time() - own)) / (time.perf_counter() - started)
         steps = self.epochs * self.work.steps
         us = 1e6 * float(np.median(times)) / steps
-        return {"us": us, "calls": len(times), "steps": steps, "idle": idle, "idle_cpu": idle_cpu, "spun": self.spun}
+        return {
+            "us": us, "calls": len(times), "steps": steps, "idle": idle, "idle_cpu": idle_cpu, "spun": self.spun,
+            "others": max(0.0, others),
+        }  # fmt: skip
 
     def finish(self) -> bool:
         """Forget the engine; whether its numbers stayed finite."""

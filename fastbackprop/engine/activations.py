@@ -54,13 +54,14 @@ def softplus_activation(z):
 @inline
 def gelu(z):
     """Z (1 + tanh u) / 2 with u = sqrt(2 / pi) (Z + 0.044715 Z^3)."""
-    one, scale = const(z, 1.0), const(z, GELU_SCALE)
-    square = z * z
-    u = scale * z * fma(square, const(z, GELU_CUBIC), one)
+    one, scale, bound = const(z, 1.0), const(z, GELU_SCALE), const(z, 100.0)
+    w = if_less(bound, z, bound, if_less(z, -bound, -bound, z))  # s is 0 or 1 from there on, and no power overflows
+    square = w * w
+    u = scale * w * fma(square, const(z, GELU_CUBIC), one)
     # (1 + tanh u) / 2 = sigma(2 u): no cancellation where u is far below 0
     s = sigmoid(u + u)
     du = scale * fma(square, const(z, 3.0 * GELU_CUBIC), one)
-    return z * s, fma(z * (s * sigmoid(-(u + u))) * const(z, 2.0), du, s)
+    return z * s, fma(w * (s * sigmoid(-(u + u))) * const(z, 2.0), du, s)
 
 
 @inline

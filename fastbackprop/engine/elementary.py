@@ -1,4 +1,4 @@
-"""exp, expm1, log, log1p, tanh, sigmoid and softplus as polynomials in explicit fma: vectors and scalars, the same bits.
+"""exp, expm1, log, log1p, tanh, sigmoid and softplus as polynomials in explicit fma: vectors and scalars, same bits.
 
 The library's own, since those of C libraries and of compilers' vector libraries differ from machine to machine.
 Each is within 2 units in the last place of the true value, also at the ends of the range, and NaN passes through. The
@@ -82,10 +82,10 @@ def log(x):
     tiny = x * const(x, 2.0**54)  # subnormal numbers are scaled into the normal range
     m = if_less(x, SMALLEST_NORMAL(x), tiny, x)
     e = exponent(m)
-    m = m * power_of_two(-e)  # [1, 2)
-    above = const(x, math.sqrt(2.0))
+    m = m * power_of_two(one - e)  # [2, 4); 2**-e may not be a normal number
+    above = const(x, 2.0 * math.sqrt(2.0))
     e = if_less(above, m, e + one, e)
-    m = if_less(above, m, m * const(x, 0.5), m)  # [sqrt(1/2), sqrt(2)]
+    m = m * if_less(above, m, const(x, 0.25), const(x, 0.5))  # [sqrt(1/2), sqrt(2)]
     e = if_less(x, SMALLEST_NORMAL(x), e - const(x, 54.0), e)
     f = m - one
     s = f / (m + one)  # log m = 2 atanh(s)
@@ -122,8 +122,12 @@ def tanh(x):
 @inline
 def sigmoid(x):
     """1 / (1 + e**-x), never overflowing: e**-|x| is at most 1."""
-    e = exp(-magnitude(x))
-    return if_less(x, const(x, 0.0), e, const(x, 1.0)) / (e + const(x, 1.0))
+    e, one, zero = exp(-magnitude(x)), const(x, 1.0), const(x, 0.0)
+    top, total = if_less(x, zero, e, one), e + one
+    a = top / total
+    # What the sum and the division have rounded away, times 1 / (1 + e), which is a or, where x < 0, 1 - a.
+    rest = fma(-a, e - (total - one), fma(-a, total, top))
+    return fma(rest, if_less(x, zero, one - a, a), a)
 
 
 @inline

@@ -51,7 +51,7 @@ def _compiled(key: str) -> Any:
     def run(job, layers, tasks, params, hyper, costs, clock, slot):
         key  # noqa: B018
         like = params.dtype.type(0)
-        counters = clock.ctypes.data
+        counters = np.intp(clock.ctypes.data)
         draw, done, failed = counters, counters + at.TICKETS_DONE * 8, counters + at.FAILED_STEP * 8
         slices = job[at.SLICES]
         per_block = slices + job[at.TASKS]
@@ -67,18 +67,19 @@ def _compiled(key: str) -> Any:
             task = ticket % per_block
             phase = 0 if task < slices else slices
             _wait(done, ticket - task + phase)
-            if load_acquire(failed) == 0:
-                if phase == 0:
+            failure = load_acquire(failed)
+            if phase == 0:
+                if failure == 0:
                     check = samples_task(job, layers, params, step, block, task, scratch, like)
                     if check != check:
                         store_release(failed, step + 1)
-                else:
-                    if task == slices:
-                        _sum_losses(job, step, block, costs, like)
-                    if block_size(job, step, block) > 0:
-                        share, rows = job[at.TASKS], len(tasks)
-                        for row in range((task - slices) * rows // share, (task - slices + 1) * rows // share):
-                            weights_task(job, layers, tasks, params, hyper, step, block, row, scratch, like)
+            else:
+                if task == slices and (failure == 0 or failure == step + 1):
+                    _sum_losses(job, step, block, costs, like)
+                if failure == 0 and block_size(job, step, block) > 0:
+                    share, rows = job[at.TASKS], len(tasks)
+                    for row in range((task - slices) * rows // share, (task - slices + 1) * rows // share):
+                        weights_task(job, layers, tasks, params, hyper, step, block, row, scratch, like)
             fetch_add(done, 1)
         _wait(done, total)
 

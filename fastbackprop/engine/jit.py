@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 # No fastmath anywhere: it drops signed zeros and NaN checks, and lets sums be reordered.
@@ -14,6 +15,9 @@ kernel: Any = njit(error_model="numpy")
 inline: Any = njit(error_model="numpy", forceinline=True)
 # Inlined before anything is compiled: LLVM sees such a function once, in its caller, not again at every level above.
 part: Any = njit(error_model="numpy", inline="always")
+
+# As arguments of compiled functions in the place of 0 and 1: Numba compiles a function anew for each literal.
+NIL, ONE = np.int64(0), np.int64(1)
 
 
 def source_hash() -> str:

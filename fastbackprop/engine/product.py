@@ -7,11 +7,11 @@ read in place; where its rows would collide in the caches it is copied once into
 from __future__ import annotations
 
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0, activate
-from fastbackprop.engine.jit import kernel, part
+from fastbackprop.engine.jit import NIL, ONE, kernel, part
 from fastbackprop.engine.layout import DEPTH, STRIP
 from fastbackprop.engine.panels import transpose_line, write_line
 from fastbackprop.engine.simd import itemsize, line, load_scalar, store
-from fastbackprop.engine.tile import BIAS, CONTINUE, ROWS, STORE, ZERO, tile
+from fastbackprop.engine.tile import BIAS, CONTINUE, STORE, ZERO, height, tile
 from fastbackprop.engine.tile import RELU as TILE_RELU
 from fastbackprop.engine.tile import RELU0 as TILE_RELU0
 
@@ -51,19 +51,22 @@ def forward(weights, n_in, n_out, biases, inputs, in_stride, outputs, out_stride
         last = k + depth == n_in
         for o in range(0, n_out, STRIP):
             rows = min(STRIP, n_out - o)
-            a, row_stride, k_stride = weights + (o * n_in + k) * size, n_in, 1
+            a, row_stride, k_stride = weights + (o * n_in + k) * size, n_in, ONE
             if packed:
                 pack_rows(a, n_in, rows, depth, strip, like)
-                a, row_stride, k_stride = strip, 1, STRIP
+                a, row_stride, k_stride = strip, ONE, STRIP
             for p in range(panels):
                 b = inputs + (p * in_stride + k) * n * size
-                for r in range(0, rows, ROWS):
+                r = 0
+                while r < rows:
+                    h = height(rows - r)
                     c = outputs + (p * out_stride + o + r) * n * size
                     start_from, start = (BIAS, biases + (o + r) * size) if k == 0 else (CONTINUE, c)
                     tile(
-                        min(ROWS, rows - r), a + r * row_stride * size, row_stride, k_stride, depth, 0, 1, b,
-                        start_from, start, epilogue if last else STORE, c, n, n, 0, like,
+                        h, a + r * row_stride * size, row_stride, k_stride, depth, NIL, ONE, b,
+                        start_from, start, epilogue if last else STORE, c, n, n, NIL, like,
                     )  # fmt: skip
+                    r += h
                 if last and activation != IDENTITY and epilogue == STORE:
                     at = (p * out_stride + o) * n * size
                     activate(activation, outputs + at, slopes + at if slopes != 0 else 0, rows, like)
@@ -85,13 +88,16 @@ def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilo
                 a, k_stride = strip, STRIP
             for p in range(panels):
                 b = deltas + (p * out_stride + k) * n * size
-                for r in range(0, rows, ROWS):
+                r = 0
+                while r < rows:
+                    h = height(rows - r)
                     at = (p * in_stride + i + r) * n * size
                     tile(
-                        min(ROWS, rows - r), a + r * size, 1, k_stride, depth, 0, 1, b,
+                        h, a + r * size, ONE, k_stride, depth, NIL, ONE, b,
                         ZERO if k == 0 else CONTINUE, results + at, epilogue if last else STORE, results + at, n, n,
                         aux + at, like,
                     )  # fmt: skip
+                    r += h
 
 
 @part
@@ -100,9 +106,12 @@ def gradient(deltas, out_stride, units, units_stride, n_in, first, last, panels,
     n, size = line(rate), itemsize(rate)
     for q in range(0, n_in, n):
         b = units + q // n * units_stride * size
-        for o in range(first, last, ROWS):
+        o = first
+        while o < last:
+            h = height(last - o)
             at = (o * n_in + q) * size
             tile(
-                min(ROWS, last - o), deltas + o * n * size, n, 1, n, out_stride * n, panels, b,
-                start_from, start + at, epilogue, result + at, n_in, n_in - q, 0, rate,
+                h, deltas + o * n * size, n, ONE, n, out_stride * n, panels, b,
+                start_from, start + at, epilogue, result + at, n_in, n_in - q, NIL, rate,
             )  # fmt: skip
+            o += h

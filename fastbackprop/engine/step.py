@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
 from fastbackprop.engine.heads import head
-from fastbackprop.engine.jit import kernel, part
+from fastbackprop.engine.jit import NIL, kernel, part
 from fastbackprop.engine.panels import gather, panel_to_rows, panel_to_units, transpose_line
 from fastbackprop.engine.product import backward, forward, gradient
 from fastbackprop.engine.simd import (
@@ -78,7 +80,7 @@ def _gather_targets(job, row, count, outputs, panel, scratch, like):
             sample = load_int(order + k * 8) if order != 0 else k
             store(panel + s * size, const(like, load_int(targets + sample * 8)))
     else:
-        gather(targets, job[at.TARGET_STRIDE], order, row, count, outputs, scratch, 0, panel, like)
+        gather(targets, job[at.TARGET_STRIDE], order, row, count, outputs, scratch, NIL, panel, like)
 
 
 @part
@@ -91,7 +93,7 @@ def samples_task(job, layers, params, step, block, slice_, scratch, like):
     count = p1 - p0
     last = len(layers) - 1
     row = first_row(job, step) + block * job[at.BLOCK]
-    work, theta = job[at.WORKSPACE], params.ctypes.data
+    work, theta = job[at.WORKSPACE], np.intp(params.ctypes.data)
     units_stride = job[at.BLOCK] * n
     learning = job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
     check = const(like, 0.0)
@@ -207,7 +209,7 @@ def weights_task(job, layers, tasks, params, hyper, step, block, task, scratch, 
     n, size = line(like), itemsize(like)
     l, first, last = tasks[task, at.TASK_LAYER], tasks[task, at.TASK_FIRST], tasks[task, at.TASK_LAST]
     samples = block_size(job, step, block)
-    code, work, theta = job[at.UPDATE], job[at.WORKSPACE], params.ctypes.data
+    code, work, theta = job[at.UPDATE], job[at.WORKSPACE], np.intp(params.ctypes.data)
     panels, n_in, stride = panel_count(samples, like), layers[l - 1, at.SIZE], layers[l, at.STRIDE]
     is_last = (block + 1) * job[at.BLOCK] >= batch_size(job, step)
     rate = load_double(job[at.RATES] + step * 8) if code > GRADIENT else 0.0

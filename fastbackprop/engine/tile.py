@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastbackprop.engine.jit import kernel
+from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.simd import (
     INT,
     LANES32,
@@ -47,6 +47,9 @@ from fastbackprop.engine.simd import (
 
 # Rows of the tallest tile: as many accumulators as the registers hold (32 of AVX-512 and NEON, 16 of AVX2 and SSE).
 ROWS = {16: 16, 8: 6, 4: 2 if X86 else 6}[LANES32]
+# The heights that are compiled; other numbers of rows are two tiles (all 16 would double the time of compiling).
+HEIGHTS = [h for h in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16) if h <= ROWS]
+_TALLEST = tuple(max(h for h in HEIGHTS if h <= max(1, rows)) for rows in range(ROWS + 1))
 VECTORS_OF_LINE = 16 // LANES32
 
 # where the chain starts
@@ -146,13 +149,14 @@ def _emit_tile(bld: Any, t: Any, rows: int, args: Any) -> None:
             bld.branch(end)
         return blk
 
-    def relu(predicate: str) -> Any:
-        # -0.0 where the unit is dead, never for a live one: the bits of A are the mask relu'(Z) of eq. (1)
-        def value_of(r: int, v: int, s: Any) -> Any:
-            live = bld.fadd(s, constant(t, 0.0))  # turns -0.0 into 0.0
-            return bld.select(bld.fcmp_ordered(predicate, s, constant(t, 0.0)), dead, live)
+    # relu dies where s < 0, relu0 where s <= 0, that is where s is below the smallest positive number
+    smallest = bld.bitcast(constant_bits(t, 1), vec)
+    threshold = bld.select(bld.icmp_signed("==", epilogue, int_const(RELU0)), smallest, constant(t, 0.0))
 
-        return value_of
+    def relu(r: int, v: int, s: Any) -> Any:
+        # -0.0 where the unit is dead, never for a live one: the bits of A are the mask relu'(Z) of eq. (1)
+        live = bld.fadd(s, constant(t, 0.0))  # turns -0.0 into 0.0
+        return bld.select(bld.fcmp_ordered("<", s, threshold), dead, live)
 
     def mask(r: int, v: int, s: Any) -> Any:  # eq. (17) for relu
         bits = bld.bitcast(emit_load(bld, t, aux, in_panel(r, v)), llvm_int(t))
@@ -185,8 +189,9 @@ def _emit_tile(bld: Any, t: Any, rows: int, args: Any) -> None:
         return emit(bld, "fma", t, emit_splat(bld, t, bld.fneg(rate)), s, old())
 
     switch = bld.switch(epilogue, to_c("store", lambda old, s: s))
-    switch.add_case(int_const(RELU), finish("relu", relu("<")))
-    switch.add_case(int_const(RELU0), finish("relu0", relu("<=")))
+    relus = finish("relu", relu)
+    switch.add_case(int_const(RELU), relus)
+    switch.add_case(int_const(RELU0), relus)
     switch.add_case(int_const(MASK), finish("mask", mask))
     switch.add_case(int_const(SCALE), finish("scale", scale))
     switch.add_case(int_const(SGD), to_c("sgd", sgd))
@@ -196,7 +201,7 @@ def _emit_tile(bld: Any, t: Any, rows: int, args: Any) -> None:
 @intrinsic
 def _tile(
     typingctx: Any,
-    rows: Any,  # height, 1 to ROWS
+    rows: Any,  # one of HEIGHTS
     a: Any,  # address of A[0, 0]
     row_stride: Any,  # of A
     k_stride: Any,  # of A
@@ -218,7 +223,8 @@ def _tile(
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         end = bld.append_basic_block("tile_end")
         switch = bld.switch(args[0], end)
-        for height in range(1, ROWS + 1):
+        bld.function.attributes.add("noinline")  # one copy, whoever calls
+        for height in HEIGHTS:
             block = bld.append_basic_block(f"rows_{height}")
             switch.add_case(int_const(height), block)
             bld.position_at_end(block)
@@ -228,6 +234,12 @@ def _tile(
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 15, rate), codegen
+
+
+@inline
+def height(rows):
+    """The tallest tile that fits into so many rows."""
+    return _TALLEST[min(rows, ROWS)]
 
 
 @kernel

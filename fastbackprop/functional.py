@@ -1,0 +1,541 @@
+"""The elementwise pieces of a network as NumPy-like universal functions, compiled from the engine's own kernels.
+
+They broadcast, take ``out=`` and ``axis=`` and convert their inputs as NumPy's universal functions do: float32 gives
+float32, float64 gives float64, other real types become the narrower of the two that holds them. ``where=`` is not
+supported. All can be called from ``@njit`` code too; those that work on vectors then need the output as last argument.
+
+For the same input they give the same bits as the layers of a :class:`fastbackprop.Network`, on every machine, and none
+overflows where the true value is finite. Importing compiles nothing: a function is compiled for both dtypes
+when it is first called, which takes a few tenths of a second once in a process.
+
+Equation numbers are those of Y. H. Park, "Gradients in a deep neural network and their Python implementations", 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import float32, float64
+from numba.core.compiler_lock import global_compiler_lock
+from numba.np.ufunc.dufunc import DUFunc
+from numba.np.ufunc.gufunc import GUFunc
+from numpy.typing import ArrayLike, NDArray
+
+from fastbackprop.engine import activations, elementary
+from fastbackprop.engine.jit import kernel
+from fastbackprop.engine.simd import const, fma, if_equal, if_less, magnitude
+
+__all__ = [
+    "binary_cross_entropy",
+    "categorical_cross_entropy",
+    "d_elu",
+    "d_gelu",
+    "d_identity",
+    "d_leaky_relu",
+    "d_relu",
+    "d_relu0",
+    "d_sigmoid",
+    "d_silu",
+    "d_softplus",
+    "d_tanh",
+    "delta",
+    "elu",
+    "gelu",
+    "identity",
+    "l2_loss",
+    "leaky_relu",
+    "relu",
+    "relu_mask",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmax_jacobian_product",
+    "softplus",
+    "tanh",
+]
+
+Array = NDArray[Any]
+
+
+class Elementwise(DUFunc):
+    """A universal function that is compiled for float32 and float64 when it is first called.
+
+    Numba's own dynamic kind compiles a loop for each type of input that it meets, integers included, where the engine's
+    kernels make no sense.
+    """
+
+    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Apply the function as NumPy would: ``f(*inputs, out=None)``."""
+        self._compile_for_argtys(())
+        with np.errstate(all="ignore"):  # lanes whose result is not used may overflow
+            return super().__call__(*inputs, **kwargs)
+
+    @global_compiler_lock
+    def _compile_for_argtys(self, argtys: Any, return_type: Any = None) -> None:
+        if not self._frozen:
+            for dtype in (float32, float64):
+                super()._compile_for_argtys((dtype,) * self.nin)
+            self.disable_compile()  # from now on inputs are converted to the loops there are
+
+
+class Generalized(GUFunc):
+    """A generalized universal function, works on whole vectors, compiled as :class:`Elementwise` is."""
+
+    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Apply the function as NumPy would: ``f(*inputs, out=None, axis=-1)``."""
+        self._compile_for_argtys(())
+        with np.errstate(all="ignore"):
+            return super().__call__(*inputs, **kwargs)
+
+    @global_compiler_lock
+    def _compile_for_argtys(self, argtys: Any, return_type: Any = None) -> None:
+        if not self._frozen:
+            for dtype in (float32, float64):
+                super()._compile_for_argtys((dtype,) * self.nargs)
+            self.build_ufunc()
+            self.disable_compile()
+
+
+def generalized(signature: str) -> Callable[[Callable[..., None]], Generalized]:
+    """Make a :class:`Generalized` of a function that writes its last argument."""
+    return lambda function: Generalized(function, signature, is_dynamic=True)
+
+
+# ---- Activations and their derivatives -------------------------------------------------------------------------------
+
+
+@Elementwise
+def identity(Z: ArrayLike) -> Array:
+    """Z itself: the output of a linear regression, section 6.1.
+
+    Examples
+    --------
+    >>> identity([-2.0, 3.0])
+    array([-2.,  3.])
+    """
+    return Z  # type: ignore[return-value]
+
+
+@Elementwise
+def d_identity(Z: ArrayLike) -> Array:
+    """Derivative of :data:`identity`: 1.
+
+    Examples
+    --------
+    >>> d_identity([-2.0, 3.0])
+    array([1., 1.])
+    """
+    return const(Z, 1.0)
+
+
+@Elementwise
+def relu(Z: ArrayLike) -> Array:
+    """Rectified linear unit, max(0, z), of each element: section 3.
+
+    Examples
+    --------
+    >>> relu([-2.0, 0.0, 3.0])
+    array([0., 0., 3.])
+    """
+    zero = const(Z, 0.0)
+    return if_less(Z, zero, zero, Z + zero)  # -0.0 + 0.0 is 0.0
+
+
+@Elementwise
+def d_relu(Z: ArrayLike) -> Array:
+    """Derivative of :data:`relu`, with relu'(0) = 1: eq. (1).
+
+    Examples
+    --------
+    >>> d_relu([-2.0, 0.0, 3.0])
+    array([0., 1., 1.])
+    """
+    return if_less(Z, const(Z, 0.0), const(Z, 0.0), if_equal(Z, Z, const(Z, 1.0), Z))
+
+
+@Elementwise
+def d_relu0(Z: ArrayLike) -> Array:
+    """Derivative of :data:`relu`, with relu'(0) = 0: the other choice of section 3, that of PyTorch.
+
+    Examples
+    --------
+    >>> d_relu0([-2.0, 0.0, 3.0])
+    array([0., 0., 1.])
+    """
+    return if_less(const(Z, 0.0), Z, const(Z, 1.0), if_equal(Z, Z, const(Z, 0.0), Z))
+
+
+@Elementwise
+def relu_mask(Z: ArrayLike) -> NDArray[np.bool_]:
+    """Where relu' is 1, eq. (1), as booleans.
+
+    Examples
+    --------
+    >>> relu_mask([-2.0, 0.0, 3.0])
+    array([False,  True,  True])
+    """
+    zero = const(Z, 0.0)
+    return zero <= Z
+
+
+@Elementwise
+def leaky_relu(Z: ArrayLike) -> Array:
+    """Leaky relu: z where z >= 0, 0.01 z elsewhere.
+
+    Examples
+    --------
+    >>> leaky_relu([-2.0, 3.0])
+    array([-0.02,  3.  ])
+    """
+    return activations.leaky_relu(Z)[0]
+
+
+@Elementwise
+def d_leaky_relu(Z: ArrayLike) -> Array:
+    """Derivative of :data:`leaky_relu`: 1 where z >= 0, as in eq. (1), 0.01 elsewhere.
+
+    Examples
+    --------
+    >>> d_leaky_relu([-2.0, 0.0, 3.0])
+    array([0.01, 1.  , 1.  ])
+    """
+    return activations.leaky_relu(Z)[1]
+
+
+@Elementwise
+def elu(Z: ArrayLike) -> Array:
+    """Exponential linear unit: z where z >= 0, exp(z) - 1 elsewhere.
+
+    Examples
+    --------
+    >>> elu([-1.0, 3.0])
+    array([-0.63212056,  3.        ])
+    """
+    return activations.elu(Z)[0]
+
+
+@Elementwise
+def d_elu(Z: ArrayLike) -> Array:
+    """Derivative of :data:`elu`: 1 where z >= 0, exp(z) elsewhere.
+
+    Examples
+    --------
+    >>> d_elu([-1.0, 0.0, 3.0])
+    array([0.36787944, 1.        , 1.        ])
+    """
+    return activations.elu(Z)[1]
+
+
+@Elementwise
+def tanh(Z: ArrayLike) -> Array:
+    """Hyperbolic tangent.
+
+    Examples
+    --------
+    >>> tanh([-1.0, 0.0, 1000.0])
+    array([-0.76159416,  0.        ,  1.        ])
+    """
+    return activations.tanh_activation(Z)[0]
+
+
+@Elementwise
+def d_tanh(Z: ArrayLike) -> Array:
+    """Derivative of :data:`tanh`: 1 - tanh(z)^2.
+
+    Examples
+    --------
+    >>> d_tanh([-1.0, 0.0, 1000.0])
+    array([0.41997434, 1.        , 0.        ])
+    """
+    return activations.tanh_activation(Z)[1]
+
+
+@Elementwise
+def sigmoid(Z: ArrayLike) -> Array:
+    """Sigmoid, 1 / (1 + exp(-z)): section 3.
+
+    Examples
+    --------
+    >>> sigmoid([-1000.0, 0.0, 1000.0])
+    array([0. , 0.5, 1. ])
+    """
+    return activations.sigmoid_activation(Z)[0]
+
+
+@Elementwise
+def d_sigmoid(Z: ArrayLike) -> Array:
+    """Derivative of :data:`sigmoid`, sigma(z) (1 - sigma(z)): eq. (2).
+
+    Examples
+    --------
+    >>> d_sigmoid([-1000.0, 0.0, 1000.0])
+    array([0.  , 0.25, 0.  ])
+    """
+    return activations.sigmoid_activation(Z)[1]
+
+
+@Elementwise
+def softplus(Z: ArrayLike) -> Array:
+    """Softplus, log(1 + exp(z)).
+
+    Examples
+    --------
+    >>> softplus([-1000.0, 0.0, 1000.0])
+    array([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
+    """
+    return activations.softplus_activation(Z)[0]
+
+
+@Elementwise
+def d_softplus(Z: ArrayLike) -> Array:
+    """Derivative of :data:`softplus`: the sigmoid.
+
+    Examples
+    --------
+    >>> d_softplus([-1000.0, 0.0, 1000.0])
+    array([0. , 0.5, 1. ])
+    """
+    return activations.softplus_activation(Z)[1]
+
+
+@Elementwise
+def gelu(Z: ArrayLike) -> Array:
+    """GELU in its tanh form: z (1 + tanh u) / 2 with u = sqrt(2 / pi) (z + 0.044715 z^3).
+
+    Examples
+    --------
+    >>> gelu([-1.0, 0.0, 1.0])
+    array([-0.15880801,  0.        ,  0.84119199])
+    """
+    return activations.gelu(Z)[0]
+
+
+@Elementwise
+def d_gelu(Z: ArrayLike) -> Array:
+    """Derivative of :data:`gelu`.
+
+    Examples
+    --------
+    >>> d_gelu([-1.0, 0.0, 1.0])
+    array([-0.08296408,  0.5       ,  1.08296408])
+    """
+    return activations.gelu(Z)[1]
+
+
+@Elementwise
+def silu(Z: ArrayLike) -> Array:
+    """SiLU or swish: z sigma(z).
+
+    Examples
+    --------
+    >>> silu([-1.0, 0.0, 1.0])
+    array([-0.26894142,  0.        ,  0.73105858])
+    """
+    return activations.silu(Z)[0]
+
+
+@Elementwise
+def d_silu(Z: ArrayLike) -> Array:
+    """Derivative of :data:`silu`: sigma(z) (1 + z sigma(-z)).
+
+    Examples
+    --------
+    >>> d_silu([-1.0, 0.0, 1.0])
+    array([0.07232949, 0.5       , 0.92767051])
+    """
+    return activations.silu(Z)[1]
+
+
+# ---- Whole vectors: the softmax, the recurrence of the deltas, the losses --------------------------------------------
+# These repeat the order of operations of engine/heads.py, so that the bits are the same.
+
+
+@kernel
+def _softmax(Z, out):
+    if len(Z) > 0:
+        top = Z[0]
+        for z in Z:
+            top = if_less(top, z, z, top)
+        total = const(top, 0.0)
+        for j in range(len(Z)):
+            e = elementary.exp(Z[j] - top)
+            out[j] = e
+            total += e
+        inverse = const(top, 1.0) / total
+        for j in range(len(Z)):
+            out[j] *= inverse
+
+
+@generalized("(m)->(m)")
+def softmax(Z, out=None):
+    """Softmax, exp(z_i) / sum_k exp(z_k), over the last axis: section 6.3.
+
+    Parameters
+    ----------
+    Z : array (..., m)
+        Linear outputs, a row a sample; ``axis=0`` for samples as columns.
+
+    Returns
+    -------
+    array (..., m)
+        Rows that sum to 1.
+
+    Examples
+    --------
+    >>> softmax([[0.0, 0.0], [1000.0, 0.0]])
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    _softmax(Z, out)
+
+
+@generalized("(m),(m)->(m)")
+def softmax_jacobian_product(Z, V, out=None):
+    """The softmax's Jacobian, eq. (39), times a vector: o_i (v_i - sum_k o_k v_k), with o the softmax of Z.
+
+    The Jacobian is symmetric, so the product with its transpose, as backpropagation has it, is the same.
+
+    Parameters
+    ----------
+    Z : array (..., m)
+        Linear outputs.
+    V : array (..., m)
+
+    Returns
+    -------
+    array (..., m)
+
+    Examples
+    --------
+    >>> softmax_jacobian_product([0.0, 0.0], [1.0, 0.0])
+    array([ 0.25, -0.25])
+    """
+    _softmax(Z, out)
+    mean = Z.dtype.type(0)
+    for o, v in zip(out, V):
+        mean = fma(o, v, mean)
+    for j in range(len(Z)):
+        out[j] *= V[j] - mean
+
+
+@generalized("(m,n),(m),(n)->(n)")
+def delta(W, delta, slope, out=None):
+    """The recurrence of the deltas, (W^T delta) * g'(z): eq. (15).
+
+    Parameters
+    ----------
+    W : array (m, n)
+        Weights of a layer.
+    delta : array (..., m)
+        The layer's delta, the gradient of the loss by its linear outputs.
+    slope : array (..., n)
+        g'(z) of the layer before: :data:`d_relu` of its linear outputs, say.
+
+    Returns
+    -------
+    array (..., n)
+        The delta of the layer before.
+
+    Examples
+    --------
+    >>> W = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    >>> delta(W, [1.0, 10.0], d_relu([0.5, -0.5, 0.0]))
+    array([41.,  0., 63.])
+    """
+    for j in range(len(out)):
+        out[j] = 0
+    for i in range(len(delta)):
+        for j in range(len(out)):
+            out[j] = fma(W[i, j], delta[i], out[j])
+    for j in range(len(out)):
+        out[j] *= slope[j]
+
+
+@generalized("(m),(m)->()")
+def l2_loss(Z, Y, out=None):
+    """Half the squared distance of outputs and targets, ||z - y||^2 / 2: eq. (26).
+
+    Parameters
+    ----------
+    Z, Y : array (..., m)
+        Outputs, which for this head are the linear outputs, and targets.
+
+    Returns
+    -------
+    array (...)
+        A loss for each sample.
+
+    Examples
+    --------
+    >>> l2_loss([[1.0, 2.0], [3.0, 4.0]], [1.0, 4.0])
+    array([2., 2.])
+    """
+    loss = Z.dtype.type(0)
+    for z, y in zip(Z, Y):
+        loss = fma((z - y) * const(z, 0.5), z - y, loss)
+    out[0] = loss
+
+
+@generalized("(m),(m)->()")
+def binary_cross_entropy(Z, Y, out=None):
+    """Binary cross-entropy of the outputs o = sigma(z), summed over them: -sum y log o + (1 - y) log(1 - o).
+
+    Computed from Z as max(z, 0) - y z + log(1 + exp(-abs(z))), which needs no logarithm of an o that has become 0.
+
+    Parameters
+    ----------
+    Z, Y : array (..., m)
+        Linear outputs, and targets between 0 and 1.
+
+    Returns
+    -------
+    array (...)
+        A loss for each sample.
+
+    Examples
+    --------
+    >>> binary_cross_entropy([[0.0], [1000.0], [1000.0]], [[1.0], [1.0], [0.0]])
+    array([6.93147181e-01, 0.00000000e+00, 1.00000000e+03])
+    """
+    loss = Z.dtype.type(0)
+    for z, y in zip(Z, Y):
+        positive = if_less(z, const(z, 0.0), const(z, 0.0), z)
+        loss += fma(-y, z, positive) + elementary.log1p(elementary.exp(-magnitude(z)))
+    out[0] = loss
+
+
+@generalized("(m),(m)->()")
+def categorical_cross_entropy(Z, Y, out=None):
+    """Categorical cross-entropy of the outputs o = softmax(z): -sum y_j log o_j, section 6.3.
+
+    Computed from Z as sum_j y_j (log sum_k exp(z_k) - z_j), which needs no logarithm of an o that has become 0.
+
+    Parameters
+    ----------
+    Z, Y : array (..., m)
+        Linear outputs, and one-hot targets or probabilities.
+
+    Returns
+    -------
+    array (...)
+        A loss for each sample.
+
+    Examples
+    --------
+    >>> categorical_cross_entropy([[0.0, 0.0], [1000.0, 0.0]], [0.0, 1.0])
+    array([6.93147181e-01, 1.00000000e+03])
+    """
+    loss = Z.dtype.type(0)
+    if len(Z) > 0:
+        top = Z[0]
+        for z in Z:
+            top = if_less(top, z, z, top)
+        total = mass = Z.dtype.type(0)
+        for z, y in zip(Z, Y):
+            loss = fma(-y, z - top, loss)
+            total += elementary.exp(z - top)
+            mass += y
+        loss = fma(mass, elementary.log(total), loss)
+    out[0] = loss

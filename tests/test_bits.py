@@ -1,0 +1,106 @@
+"""The same bits for any number of threads, any split of a batch and any width of the vectors (DESIGN: by construction)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastbackprop as fb
+
+CASES = [
+    ((64, 128, 10), "relu", "softmax", fb.SGD(0.1)),
+    ((20, 70, 33, 3), ["gelu", "tanh"], "sigmoid", fb.Adam(1e-2)),
+    ((130, 96, 7), "silu", "identity", fb.SGD(0.01, momentum=0.9, nesterov=True)),
+]
+
+
+def data(sizes, output, samples, dtype):
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((samples, sizes[0])).astype(dtype)
+    Y = rng.integers(0, sizes[-1], samples) if output == "softmax" else rng.random((samples, sizes[-1])).astype(dtype)
+    return X, Y
+
+
+def trained(case, dtype, threads):
+    sizes, hidden, output, optimizer = case
+    X, Y = data(sizes, output, 700, dtype)
+    net = fb.Network(sizes, hidden, output, dtype=dtype, seed=0)
+    history = net.fit(X, Y, epochs=3, batch_size=192, optimizer=optimizer, seed=4, threads=threads)
+    return net, X, Y, history
+
+
+def digest():
+    """Of everything that the cases compute, for both dtypes."""
+    result = hashlib.sha256()
+    for dtype in ("float32", "float64"):
+        for case in CASES:
+            net, X, Y, history = trained(case, dtype, 2)
+            g = net.gradients(X, Y, input_gradient=True)
+            for part in (net.params, net.forward(X), g.vector, g.dX, np.array(history.cost)):
+                result.update(np.ascontiguousarray(part).tobytes())
+    return result.hexdigest()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[2])
+def test_any_number_of_threads(case, dtype):
+    net, X, Y, history = trained(case, dtype, 1)
+    for threads in (2, 3, 5):
+        other, _, _, other_history = trained(case, dtype, threads)
+        assert other.params.tobytes() == net.params.tobytes()
+        assert other_history.cost == history.cost
+        other.threads, net.threads = threads, 1
+        assert other.forward(X).tobytes() == net.forward(X).tobytes()
+        assert other.gradients(X, Y).vector.tobytes() == net.gradients(X, Y).vector.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[2])
+def test_any_split_of_a_batch(case, dtype):
+    """A row's output does not depend on the other rows."""
+    net, X, _, _ = trained(case, dtype, 1)
+    whole = net.forward(X)
+    for i in (0, 1, 15, 16, 17, 350, 699):
+        assert net.forward(X[i : i + 1])[0].tobytes() == whole[i].tobytes()
+    for cut in (1, 8, 33, 512):
+        parts = np.concatenate([net.forward(X[:cut]), net.forward(X[cut:])])
+        assert parts.tobytes() == whole.tobytes()
+
+
+def test_gradients_do_not_depend_on_the_blocks():
+    """More samples than a block holds: the chains of additions go on from block to block, and the bits are the same."""
+    net = fb.Network((6, 20, 3), seed=0)
+    X, y = data((6, 20, 3), "softmax", 9000, "float32")
+    vector = np.empty_like(net.params)
+    with net.plan(9000, True, whole=True) as plan:
+        cost = net._gradients(plan, X, y, vector, None)
+    g = net.gradients(X, y)
+    assert g.vector.tobytes() == vector.tobytes()
+    assert g.cost == cost
+
+
+def test_shuffling_and_conversion_do_not_change_the_bits():
+    """Inputs that are converted a batch at a time are trained on as those that are read in place."""
+    case = CASES[0]
+    X, y = data(case[0], case[2], 500, "float32")
+    nets = []
+    for inputs in (X, X.astype(np.float64), np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
+        net = fb.Network(case[0], case[1], case[2], seed=0)
+        net.fit(inputs, y, epochs=2, batch_size=64, seed=1)
+        nets.append(net.params.tobytes())
+    assert len(set(nets)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", ["4", "8", "16"])
+def test_any_width_of_the_vectors(lanes):
+    environment = os.environ | {"FASTBACKPROP_LANES": lanes}
+    code = "from tests.test_bits import digest; print(digest())"
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    out = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == digest()

@@ -1,0 +1,167 @@
+"""The engine's own exp, log and relatives against NumPy's in extended precision."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fastbackprop.engine import elementary
+from fastbackprop.engine.simd import itemsize, lanes, load, store
+
+NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus")
+COUNT = 1 << 16
+WITHIN = 2  # units in the last place
+
+exp, expm1, log, log1p = elementary.exp, elementary.expm1, elementary.log, elementary.log1p
+tanh, sigmoid, softplus = elementary.tanh, elementary.sigmoid, elementary.softplus
+
+
+@njit(error_model="numpy")
+def compiled(x, vectors, scalars):
+    """Row k of x through function k of NAMES: a register at a time into `vectors`, one by one into `scalars`.
+
+    One function for all, so that each dtype is compiled once.
+    """
+    like = x.dtype.type(0)
+    row = x.shape[1] * itemsize(like)
+    for i in range(0, x.shape[1], lanes(like)):
+        p, q = x.ctypes.data + i * itemsize(like), vectors.ctypes.data + i * itemsize(like)
+        store(q, exp(load(p, like)))
+        store(q + row, expm1(load(p + row, like)))
+        store(q + 2 * row, log(load(p + 2 * row, like)))
+        store(q + 3 * row, log1p(load(p + 3 * row, like)))
+        store(q + 4 * row, tanh(load(p + 4 * row, like)))
+        store(q + 5 * row, sigmoid(load(p + 5 * row, like)))
+        store(q + 6 * row, softplus(load(p + 6 * row, like)))
+    for i in range(x.shape[1]):
+        scalars[0, i] = exp(x[0, i])
+        scalars[1, i] = expm1(x[1, i])
+        scalars[2, i] = log(x[2, i])
+        scalars[3, i] = log1p(x[3, i])
+        scalars[4, i] = tanh(x[4, i])
+        scalars[5, i] = sigmoid(x[5, i])
+        scalars[6, i] = softplus(x[6, i])
+
+
+def true_sigmoid(x):
+    e = np.exp(-abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+def true_softplus(x):
+    return np.where(x > 0, x, np.where(np.isnan(x), x, 0)) + np.log1p(np.exp(-abs(x)))
+
+
+TRUE = {name: getattr(np, name) for name in NAMES[:5]} | {"sigmoid": true_sigmoid, "softplus": true_softplus}
+# Where each is defined. None: everywhere.
+DOMAINS = {"exp": None, "expm1": (-np.inf, 44), "log": (0, np.inf), "log1p": (0, 1)}
+
+
+def arguments(name, dtype, rng):
+    """Numbers of every size, subnormal to largest, many where the functions bend, and at their ends and seams."""
+    info = np.finfo(dtype)
+    smallest, largest = np.log2(float(info.smallest_subnormal)), np.log2(float(info.max))
+    sizes = 2.0 ** rng.uniform(smallest, np.nextafter(largest, 0), COUNT // 4)
+    bottom, top = np.log(float(info.smallest_subnormal)), np.log(float(info.max))
+    bends = rng.uniform(1.1 * bottom, 1.1 * top, COUNT // 4)
+    near = rng.uniform(-3, 3, COUNT // 4)
+    seams = [0.0, 1.0, np.sqrt(0.5), np.sqrt(2), bottom, top, np.log(float(info.tiny)), float(info.tiny), 44.0, 22.0]
+    seams += [float(info.smallest_subnormal), float(info.max), *(np.log(2) * (np.arange(-20, 20) + 0.5))]
+    around = np.array(seams).astype(dtype)
+    steps = [around]
+    for direction in (np.inf, -np.inf):
+        x = around
+        for _ in range(8):
+            with np.errstate(over="ignore"):
+                x = np.nextafter(x, dtype(direction))
+            steps.append(x)
+    x = np.concatenate([sizes * rng.choice([-1, 1], sizes.size), bends, near, *steps]).astype(dtype)
+    x = np.concatenate([x, x[: COUNT - x.size]]) if x.size < COUNT else x[:COUNT]
+    x = x[np.isfinite(x)]
+    low, high = DOMAINS.get(name) or (-np.inf, np.inf)
+    x = np.where(x < low, -x, x)
+    x = np.where(x > high, high * rng.uniform(0, 1, x.size), x).astype(dtype)
+    return np.resize(x, COUNT)
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def values(request):
+    """For each function its arguments, and what vectors and scalars give."""
+    dtype = np.dtype(request.param).type
+    rng = np.random.default_rng(0)
+    x = np.stack([arguments(name, dtype, rng) for name in NAMES])
+    vectors, scalars = np.empty_like(x), np.empty_like(x)
+    compiled(x, vectors, scalars)
+    return {name: (x[k], vectors[k], scalars[k]) for k, name in enumerate(NAMES)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_units_in_the_last_place(values, name):
+    x, got, _ = values[name]
+    if x.dtype == np.float64 and np.finfo(np.longdouble).nmant <= np.finfo(np.float64).nmant:
+        pytest.skip("this machine's long double is no wider than float64, so there is nothing to compare with")
+    with np.errstate(all="ignore"):
+        true = TRUE[name](x.astype(np.longdouble))
+        nearest = true.astype(x.dtype)
+        np.testing.assert_array_equal(np.isinf(got), np.isinf(nearest))  # overflow where the true value does
+        finite = np.isfinite(nearest)
+        error = abs(got[finite].astype(np.longdouble) - true[finite])
+        units = error / np.spacing(abs(nearest[finite])).astype(np.longdouble)
+    worst = np.argmax(units)
+    assert units[worst] <= WITHIN, f"{name}({x[finite][worst]!r}) is {units[worst]:.2f} units off"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vectors_and_scalars_have_the_same_bits(values, name):
+    _, vectors, scalars = values[name]
+    bits = f"u{vectors.itemsize}"
+    np.testing.assert_array_equal(vectors.view(bits), scalars.view(bits))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_arguments_reach_everywhere(values, name):
+    """The test above would say little if its arguments missed the hard places."""
+    x, got, _ = values[name]
+    tiny = np.finfo(x.dtype).tiny
+    assert ((x != 0) & (abs(x) < tiny)).any()
+    if name in ("exp", "sigmoid", "softplus"):
+        assert ((got > 0) & (got < tiny)).any(), "no subnormal result"
+        assert (got == 0).any()
+    if name == "exp":
+        assert np.isinf(got).any()
+        assert (got > 0.99 * np.finfo(x.dtype).max).any()
+    if name in ("tanh", "sigmoid", "softplus", "log"):
+        assert (x > np.finfo(x.dtype).max / 16).any()
+
+
+SPECIAL = {
+    "exp": {0.0: 1.0, np.inf: np.inf, -np.inf: 0.0, 1e30: np.inf, -1e30: 0.0},
+    "expm1": {0.0: 0.0, -np.inf: -1.0, -1e30: -1.0},
+    "log": {0.0: -np.inf, 1.0: 0.0, np.inf: np.inf, -1.0: np.nan, -np.inf: np.nan},
+    "log1p": {0.0: 0.0},
+    "tanh": {0.0: 0.0, np.inf: 1.0, -np.inf: -1.0, 1e30: 1.0, -1e30: -1.0},
+    "sigmoid": {0.0: 0.5, np.inf: 1.0, -np.inf: 0.0, 1e30: 1.0, -1e30: 0.0},
+    "softplus": {np.inf: np.inf, -np.inf: 0.0, 1e30: 1e30, -1e30: 0.0},
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_special_values(dtype):
+    x = np.full((len(NAMES), 16), np.nan, dtype)
+    for k, name in enumerate(NAMES):
+        x[k, : len(SPECIAL[name])] = list(SPECIAL[name])
+    vectors, scalars = np.empty_like(x), np.empty_like(x)
+    compiled(x, vectors, scalars)
+    for k, name in enumerate(NAMES):
+        wanted = np.full(16, np.nan, dtype)  # NaN passes through
+        wanted[: len(SPECIAL[name])] = list(SPECIAL[name].values())
+        np.testing.assert_array_equal(vectors[k], wanted, err_msg=name)
+        np.testing.assert_array_equal(scalars[k], wanted, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanh_keeps_the_sign_of_zero(dtype):
+    x = np.full((len(NAMES), 16), -0.0, dtype)
+    vectors, scalars = np.empty_like(x), np.empty_like(x)
+    compiled(x, vectors, scalars)
+    assert np.signbit(vectors[NAMES.index("tanh")]).all()
+    assert np.signbit(scalars[NAMES.index("tanh")]).all()

@@ -1,0 +1,282 @@
+"""Network: its parameters, the inputs it accepts, and what it says to those it does not."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import fastbackprop as fb
+
+
+@pytest.fixture
+def net():
+    return fb.Network((4, 9, 3), seed=0)
+
+
+@pytest.fixture
+def X():
+    return np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+
+
+def test_parameters_are_one_vector_and_its_views(net):
+    assert net.params.shape == (4 * 9 + 9 + 9 * 3 + 3,)
+    assert [w.shape for w in net.weights] == [(9, 4), (3, 9)]
+    assert [b.shape for b in net.biases] == [(9,), (3,)]
+    net.params[...] = np.arange(net.params.size)
+    parts = [part.ravel() for pair in zip(net.weights, net.biases) for part in pair]
+    assert np.array_equal(np.concatenate(parts), np.arange(net.params.size))
+    net.weights[1][2, 8] = -5
+    assert -5 in net.params
+    net.params = np.zeros(net.params.size)
+    assert not net.weights[0].any()
+
+
+def test_views_are_used_at_once(net, X):
+    before = net.forward(X)
+    net.biases[1][0] += 1
+    assert not np.array_equal(net.forward(X), before)
+
+
+def test_gradient_views(net, X):
+    g = net.gradients(X, np.zeros(20, int))
+    assert [d.shape for d in g.dW] == [w.shape for w in net.weights]
+    assert all(np.shares_memory(d, g.vector) for d in (*g.dW, *g.db))
+    assert g.dX is None
+
+
+def test_seeds(X):
+    assert np.array_equal(fb.Network((4, 9, 3), seed=7).params, fb.Network((4, 9, 3), seed=np.random.default_rng(7)).params)
+    assert not np.array_equal(fb.Network((4, 9, 3), seed=7).params, fb.Network((4, 9, 3), seed=8).params)
+    single, double = fb.Network((4, 9, 3), seed=7), fb.Network((4, 9, 3), seed=7, dtype="float64")
+    np.testing.assert_array_equal(single.params, double.params.astype(np.float32))
+
+
+def test_initialisation_by_activation():
+    relu, tanh = (fb.Network((500, 400, 2), hidden, seed=0, dtype="float64") for hidden in ("relu", "tanh"))
+    assert relu.weights[0].std() == pytest.approx(np.sqrt(2 / 500), rel=0.02)  # He
+    assert tanh.weights[0].std() == pytest.approx(np.sqrt(2 / 900), rel=0.02)  # Glorot
+    assert np.abs(tanh.weights[0]).max() <= np.sqrt(6 / 900)
+    assert not relu.biases[0].any()
+
+
+def test_repr(net):
+    assert repr(net) == "Network(4-9-3, hidden=relu, output=softmax, dtype=float32, 75 parameters)"
+    assert "hidden=tanh,relu" in repr(fb.Network((2, 3, 3, 1), ["tanh", "relu"], "sigmoid"))
+    assert "hidden=none" in repr(fb.Network((2, 1), output="identity"))
+
+
+def test_call_is_forward_and_softmax_sums_to_one(net, X):
+    o = net(X)
+    assert np.array_equal(o, net.forward(X))
+    assert o.dtype == np.float32
+    np.testing.assert_allclose(o.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_copies_and_pickles_are_independent(net, X):
+    for twin in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert np.array_equal(twin.forward(X), net.forward(X))
+        assert np.shares_memory(twin.params, twin.weights[0])
+        twin.params[...] = 0
+        assert net.params.any()
+        assert repr(twin) == repr(net)
+
+
+# ------------------------------------------------------------------ inputs whose meaning is plain
+
+
+def layouts(X):
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    wide = np.zeros((X.shape[0], 2 * X.shape[1]), X.dtype)
+    wide[:, ::2] = X
+    unaligned = np.frombuffer(b"x" + X.tobytes(), np.uint8)[1:].view(X.dtype).reshape(X.shape)
+    return {
+        "fortran": np.asfortranarray(X), "rows reversed": X[::-1].copy()[::-1], "columns strided": wide[:, ::2],
+        "rows strided": np.repeat(X, 3, axis=0)[::3], "read-only": read_only, "float64": X.astype(np.float64),
+        "list": X.tolist(), "unaligned": unaligned, "big-endian": X.astype(">f4"), "column block": np.hstack([X, X])[:, 4:],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", sorted(layouts(np.zeros((2, 4), np.float32))))
+def test_memory_layouts(net, X, layout):
+    given, y = layouts(X)[layout], np.arange(20) % 3
+    assert np.array_equal(net.forward(given), net.forward(X))
+    assert net.cost(given, y) == net.cost(X, y)
+    assert np.array_equal(net.gradients(given, y).vector, net.gradients(X, y).vector)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "bool", "float16"])
+def test_number_types(net, dtype):
+    X = (np.random.default_rng(0).random((20, 4)) * 2).astype(dtype)
+    assert np.array_equal(net.forward(X), net.forward(X.astype(np.float32)))
+    net.fit(X, np.arange(20) % 3, epochs=1)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.float32, bool])
+def test_class_number_types(net, X, dtype):
+    y = (np.arange(20) % 2).astype(dtype)
+    assert net.cost(X, y) == net.cost(X, y.astype(np.int64))
+
+
+def test_vectors():
+    one_sample = fb.Network((4, 3), seed=0)
+    assert one_sample.forward(np.ones(4)).shape == (1, 3)
+    one_feature = fb.Network((1, 5, 1), output="identity", seed=0)
+    assert one_feature.forward(np.linspace(0, 1, 7)).shape == (7, 1)
+    x = np.linspace(0, 1, 7)
+    assert one_feature.cost(x, x) == one_feature.cost(x[:, None], x[:, None])
+
+
+def test_inputs_of_another_type_are_converted_in_parts():
+    """Memory: a large array of bytes is never converted whole."""
+    import tracemalloc
+
+    X = np.zeros((400_000, 64), np.uint8)
+    net = fb.Network((64, 8, 3), seed=0)
+    net.fit(X[:100], np.zeros(100, int), epochs=1)
+    net.forward(X[:10])
+    tracemalloc.start()
+    net.cost(X, np.zeros(len(X), np.int64))
+    net.fit(X[:30_000], np.zeros(30_000, np.int64), epochs=1, batch_size=1000, shuffle=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.size  # converted whole it would be 4 bytes an element
+
+
+# ------------------------------------------------------------------ bad input
+
+GOOD_X, GOOD_Y = np.zeros((6, 4)), np.zeros(6, int)
+NAN, INFINITE = GOOD_X.copy(), GOOD_X.copy()
+NAN[2, 1], INFINITE[5, 0] = np.nan, -np.inf
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.zeros((6, 5)), GOOD_Y, r"X must have shape \(N, 4\), one row a sample, got \(6, 5\)"),
+        (np.zeros((2, 3, 4)), GOOD_Y, r"X must have shape \(N, 4\).*got \(2, 3, 4\)"),
+        (np.zeros(5), GOOD_Y, r"X must have shape \(N, 4\).*got \(5,\)"),
+        (np.float32(3), GOOD_Y, r"X must have shape \(N, 4\).*got \(\)"),
+        (np.zeros((0, 4)), GOOD_Y[:0], r"X must hold at least one sample, got shape \(0, 4\)"),
+        (NAN, GOOD_Y, r"X must be finite, got nan at X\[2, 1\]"),
+        (INFINITE, GOOD_Y, r"X must be finite, got -inf at X\[5, 0\]"),
+        (GOOD_X.astype(str), GOOD_Y, r"X must be an array of real numbers, got dtype <U"),
+        (GOOD_X.astype(complex), GOOD_Y, r"X must be an array of real numbers, got dtype complex128"),
+        (GOOD_X.astype(object), GOOD_Y, r"X must be an array of real numbers, got dtype object"),
+        ([[1, 2], [3]], GOOD_Y, r"X must be an array of numbers, got a ragged list"),
+        (None, GOOD_Y, r"X must be an array of real numbers"),
+        (GOOD_X, GOOD_Y[:5], r"[Yy] must have one target for each of the 6 samples, got 5"),
+        (GOOD_X, GOOD_Y + 3, r"[Yy] must hold class numbers from 0 to 2, got 3"),
+        (GOOD_X, GOOD_Y - 1, r"[Yy] must hold class numbers from 0 to 2, got -1"),
+        (GOOD_X, GOOD_Y + 0.5, r"[Yy] must hold class numbers, whole and from 0 to 2, got 0.5"),
+        (GOOD_X, np.array(list("abcabc")), r"[Yy] must be an array of real numbers, got dtype <U1"),
+        (GOOD_X, np.full((6, 3), 0.5), r"[Yy] must have rows that sum to 1.*got 1.5 in row 0"),
+        (GOOD_X, np.eye(3)[GOOD_Y] * 2, r"[Yy] must hold probabilities from 0 to 1, got values from 0.0 to 2.0"),
+        (GOOD_X, np.zeros((6, 2)), r"[Yy] must have shape \(N, 3\).*got \(6, 2\)"),
+        (GOOD_X, np.full((6, 3), np.nan), r"[Yy] must be finite, got nan at [Yy]\[0, 0\]"),
+    ],
+)
+def test_bad_data(net, X, y, message):
+    before = net.params.copy()
+    for call in (net.cost, net.gradients, net.trace, lambda X, y: net.fit(X, y, epochs=1)):
+        with pytest.raises((ValueError, TypeError), match=message):
+            call(X, y)
+    assert np.array_equal(net.params, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"sizes": (4,)}, ValueError, r"sizes must name at least the inputs and the outputs.*got \(4,\)"),
+        ({"sizes": 4}, TypeError, r"sizes must be a sequence of layer sizes.*got 4"),
+        ({"sizes": "443"}, TypeError, r"sizes must be a sequence"),
+        ({"sizes": (4, 0, 3)}, ValueError, r"sizes\[1\] must be an integer of at least 1, got 0"),
+        ({"sizes": (4, -2, 3)}, ValueError, r"sizes\[1\] must be an integer of at least 1, got -2"),
+        ({"sizes": (4, 2.5, 3)}, TypeError, r"sizes\[1\] must be an integer of at least 1, got 2.5"),
+        ({"hidden": "rellu"}, ValueError, r"hidden must be one of identity, relu, .*got 'rellu'"),
+        ({"hidden": ["relu", "tanh"]}, ValueError, r"hidden must be one name or 1, one for each hidden layer, got 2"),
+        ({"hidden": 3}, TypeError, r"hidden must be one of"),
+        ({"hidden": [3]}, TypeError, r"hidden must be one of"),
+        ({"output": "linear"}, ValueError, r"output must be one of identity, sigmoid, softmax, got 'linear'"),
+        ({"sizes": (4, 1)}, ValueError, r"output='softmax' needs at least 2 outputs"),
+        ({"dtype": "int32"}, ValueError, r"dtype must be 'float32' or 'float64', got 'int32'"),
+        ({"dtype": "float16"}, ValueError, r"dtype must be 'float32' or 'float64', got 'float16'"),
+        ({"dtype": "no"}, TypeError, r"dtype must be 'float32' or 'float64', got 'no'"),
+        ({"seed": -1}, ValueError, r"seed must be an integer of at least 0, got -1"),
+        ({"seed": "a"}, TypeError, r"seed must be an integer"),
+        ({"threads": 0}, ValueError, r"threads must be an integer of at least 1, got 0"),
+        ({"threads": True}, TypeError, r"threads must be an integer of at least 1, got True"),
+    ],
+)
+def test_bad_networks(arguments, error, message):
+    sizes = arguments.pop("sizes", (4, 9, 3))
+    with pytest.raises(error, match=message):
+        fb.Network(sizes, **arguments)
+
+
+def test_bad_parameters(net):
+    before = net.params.copy()
+    for values in (np.zeros(3), "abc", None, np.zeros((75, 1))):
+        with pytest.raises(ValueError, match="params must be a vector of 75 numbers"):
+            net.params = values
+    assert np.array_equal(net.params, before)
+
+
+def test_sigmoid_targets_are_probabilities():
+    net = fb.Network((4, 2), output="sigmoid", seed=0)
+    with pytest.raises(ValueError, match=r"Y must hold probabilities from 0 to 1, got values from -1.0 to 1.0"):
+        net.cost(GOOD_X, np.tile([-1.0, 1.0], (6, 1)))
+
+
+# ------------------------------------------------------------------ extremes
+
+
+@pytest.mark.parametrize("output", ["identity", "sigmoid", "softmax"])
+def test_large_outputs_do_not_overflow(output):
+    """The losses are computed from Z in stable form: exp(1e4) and log(0) never appear."""
+    net = fb.Network((1, 2), output=output, dtype="float64")
+    net.params = [1e4, -1e4, 0, 0]
+    Y = [[0.0, 1.0]]
+    J = net.cost([[1.0]], Y)
+    expected = {"identity": 0.5 * (1e8 + (1e4 + 1) ** 2), "sigmoid": 2e4, "softmax": 2e4}[output]
+    assert J == pytest.approx(expected)
+    assert np.isfinite(net.gradients([[1.0]], Y).vector).all()
+
+
+def test_single_units_and_many_classes():
+    deep = fb.Network((1,) * 40 + (1,), "tanh", "identity", seed=0)
+    assert deep.forward(np.ones((3, 1))).shape == (3, 1)
+    many = fb.Network((3, 10_000), seed=0)
+    y = np.array([0, 9_999, 5_000])
+    g = many.gradients(np.eye(3), y)
+    o = many.forward(np.eye(3)).astype(np.float64)
+    assert g.cost == pytest.approx(-np.log(o[np.arange(3), y]).mean(), rel=1e-5)
+
+
+def test_a_cost_that_is_not_finite_gives_gradients_that_are_not(net, X):
+    net.params[...] = np.inf
+    g = net.gradients(X, np.zeros(20, int))
+    assert not np.isfinite(g.cost)
+    assert np.isnan(g.vector).all()
+
+
+def test_a_network_may_be_used_by_threads_at_once(net, X):
+    y, results = np.arange(20) % 3, []
+    expected = net.gradients(X, y).vector.tobytes()
+
+    def work():
+        for _ in range(200):
+            results.append(net.gradients(X, y).vector.tobytes() == expected)
+            net.forward(X)
+
+    workers = [threading.Thread(target=work) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(results) == 1200
+    assert all(results)
