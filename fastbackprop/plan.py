@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.epoch import new_clock, run
+from fastbackprop.engine.epoch import run
 from fastbackprop.engine.simd import LINE_BYTES
 from fastbackprop.engine.update import HYPER_FIELDS
 from fastbackprop.threads import run_on
@@ -17,6 +17,11 @@ from fastbackprop.threads import run_on
 SERIAL_WORK = 150_000
 # A job of fewer multiply-adds than this is not worth waking another thread for.
 WAKING_WORK = 5_000_000
+# Multiply-adds of a task of the second phase at least, and how many tasks a thread may have: more than one, so that a
+# thread that is held up does less; not too many, since each is a line that travels between the threads.
+TASK_WORK = 1_000_000
+TASKS_PER_THREAD = 4
+CUT = 8  # outputs that are not divided
 # Bytes of activations, deltas and their transposes that a block of samples may take: about the second-level caches.
 BLOCK_BYTES = 2 << 20
 # Samples of a block at least, where a batch has them: so many uses of each weight pay for reading it.
@@ -104,19 +109,30 @@ class Plan:
         self.gradient = np.zeros(parameters if learning else 0, dtype)
         job[at.GRADIENT_AT] = self.gradient.ctypes.data
         self.tasks = self._cut_weights(sizes) if learning else np.zeros((0, at.TASK_FIELDS), np.int64)
-        job[at.TASKS] = max(1, len(self.tasks)) if self.threads > 1 else 1
+        job[at.TASKS] = self.tasks[-1, at.TASK] + 1 if learning else 1
         self._job = job
 
     def _cut_weights(self, sizes: Sequence[int]) -> np.ndarray:
-        """The work of the second phase: strips of outputs, the largest first, so that the threads end together."""
-        share = parameter_count(sizes) / (4 * self.threads)
-        rows = []
+        """The work of the second phase in tasks of equal size: runs of outputs, from the first layer to the last."""
+        total = parameter_count(sizes)
+        count = 1
+        if self.threads > 1:
+            count = self.threads * min(TASKS_PER_THREAD, 1 + self.block * total // (self.threads * TASK_WORK))
+        rows: list[list[int]] = []
+        before = 0
         for l in range(1, len(sizes)):
-            per_strip = (sizes[l - 1] + 1) * at.STRIP
-            outputs = sizes[l] if self.threads == 1 else max(1, round(share / per_strip)) * at.STRIP
-            rows += [(l, first, min(first + outputs, sizes[l])) for first in range(0, sizes[l], outputs)]
-        rows.sort(key=lambda r: -(r[2] - r[1]) * sizes[r[0] - 1])
-        return np.array(rows, np.int64)
+            for first in range(0, sizes[l], CUT):
+                last = min(first + CUT, sizes[l])
+                weight = (last - first) * (sizes[l - 1] + 1)
+                task = (before + weight // 2) * count // total
+                before += weight
+                if rows and rows[-1][at.TASK_LAYER] == l and rows[-1][at.TASK] == task:
+                    rows[-1][at.TASK_LAST] = last
+                else:
+                    rows.append([l, first, last, task])
+        table = np.array(rows, np.int64)
+        table[:, at.TASK] = np.unique(table[:, at.TASK], return_inverse=True)[1]  # no number without work
+        return table
 
     def new_job(self, samples: int, batch: int, steps: int | None = None, first_step: int = 0) -> np.ndarray:
         """A job on `samples` rows in batches of `batch`: all steps of one epoch, or `steps` of them from `first_step`.
@@ -133,7 +149,7 @@ class Plan:
 
     def run(self, job: np.ndarray, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None) -> int:
         """Do a job. Returns 0, or 1 + the number of the step whose losses were not finite and which was not applied."""
-        clock = new_clock()
+        clock = np.zeros(at.clock_size(int(job[at.SLICES]), int(job[at.TASKS])), np.int64)
         constants = np.zeros(HYPER_FIELDS) if hyper is None else hyper
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
         run_on(self.threads if work > WAKING_WORK else 1, run, job, self.layers, self.tasks, params, constants, costs, clock)

@@ -13,7 +13,7 @@ from fastbackprop import functional as F
 from fastbackprop import reference
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "gelu", "silu")
-DERIVATIVES = tuple("d_" + name for name in ACTIVATIONS) + ("d_relu0",)
+DERIVATIVES = (*("d_" + name for name in ACTIVATIONS), "d_relu0")
 LOSSES = {"identity": F.l2_loss, "sigmoid": F.binary_cross_entropy, "softmax": F.categorical_cross_entropy}
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 1e-6, "float64": 1e-14}
@@ -119,11 +119,11 @@ def test_hidden_layers_have_the_same_bits(name, dtype):
     net = fb.Network((n, n, n), hidden=name, output="identity", dtype=dtype)
     for W in net.weights:
         W[...] = np.eye(n)  # sums of one term are exact: Z is X, o is A
-    X = np.random.default_rng(5).normal(size=(9, n), scale=4).astype(dtype)
+    X = np.random.default_rng(5).normal(size=(8, n), scale=4).astype(dtype)
     A = getattr(F, name.removesuffix("0"))(X)
     np.testing.assert_array_equal(net.forward(X), A)
-    dX = net.gradients(X, A - 9, input_gradient=True).dX  # delta at the output is 9, dZ is 1
-    np.testing.assert_array_equal(dX, getattr(F, "d_" + name)(X))
+    dX = net.gradients(X, np.zeros_like(A), input_gradient=True).dX
+    np.testing.assert_array_equal(dX, A / 8 * getattr(F, "d_" + name)(X))  # (30), (22), (23); 8 samples
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -172,7 +172,7 @@ def test_out(f):
     np.testing.assert_array_equal(f(Z, out=wide), wanted)
     np.testing.assert_array_equal(f(Z, Z), wanted)
     np.testing.assert_array_equal(Z, wanted)  # in place
-    with pytest.raises(TypeError, match="[Cc]ast"):
+    with pytest.raises(TypeError, match="Cannot cast"):
         f(Z, out=np.empty(Z.shape, int))
 
 
@@ -262,8 +262,8 @@ def test_huge_vectors(dtype):
     np.testing.assert_allclose(F.softmax(Z), wanted, rtol=1e-6)
     Y = np.array([0, 1, 0], dtype)
     np.testing.assert_allclose(F.categorical_cross_entropy(Z, Y), [2e30, np.log(3), 800, np.log(2)], rtol=1e-6)
-    np.testing.assert_allclose(F.binary_cross_entropy(Z[:, :1], 1.0), [0, 1e30, 0, np.log(2)], rtol=1e-6)
-    np.testing.assert_allclose(F.binary_cross_entropy(Z[:, :1], 0.0), [1e30, 0, 800, np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(F.binary_cross_entropy(Z[:, :1], Y[1:2]), [0, 1e30, 0, np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(F.binary_cross_entropy(Z[:, :1], Y[:1]), [1e30, 0, 800, np.log(2)], rtol=1e-6)
     assert F.softmax_jacobian_product(Z, np.array([1e30, 1, -1e30], dtype)).tolist()[0] == [0, 0, 0]
     assert np.isfinite(F.l2_loss(Z[2], -Z[2]))
 
@@ -284,7 +284,7 @@ def test_nan_passes_through(dtype):
 def test_in_compiled_code():
     @njit
     def both(Z, out, losses):
-        F.softmax(F.silu(Z) + F.relu(2.0), out)
+        F.softmax(F.silu(Z) + F.relu(Z[2]), out)
         F.l2_loss(Z, Z + 1, losses)
 
     for dtype in DTYPES:
@@ -309,8 +309,8 @@ def test_first_calls_from_several_threads():
 
 def test_import_compiles_nothing():
     source = (
-        "from numba.core import event; compiled = []; listener = event.RecordingListener();"
-        "event.register('numba:compile', listener);"
+        "from numba.core import event; listener = event.RecordingListener();"
+        "event.register('numba:run_pass', listener);"
         "from fastbackprop import functional;"
         "assert not listener.buffer, listener.buffer; functional.relu(1.0); assert listener.buffer"
     )
@@ -323,4 +323,4 @@ def test_each_documents_itself():
         f = getattr(F, name)
         assert f.__name__ == name
         assert ">>> " + name in f.__doc__
-        assert list(inspect.signature(f).parameters)[0] in "ZW"
+        assert next(iter(inspect.signature(f).parameters)) in "ZW"

@@ -16,8 +16,8 @@ inline: Any = njit(error_model="numpy", forceinline=True)
 # Inlined before anything is compiled: LLVM sees such a function once, in its caller, not again at every level above.
 part: Any = njit(error_model="numpy", inline="always")
 
-# As arguments of compiled functions in the place of 0 and 1: Numba compiles a function anew for each literal.
-NIL, ONE = np.int64(0), np.int64(1)
+# As an argument of compiled functions in the place of 0: Numba compiles a function anew for each literal.
+NIL = np.int64(0)
 
 
 def source_hash() -> str:

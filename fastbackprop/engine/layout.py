@@ -31,7 +31,8 @@ LAYER_FIELDS = 10
 
 # ---- the table `tasks`: the work of the second phase, cut by outputs
 TASK_LAYER, TASK_FIRST, TASK_LAST = 0, 1, 2  # outputs first to last - 1 of a layer
-TASK_FIELDS = 3
+TASK = 3  # the task of the second phase that does it; rows are sorted by it
+TASK_FIELDS = 4
 
 # ---- the vector `job`
 INPUTS = 0  # address of X, rows
@@ -48,7 +49,7 @@ STEPS = 10  # to be done
 BLOCK = 11  # samples worked on at once; a larger batch is several blocks, their gradients summed in order
 BLOCKS = 12  # of a step
 SLICES = 13  # tasks of the first phase: slices of a block
-TASKS = 14  # tasks of the second phase: shares of the rows of `tasks`
+TASKS = 14  # tasks of the second phase
 WORKSPACE = 15  # address
 OUTPUTS = 16  # address of o, rows, or 0
 LOSSES = 17  # workspace offset of the samples' losses
@@ -67,6 +68,11 @@ JOB_FIELDS = 29
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
 
-# ---- the vector `clock`, each counter on a line of its own
-NEXT_TICKET, TICKETS_DONE, FAILED_STEP = 0, 8, 16
-CLOCK_FIELDS = 24
+# ---- the vector `clock`: FAILED_STEP, then a word for each slice and for each task, all on lines of their own
+FAILED_STEP = 0
+CLOCK_LINE = 8  # 64-bit words
+
+
+def clock_size(slices: int, tasks: int) -> int:
+    """Elements of the clock."""
+    return CLOCK_LINE * (1 + slices + tasks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastbackprop.engine.jit import kernel
-from fastbackprop.engine.simd import const, itemsize, lanes, line, load, load_first, load_int, splat, store, store_first, transpose
+from fastbackprop.engine.simd import const, itemsize, lanes, line, load, load_first, load_int, prefetch, splat, store, store_first, transpose
 
 
 @kernel
@@ -45,10 +45,11 @@ def zero_line(dst, like):
 
 
 @kernel
-def gather(rows, row_stride, order, first, count, width, units, units_stride, panel, like):
+def gather(rows, row_stride, order, first, count, ahead, end, width, units, units_stride, panel, like):
     """One panel of samples from rows: row order[first], order[first + 1], ... (or first, ... where `order` is 0).
 
-    Of the panel's samples `count` exist, the others become zeros. `units` is the address of the samples in the first
+    While they are copied, those from `ahead` on, but before `end`, are asked for: the rows of a shuffled batch are anywhere
+    in memory. Of the panel's samples `count` exist, the others become zeros. `units` is the address of the samples in the first
     block of units, `units_stride` the elements from block to block.
     """
     n, size = line(like), itemsize(like)
@@ -58,6 +59,9 @@ def gather(rows, row_stride, order, first, count, width, units, units_stride, pa
             if s < count:
                 row = load_int(order + (first + s) * 8) if order != 0 else first + s
                 copy_line(rows + (row * row_stride + q) * size, block + s * n * size, width - q, like)
+                later = min(ahead + s, end - 1)
+                later = load_int(order + later * 8) if order != 0 else later
+                prefetch(rows + (later * row_stride + q) * size)
             else:
                 zero_line(block + s * n * size, like)
         transpose_line(block, n, panel + q * n * size, n, like)

@@ -7,11 +7,11 @@ read in place; where its rows would collide in the caches it is copied once into
 from __future__ import annotations
 
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0, activate
-from fastbackprop.engine.jit import NIL, ONE, kernel, part
+from fastbackprop.engine.jit import kernel, part
 from fastbackprop.engine.layout import DEPTH, STRIP
 from fastbackprop.engine.panels import transpose_line, write_line
 from fastbackprop.engine.simd import itemsize, line, load_scalar, store
-from fastbackprop.engine.tile import BIAS, CONTINUE, STORE, ZERO, height, tile
+from fastbackprop.engine.tile import BIAS, CONTINUE, STORE, ZERO, height, tile_of_columns, tile_of_panels, tile_of_rows
 from fastbackprop.engine.tile import RELU as TILE_RELU
 from fastbackprop.engine.tile import RELU0 as TILE_RELU0
 
@@ -51,10 +51,9 @@ def forward(weights, n_in, n_out, biases, inputs, in_stride, outputs, out_stride
         last = k + depth == n_in
         for o in range(0, n_out, STRIP):
             rows = min(STRIP, n_out - o)
-            a, row_stride, k_stride = weights + (o * n_in + k) * size, n_in, ONE
+            a = weights + (o * n_in + k) * size
             if packed:
                 pack_rows(a, n_in, rows, depth, strip, like)
-                a, row_stride, k_stride = strip, ONE, STRIP
             for p in range(panels):
                 b = inputs + (p * in_stride + k) * n * size
                 r = 0
@@ -62,10 +61,11 @@ def forward(weights, n_in, n_out, biases, inputs, in_stride, outputs, out_stride
                     h = height(rows - r)
                     c = outputs + (p * out_stride + o + r) * n * size
                     start_from, start = (BIAS, biases + (o + r) * size) if k == 0 else (CONTINUE, c)
-                    tile(
-                        h, a + r * row_stride * size, row_stride, k_stride, depth, NIL, ONE, b,
-                        start_from, start, epilogue if last else STORE, c, n, n, NIL, like,
-                    )  # fmt: skip
+                    end = epilogue if last else STORE
+                    if packed:
+                        tile_of_columns(h, strip + r * size, STRIP, depth, b, start_from, start, end, c, c, like)
+                    else:
+                        tile_of_rows(h, a + r * n_in * size, n_in, depth, b, start_from, start, end, c, like)
                     r += h
                 if last and activation != IDENTITY and epilogue == STORE:
                     at = (p * out_stride + o) * n * size
@@ -92,10 +92,10 @@ def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilo
                 while r < rows:
                     h = height(rows - r)
                     at = (p * in_stride + i + r) * n * size
-                    tile(
-                        h, a + r * size, ONE, k_stride, depth, NIL, ONE, b,
-                        ZERO if k == 0 else CONTINUE, results + at, epilogue if last else STORE, results + at, n, n,
-                        aux + at, like,
+                    c = results + at
+                    tile_of_columns(
+                        h, a + r * size, k_stride, depth, b, ZERO if k == 0 else CONTINUE, c, epilogue if last else STORE,
+                        c, aux + at, like,
                     )  # fmt: skip
                     r += h
 
@@ -110,8 +110,8 @@ def gradient(deltas, out_stride, units, units_stride, n_in, first, last, panels,
         while o < last:
             h = height(last - o)
             at = (o * n_in + q) * size
-            tile(
-                h, deltas + o * n * size, n, ONE, n, out_stride * n, panels, b,
-                start_from, start + at, epilogue, result + at, n_in, n_in - q, NIL, rate,
+            tile_of_panels(
+                h, deltas + o * n * size, out_stride * n, panels, b, start_from, start + at, epilogue, result + at, n_in,
+                n_in - q, rate,
             )  # fmt: skip
             o += h

@@ -215,6 +215,22 @@ def load_first(typingctx: Any, address: Any, n: Any, like: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Ask for the line at ``address``, which will be read soon. Any address will do: it is never an error."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        byte_pointer = ir.IntType(8).as_pointer()
+        i32 = ir.IntType(32)
+        fty = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
+        fn = cgutils.get_or_insert_function(bld.module, fty, "llvm.prefetch.p0")
+        read, all_levels, data = (ir.Constant(i32, n) for n in (0, 3, 1))
+        bld.call(fn, [bld.inttoptr(args[0], byte_pointer), read, all_levels, data])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+@intrinsic
 def load_scalar(typingctx: Any, address: Any, like: Any) -> Any:
     """The one element at ``address``."""
     t = scalar_of(like)
@@ -435,18 +451,19 @@ _operator(operator.neg, lambda bld, a: bld.fneg(a), 1)
 
 
 @intrinsic
-def fetch_add(typingctx: Any, address: Any, value: Any) -> Any:
-    """Add to the 64-bit counter at ``address``, return what it was; orders memory both ways."""
+def compare_swap(typingctx: Any, address: Any, expected: Any, value: Any) -> Any:
+    """Set the 64-bit word at ``address`` to ``value`` if it is ``expected``, and say whether it was."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return bld.atomic_rmw("add", bld.inttoptr(args[0], INT.as_pointer()), args[1], "acq_rel")
+        pointer = bld.inttoptr(args[0], INT.as_pointer())
+        return bld.extract_value(bld.cmpxchg(pointer, args[1], args[2], "acq_rel", "acquire"), 1)
 
-    return types.int64(types.intp, types.int64), codegen
+    return types.boolean(types.intp, types.int64, types.int64), codegen
 
 
 @intrinsic
 def load_acquire(typingctx: Any, address: Any) -> Any:
-    """Read the 64-bit counter at ``address``; what its writer wrote before is seen after."""
+    """Read the 64-bit word at ``address``; what its writer wrote before is seen after."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         return bld.load_atomic(bld.inttoptr(args[0], INT.as_pointer()), "acquire", 8)
@@ -456,7 +473,7 @@ def load_acquire(typingctx: Any, address: Any) -> Any:
 
 @intrinsic
 def store_release(typingctx: Any, address: Any, value: Any) -> Any:
-    """Set the 64-bit counter at ``address``; who reads it sees what was written before."""
+    """Set the 64-bit word at ``address``; who reads it sees what was written before."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         bld.store_atomic(args[1], bld.inttoptr(args[0], INT.as_pointer()), "release", 8)

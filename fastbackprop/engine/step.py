@@ -80,7 +80,7 @@ def _gather_targets(job, row, count, outputs, panel, scratch, like):
             sample = load_int(order + k * 8) if order != 0 else k
             store(panel + s * size, const(like, load_int(targets + sample * 8)))
     else:
-        gather(targets, job[at.TARGET_STRIDE], order, row, count, outputs, scratch, NIL, panel, like)
+        gather(targets, job[at.TARGET_STRIDE], order, row, count, row, row + count, outputs, scratch, NIL, panel, like)
 
 
 @part
@@ -101,9 +101,12 @@ def samples_task(job, layers, params, step, block, slice_, scratch, like):
         return check
 
     width = layers[0, at.SIZE]
+    end = first_row(job, job[at.STEPS] - 1) + batch_size(job, job[at.STEPS] - 1)
     for p in range(p0, p1):
+        # asked for ahead: the next panel, after the last one the first that this slice has in the next step
+        ahead = row + (p + 1) * n if p + 1 < p1 else row + p0 * n + job[at.BATCH]
         gather(
-            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], row + p * n, min(n, samples - p * n), width,
+            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], row + p * n, min(n, samples - p * n), ahead, end, width,
             work + (layers[0, at.UNITS] + p * n * n) * size, units_stride,
             work + (layers[0, at.PANELS] + p * layers[0, at.STRIDE] * n) * size, like,
         )  # fmt: skip

@@ -12,6 +12,7 @@ chain of fused multiply-adds in the order of k, whatever the height of the tile,
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -37,7 +38,6 @@ from fastbackprop.engine.simd import (
     emit_splat,
     emit_store,
     int_const,
-    line,
     llvm_float,
     llvm_int,
     llvm_type,
@@ -52,188 +52,241 @@ HEIGHTS = [h for h in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16) if h <= ROWS]
 _TALLEST = tuple(max(h for h in HEIGHTS if h <= max(1, rows)) for rows in range(ROWS + 1))
 VECTORS_OF_LINE = 16 // LANES32
 
-# where the chain starts
+# where the chains start
 ZERO, CONTINUE, BIAS = 0, 1, 2  # 0; the partial sums at `start`; row r's bias at `start`
 # what is done with the sums while they are in registers
 STORE, RELU, RELU0, MASK, SCALE, SGD = 0, 1, 2, 3, 4, 5
+PARTIAL = 8  # added to either code where the tile has fewer columns than a line
+
+Blocks = list[tuple[tuple[int, ...], Any]]  # codes, and what emits the instructions for them
+
+
+def _switch(bld: Any, code: Any, cases: Blocks, after: Any) -> list[tuple[Any, Any]]:
+    """A block for each case, all of which go on `after`; the last case is the default. Returns (end of block, result)."""
+    ends, blocks = [], []
+    for _, instructions in cases:
+        block = bld.append_basic_block("case")
+        with bld.goto_block(block):
+            result = instructions()
+            ends.append((bld.block, result))
+            bld.branch(after)
+        blocks.append(block)
+    switch = bld.switch(code, blocks[-1])
+    for (codes, _), block in zip(cases[:-1], blocks):
+        for c in codes:
+            switch.add_case(int_const(c), block)
+    return ends
 
 
 def _splat_at(bld: Any, t: Any, pointer: Any, offset: Any) -> Any:
     return emit_splat(bld, t, bld.load(bld.gep(pointer, [offset])))
 
 
-def _emit_tile(bld: Any, t: Any, rows: int, args: Any) -> None:
-    """The tile of a given height, at the builder's position."""
-    a, rsa, csa, k_count, block_stride, blocks, b, start_from, start, epilogue, c, ldc, columns, aux, rate = args
-    a, b, start, c, aux = (pointer_to(bld, t.dtype, x) for x in (a, b, start, c, aux))
-    n = t.lanes
-    cells = [(r, v) for r in range(rows) for v in range(VECTORS_OF_LINE)]
-    vec, ptr = llvm_type(t), llvm_float(t.dtype).as_pointer()
-    new_block = bld.append_basic_block
-    whole = bld.icmp_signed(">=", columns, int_const(n * VECTORS_OF_LINE))
+def _chains(
+    bld: Any, t: Any, rows: int, a: Any, row_stride: Any, k_stride: Any, depth: Any, b: Any, start_from: Any, starts: Blocks,
+    panels: Any = None, panel_stride: Any = None,
+) -> list[Any]:  # fmt: skip
+    """The chains of all elements of the tile over k, `depth` of them, for each panel of A where A has several."""
+    ptr = llvm_float(t.dtype).as_pointer()
+    loop, done = bld.append_basic_block("chain"), bld.append_basic_block("done")
+    begun = _switch(bld, start_from, starts, loop)
 
-    def in_panel(r: int, v: int) -> Any:  # rows one line apart
-        return int_const((r * VECTORS_OF_LINE + v) * n)
-
-    def in_c(r: int, v: int) -> Any:
-        return bld.add(bld.mul(ldc, int_const(r)), int_const(v * n))
-
-    def masks() -> list[Any]:
-        return [emit_first(bld, t, bld.sub(columns, int_const(v * n))) for v in range(VECTORS_OF_LINE)]
-
-    # ---- the start of the chains
-    loop, done = new_block("loop"), new_block("done")
-    starts: list[tuple[Any, list[Any]]] = []
-
-    def start_with(name: str, values: Any) -> Any:
-        block = new_block(name)
-        with bld.goto_block(block):
-            starts.append((bld.block, values()))
-            bld.branch(loop)
-        return block
-
-    def partial() -> Any:
-        m = masks()
-        return [emit_masked_load(bld, t, bld.gep(start, [in_c(r, v)]), m[v]) for r, v in cells]
-
-    zero = start_with("zero", lambda: [constant(t, 0.0)] * len(cells))
-    bias = start_with("bias", lambda: [_splat_at(bld, t, start, int_const(r)) for r, _ in cells])
-    go_on = start_with("go_on", lambda: [emit_load(bld, t, start, in_c(r, v)) for r, v in cells])
-    part = start_with("part", partial)
-    choose = new_block("choose")
-    switch = bld.switch(start_from, choose)
-    switch.add_case(int_const(ZERO), zero)
-    switch.add_case(int_const(BIAS), bias)
-    bld.position_at_end(choose)
-    bld.cbranch(whole, go_on, part)
-
-    # ---- the chains
     bld.position_at_end(loop)
-    k, block = bld.phi(INT), bld.phi(INT)
-    pa, pb, a0 = bld.phi(ptr), bld.phi(ptr), bld.phi(ptr)
-    sums = [bld.phi(vec) for _ in cells]
-    for source, values in starts:
-        for phi, value in zip([k, block, pa, pb, a0, *sums], [int_const(0), int_const(0), a, b, a, *values]):
-            phi.add_incoming(value, source)
-    rows_of_b = [emit_load(bld, t, pb, int_const(v * n)) for v in range(VECTORS_OF_LINE)]
-    new_sums = list(sums)
+    state = [bld.phi(INT), bld.phi(ptr), bld.phi(ptr)]
+    outer = [bld.phi(INT), bld.phi(ptr)] if panels is not None else []
+    sums = [bld.phi(llvm_type(t)) for _ in range(rows * VECTORS_OF_LINE)]
+    zero, one = int_const(0), int_const(1)
+    k, pa, pb = state
+    for block, values in begun:
+        for phi, value in zip([*state, *outer, *sums], [zero, a, b, *([zero, a] if outer else []), *values]):
+            phi.add_incoming(value, block)
+    of_b = [emit_load(bld, t, pb, int_const(v * t.lanes)) for v in range(VECTORS_OF_LINE)]
+    results = []
     for r in range(rows):
-        broadcast = _splat_at(bld, t, pa, bld.mul(rsa, int_const(r)))
+        broadcast = _splat_at(bld, t, pa, bld.mul(row_stride, int_const(r)))
         for v in range(VECTORS_OF_LINE):
-            i = r * VECTORS_OF_LINE + v
-            new_sums[i] = emit(bld, "fma", t, broadcast, rows_of_b[v], sums[i])
-    k1, pa1 = bld.add(k, int_const(1)), bld.gep(pa, [csa])
-    pb1 = bld.gep(pb, [int_const(n * VECTORS_OF_LINE)])
-    next_block = new_block("next_block")
+            results.append(emit(bld, "fma", t, broadcast, of_b[v], sums[r * VECTORS_OF_LINE + v]))
+    next_state = [bld.add(k, one), bld.gep(pa, [k_stride]), bld.gep(pb, [int_const(t.lanes * VECTORS_OF_LINE)])]
     inside = bld.block
-    bld.cbranch(bld.icmp_signed("<", k1, k_count), loop, next_block)
-    bld.position_at_end(next_block)
-    block1, a1 = bld.add(block, int_const(1)), bld.gep(a0, [block_stride])
-    bld.cbranch(bld.icmp_signed("<", block1, blocks), loop, done)
-    for phi, value in zip([k, block, pa, pb, a0, *sums], [k1, block, pa1, pb1, a0, *new_sums]):
+    after = bld.append_basic_block("next_panel") if outer else done
+    bld.cbranch(bld.icmp_signed("<", next_state[0], depth), loop, after)
+    for phi, value in zip([*state, *outer, *sums], [*next_state, *outer, *results]):
         phi.add_incoming(value, inside)
-    for phi, value in zip([k, block, pa, pb, a0, *sums], [int_const(0), block1, a1, pb1, a1, *new_sums]):
-        phi.add_incoming(value, next_block)
-
-    # ---- the epilogues
+    if outer:
+        bld.position_at_end(after)
+        panel, at = bld.add(outer[0], one), bld.gep(outer[1], [panel_stride])
+        bld.cbranch(bld.icmp_signed("<", panel, panels), loop, done)
+        for phi, value in zip([*state, *outer, *sums], [zero, at, next_state[2], panel, at, *results]):
+            phi.add_incoming(value, after)
     bld.position_at_end(done)
-    end = new_block("end")
-    dead = constant(t, -0.0)
+    return results
 
-    def finish(name: str, value_of: Any) -> Any:
-        """A block that stores value_of(row, vector, sum) in a panel."""
-        blk = new_block(name)
-        with bld.goto_block(blk):
-            for (r, v), s in zip(cells, new_sums):
-                emit_store(bld, t, value_of(r, v, s), c, in_panel(r, v))
-            bld.branch(end)
-        return blk
+
+def _emit_on_panels(by_rows: bool, bld: Any, t: Any, rows: int, args: Any) -> None:
+    """A tile of the forward or backward product: C is a panel, its rows one line apart."""
+    a, stride, depth, b, start_from, start, epilogue, c, aux = args[:9]
+    a, b, start, c, aux = (pointer_to(bld, t.dtype, x) for x in (a, b, start, c, aux))
+    cells = [(r, v) for r in range(rows) for v in range(VECTORS_OF_LINE)]
+    at = [int_const((r * VECTORS_OF_LINE + v) * t.lanes) for r, v in cells]
+    one = int_const(1)
+    starts: Blocks = [
+        ((ZERO,), lambda: [constant(t, 0.0)] * len(cells)),
+        ((CONTINUE,), lambda: [emit_load(bld, t, start, i) for i in at]),
+        ((BIAS,), lambda: [_splat_at(bld, t, start, int_const(r)) for r, _ in cells]),
+    ]
+    strides = (stride, one) if by_rows else (one, stride)
+    sums = _chains(bld, t, rows, a, *strides, depth, b, start_from, starts)
 
     # relu dies where s < 0, relu0 where s <= 0, that is where s is below the smallest positive number
-    smallest = bld.bitcast(constant_bits(t, 1), vec)
+    smallest = bld.bitcast(constant_bits(t, 1), llvm_type(t))
     threshold = bld.select(bld.icmp_signed("==", epilogue, int_const(RELU0)), smallest, constant(t, 0.0))
+    dead = constant(t, -0.0)
 
-    def relu(r: int, v: int, s: Any) -> Any:
+    def relu(i: Any, s: Any) -> Any:
         # -0.0 where the unit is dead, never for a live one: the bits of A are the mask relu'(Z) of eq. (1)
         live = bld.fadd(s, constant(t, 0.0))  # turns -0.0 into 0.0
         return bld.select(bld.fcmp_ordered("<", s, threshold), dead, live)
 
-    def mask(r: int, v: int, s: Any) -> Any:  # eq. (17) for relu
-        bits = bld.bitcast(emit_load(bld, t, aux, in_panel(r, v)), llvm_int(t))
-        sign = constant_bits(t, 1 << (t.dtype.bitwidth - 1))
-        return bld.select(bld.icmp_unsigned("==", bits, sign), constant(t, 0.0), s)
+    def mask(i: Any, s: Any) -> Any:  # eq. (17) for relu
+        bits = bld.bitcast(emit_load(bld, t, aux, i), llvm_int(t))
+        dead_bits = constant_bits(t, 1 << (t.dtype.bitwidth - 1))
+        return bld.select(bld.icmp_unsigned("==", bits, dead_bits), constant(t, 0.0), s)
 
-    def scale(r: int, v: int, s: Any) -> Any:  # eq. (17) with the slopes g'(Z) left by the forward pass
-        return bld.fmul(s, emit_load(bld, t, aux, in_panel(r, v)))
+    def scale(i: Any, s: Any) -> Any:  # eq. (17) with the slopes g'(Z) left by the forward pass
+        return bld.fmul(s, emit_load(bld, t, aux, i))
 
-    def to_c(name: str, value_of: Any) -> Any:
-        """Two blocks that store in C, whole lines and partial ones."""
-        blk, full, cut = new_block(name), new_block(name + "_full"), new_block(name + "_cut")
-        with bld.goto_block(blk):
-            bld.cbranch(whole, full, cut)
-        with bld.goto_block(full):
-            for (r, v), s in zip(cells, new_sums):
-                old = lambda r=r, v=v: emit_load(bld, t, c, in_c(r, v))
-                emit_store(bld, t, value_of(old, s), c, in_c(r, v))
-            bld.branch(end)
-        with bld.goto_block(cut):
-            m = masks()
-            for (r, v), s in zip(cells, new_sums):
-                at = bld.gep(c, [in_c(r, v)])
-                old = lambda at=at, v=v: emit_masked_load(bld, t, at, m[v])
-                emit_masked_store(bld, t, value_of(old, s), at, m[v])
-            bld.branch(end)
-        return blk
+    def stored(value_of: Any) -> Any:
+        return lambda: [emit_store(bld, t, value_of(i, s), c, i) for i, s in zip(at, sums)]
 
-    def sgd(old: Any, s: Any) -> Any:
-        return emit(bld, "fma", t, emit_splat(bld, t, bld.fneg(rate)), s, old())
-
-    switch = bld.switch(epilogue, to_c("store", lambda old, s: s))
-    relus = finish("relu", relu)
-    switch.add_case(int_const(RELU), relus)
-    switch.add_case(int_const(RELU0), relus)
-    switch.add_case(int_const(MASK), finish("mask", mask))
-    switch.add_case(int_const(SCALE), finish("scale", scale))
-    switch.add_case(int_const(SGD), to_c("sgd", sgd))
+    end = bld.append_basic_block("end")
+    epilogues: Blocks = [((RELU, RELU0), stored(relu))]
+    if not by_rows:
+        epilogues += [((MASK,), stored(mask)), ((SCALE,), stored(scale))]
+    _switch(bld, epilogue, [*epilogues, ((STORE,), stored(lambda i, s: s))], end)
     bld.position_at_end(end)
 
 
+def _emit_of_gradient(bld: Any, t: Any, rows: int, args: Any) -> None:
+    """A tile of the gradient: C lies in the parameters or in the gradient, and may have fewer columns than a line."""
+    a, panel_stride, panels, b, start_from, start, epilogue, c, c_stride, columns, rate = args
+    a, b, start, c = (pointer_to(bld, t.dtype, x) for x in (a, b, start, c))
+    cells = [(r, v) for r in range(rows) for v in range(VECTORS_OF_LINE)]
+    line_ = int_const(t.lanes * VECTORS_OF_LINE)
+    whole = bld.icmp_signed(">=", columns, line_)
+    minus_rate = emit_splat(bld, t, bld.fneg(rate))
+    # one more bit in the codes: whether the line is partial, and memory beyond `columns` is not touched
+    partial = bld.select(whole, int_const(0), int_const(PARTIAL))
+
+    def each(masked: bool, use: Any) -> list[Any]:
+        masks = [emit_first(bld, t, bld.sub(columns, int_const(v * t.lanes))) if masked else None for v in range(VECTORS_OF_LINE)]
+        offsets = [bld.add(bld.mul(c_stride, int_const(r)), int_const(v * t.lanes)) for r, v in cells]
+        return [use(i, offset, masks[v]) for i, (offset, (_, v)) in enumerate(zip(offsets, cells))]
+
+    def read(pointer: Any, offset: Any, mask: Any) -> Any:
+        if mask is None:
+            return emit_load(bld, t, pointer, offset)
+        return emit_masked_load(bld, t, bld.gep(pointer, [offset]), mask)
+
+    def write(value: Any, offset: Any, mask: Any) -> None:
+        if mask is None:
+            emit_store(bld, t, value, c, offset)
+        else:
+            emit_masked_store(bld, t, value, bld.gep(c, [offset]), mask)
+
+    def go_on(masked: bool) -> Any:
+        return lambda: each(masked, lambda i, offset, mask: read(start, offset, mask))
+
+    def store(masked: bool) -> Any:
+        return lambda: each(masked, lambda i, offset, mask: write(sums[i], offset, mask))
+
+    def sgd(masked: bool) -> Any:
+        def step(i: int, offset: Any, mask: Any) -> None:
+            write(emit(bld, "fma", t, minus_rate, sums[i], read(c, offset, mask)), offset, mask)
+
+        return lambda: each(masked, step)
+
+    starts: Blocks = [
+        ((CONTINUE,), go_on(False)),
+        ((CONTINUE + PARTIAL,), go_on(True)),
+        ((ZERO, ZERO + PARTIAL), lambda: [constant(t, 0.0)] * len(cells)),
+    ]
+    code = bld.add(start_from, partial)
+    sums = _chains(bld, t, rows, a, line_, int_const(1), line_, b, code, starts, panels, panel_stride)
+    end = bld.append_basic_block("end")
+    epilogues: Blocks = [
+        ((SGD,), sgd(False)), ((SGD + PARTIAL,), sgd(True)), ((STORE,), store(False)), ((STORE + PARTIAL,), store(True)),
+    ]  # fmt: skip
+    _switch(bld, bld.add(epilogue, partial), epilogues, end)
+    bld.position_at_end(end)
+
+
+def _of_any_height(emit_tile: Any, bld: Any, t: Any, args: Any) -> None:
+    """Choose the tile of height args[0]."""
+    bld.function.attributes.add("noinline")  # one copy, whoever calls
+    end = bld.append_basic_block("end")
+    switch = bld.switch(args[0], end)
+    for height in HEIGHTS:
+        block = bld.append_basic_block(f"rows_{height}")
+        switch.add_case(int_const(height), block)
+        bld.position_at_end(block)
+        emit_tile(bld, t, height, args[1:])
+        bld.branch(end)
+    bld.position_at_end(end)
+
+
+def _panel_tile(by_rows: bool) -> Any:
+    @intrinsic
+    def tile(
+        typingctx: Any,
+        rows: Any,  # one of HEIGHTS
+        a: Any,  # address of A[0, 0]
+        stride: Any,  # of A, from row to row or from k to k
+        depth: Any,  # of k, at least 1
+        b: Any,  # address of B[0, :]
+        start_from: Any,  # ZERO, CONTINUE or BIAS
+        start: Any,  # address
+        epilogue: Any,  # STORE, RELU, RELU0; by columns also MASK and SCALE
+        c: Any,  # address of C[0, 0]
+        aux: Any,  # address of the activations (MASK) or slopes (SCALE), rows one line apart
+        like: Any,
+    ) -> Any:
+        t = VECTORS[scalar_of(like)]
+
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            _of_any_height(functools.partial(_emit_on_panels, by_rows), bld, t, args)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 10, like), codegen
+
+    return tile
+
+
+_tile_of_rows, _tile_of_columns = _panel_tile(True), _panel_tile(False)
+
+
 @intrinsic
-def _tile(
+def _tile_of_panels(
     typingctx: Any,
     rows: Any,  # one of HEIGHTS
-    a: Any,  # address of A[0, 0]
-    row_stride: Any,  # of A
-    k_stride: Any,  # of A
-    k_count: Any,  # k runs over `blocks` blocks of this many
-    block_stride: Any,  # of A, from block to block; B goes on contiguously
-    blocks: Any,
-    b: Any,  # address of B[0, :]
-    start_from: Any,  # ZERO, CONTINUE or BIAS
-    start: Any,  # address
-    epilogue: Any,  # STORE ... SGD
+    a: Any,  # address of A[0, 0] in its first panel
+    panel_stride: Any,  # of A
+    panels: Any,  # at least 1
+    b: Any,  # address of B[0, :]; all its lines are contiguous
+    start_from: Any,  # ZERO or CONTINUE
+    start: Any,  # address; rows c_stride apart
+    epilogue: Any,  # STORE or SGD: C -= rate * sums
     c: Any,  # address of C[0, 0]
-    c_stride: Any,  # rows of C (and of `start` where the sums continue)
-    columns: Any,  # columns of C that exist: those beyond are neither read nor written
-    aux: Any,  # address of the activations (MASK) or slopes (SCALE), rows one line apart
-    rate: Any,  # SGD: C -= rate * sums
+    c_stride: Any,
+    columns: Any,  # of C that exist: those beyond are neither read nor written
+    rate: Any,
 ) -> Any:
     t = VECTORS[scalar_of(rate)]
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        end = bld.append_basic_block("tile_end")
-        switch = bld.switch(args[0], end)
-        bld.function.attributes.add("noinline")  # one copy, whoever calls
-        for height in HEIGHTS:
-            block = bld.append_basic_block(f"rows_{height}")
-            switch.add_case(int_const(height), block)
-            bld.position_at_end(block)
-            _emit_tile(bld, t, height, args[1:])
-            bld.branch(end)
-        bld.position_at_end(end)
+        _of_any_height(_emit_of_gradient, bld, t, args)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 15, rate), codegen
+    return types.void(*[types.intp] * 11, rate), codegen
 
 
 @inline
@@ -242,16 +295,31 @@ def height(rows):
     return _TALLEST[min(rows, ROWS)]
 
 
+# The functions around the intrinsics are the units that LLVM compiles once.
+
+
 @kernel
-def tile(rows, a, row_stride, k_stride, k_count, block_stride, blocks, b, start_from, start, epilogue, c, c_stride, columns, aux, rate):
-    """One tile; the arguments are described at :func:`_tile`."""
-    _tile(rows, a, row_stride, k_stride, k_count, block_stride, blocks, b, start_from, start, epilogue, c, c_stride, columns, aux, rate)
+def tile_of_rows(rows, a, stride, depth, b, start_from, start, epilogue, c, like):
+    """One tile of the forward product; the arguments are described at :func:`_panel_tile`."""
+    _tile_of_rows(rows, a, stride, depth, b, start_from, start, epilogue, c, c, like)
+
+
+@kernel
+def tile_of_columns(rows, a, stride, depth, b, start_from, start, epilogue, c, aux, like):
+    """One tile of the backward product, or of the forward product from a packed strip."""
+    _tile_of_columns(rows, a, stride, depth, b, start_from, start, epilogue, c, aux, like)
+
+
+@kernel
+def tile_of_panels(rows, a, panel_stride, panels, b, start_from, start, epilogue, c, c_stride, columns, rate):
+    """One tile of the gradient; the arguments are described at :func:`_tile_of_panels`."""
+    _tile_of_panels(rows, a, panel_stride, panels, b, start_from, start, epilogue, c, c_stride, columns, rate)
 
 
 @kernel
 def _repeat(a, b, c, k, times, rate):
     for _ in range(times):
-        tile(ROWS, a, 1, ROWS, k, 0, 1, b, ZERO, 0, STORE, c, line(rate), line(rate), 0, rate)
+        tile_of_columns(ROWS, a, ROWS, k, b, ZERO, c, STORE, c, c, rate)
 
 
 def peak(dtype: str = "float32", seconds: float = 0.3) -> float:
