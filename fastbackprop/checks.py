@@ -124,7 +124,9 @@ def class_indices(values: Any, name: str, classes: int, samples: int) -> np.ndar
     _finite(array, name)
     whole = np.ascontiguousarray(array, dtype=np.int64)
     if array.dtype.kind == "f" and not np.array_equal(whole, array):
-        raise ValueError(f"{name} must hold class numbers, whole and from 0 to {classes - 1}, got {array[whole != array][0]!s}")
+        raise ValueError(
+            f"{name} must hold class numbers, whole and from 0 to {classes - 1}, got {array[whole != array][0]!s}"
+        )
     out = (whole < 0) | (whole >= classes)
     if out.any():
         raise ValueError(f"{name} must hold class numbers from 0 to {classes - 1}, got {whole[out][0]}")

@@ -87,8 +87,8 @@ def load(name: str) -> Dataset:
     Examples
     --------
     >>> digits = load("digits")
-    >>> digits.X.shape, digits.X.min(), digits.X.max(), digits.task
-    ((1797, 64), 0.0, 1.0, 'classification')
+    >>> digits.X.shape, float(digits.X.max()), digits.task
+    ((1797, 64), 1.0, 'classification')
     """
     source = _SOURCES[checks.one_of(name, "name", NAMES)]
     bunch = getattr(_scikit_learn("datasets"), source.loader)()

@@ -1,4 +1,4 @@
-"""The output layers of Theorem 6.1: identity with the L2 loss, sigmoid with binary, softmax with categorical cross-entropy.
+"""The output layers of Theorem 6.1: identity with L2 loss, sigmoid with binary, softmax with categorical cross-entropy.
 
 Outputs, losses and deltas are computed in ``engine/heads.py``; here is how each reads its targets.
 """
@@ -36,12 +36,15 @@ def read_targets(head: str, Y: Any, samples: int, outputs: int, name: str = "Y")
     for start in range(0, samples, step):
         part = array[start : start + step]
         if part.min() < 0 or part.max() > 1:
-            raise ValueError(f"{name} must hold probabilities from 0 to 1, got values from {part.min()!s} to {part.max()!s}")
+            raise ValueError(
+                f"{name} must hold probabilities from 0 to 1, got values from {part.min()!s} to {part.max()!s}"
+            )
         if head == "softmax":
             sums = part.sum(axis=1, dtype=np.float64)
             worst = int(np.argmax(np.abs(sums - 1)))
             if abs(sums[worst] - 1) > ROW_SUM_TOLERANCE:
                 raise ValueError(
-                    f"{name} must have rows that sum to 1 (one-hot or probabilities), got {sums[worst]:g} in row {start + worst}"
+                    f"{name} must have rows that sum to 1 (one-hot or probabilities), got {sums[worst]:g} "
+                    f"in row {start + worst}"
                 )
     return array

@@ -119,11 +119,15 @@ class Network:
         elif not isinstance(hidden, Sequence):
             raise TypeError(f"hidden must be one of {', '.join(ACTIVATIONS)}, or a sequence of them, got {hidden!r}")
         if len(hidden) != layers:
-            raise ValueError(f"hidden must be one name or {layers}, one for each hidden layer, got {len(hidden)}: {hidden!r}")
+            raise ValueError(
+                f"hidden must be one name or {layers}, one for each hidden layer, got {len(hidden)}: {hidden!r}"
+            )
         self._hidden = tuple(checks.one_of(name, "hidden", ACTIVATIONS) for name in hidden)
         self._output = checks.one_of(output, "output", HEADS)
         if output == "softmax" and self._sizes[-1] < 2:
-            raise ValueError("output='softmax' needs at least 2 outputs, got sizes[-1] = 1; for two classes use 'sigmoid'")
+            raise ValueError(
+                "output='softmax' needs at least 2 outputs, got sizes[-1] = 1; for two classes use 'sigmoid'"
+            )
         self._dtype = checks.float_dtype(dtype)
         self.threads = threads
         self._params = np.zeros(parameter_count(self._sizes), self._dtype)
@@ -215,7 +219,8 @@ class Network:
         layers = "-".join(str(n) for n in self._sizes)
         names = sorted(set(self._hidden), key=self._hidden.index)
         hidden = ",".join(self._hidden if len(names) > 1 else names) or "none"
-        return f"Network({layers}, hidden={hidden}, output={self._output}, dtype={self._dtype}, {self._params.size} parameters)"
+        shape = f"{layers}, hidden={hidden}, output={self._output}, dtype={self._dtype}"
+        return f"Network({shape}, {self._params.size} parameters)"
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -434,7 +439,7 @@ class Network:
         with self.plan(count, True, whole=True) as plan:
             cost = self._gradients(plan, X, Y, vector, dX)
             A = [X.copy(), *(plan.panels(at.PANELS, l, count) + 0 for l in range(1, last + 1))]  # + 0: -0.0 is 0
-            dZ = [None, *(plan.panels(at.DELTAS, l, count) for l in range(1, last + 1))]
+            dZ = [plan.panels(at.DELTAS, l, count) for l in range(1, last + 1)]
         dW, db = self.split(vector)
         Z: list[np.ndarray | None] = [None]
         dA: list[np.ndarray | None] = [dX]
@@ -443,16 +448,17 @@ class Network:
             layer._weights[0][...], layer._biases[0][...] = self._weights[l - 1], self._biases[l - 1]
             Z.append(layer._forward(A[l - 1]))
             if l > 1:
-                dA.append(layer._pull_back(A[l - 1], dZ[l]))
-        delta = [None if d is None else d * self._dtype.type(count) for d in dZ]
-        return Trace(Z, A, [*dA, None], dZ, [None, *dW], [None, *db], delta, cost)
+                dA.append(layer._pull_back(A[l - 1], dZ[l - 1]))
+        delta = [d * self._dtype.type(count) for d in dZ]
+        return Trace(Z, A, [*dA, None], [None, *dZ], [None, *dW], [None, *db], [None, *delta], cost)
 
     # ------------------------------------------------------------------ learning and keeping
 
     def fit(
         self, X: Any, y: Any, *, epochs: int = 20, batch_size: int = 32, optimizer: Optimizer | None = None,
-        shuffle: bool = True, seed: int | np.random.Generator | None = None, validation_data: tuple[Any, Any] | None = None,
-        callbacks: Sequence[Callable[[dict[str, Any]], Any]] = (), progress: bool = False, threads: int | None = None,
+        shuffle: bool = True, seed: int | np.random.Generator | None = None,
+        validation_data: tuple[Any, Any] | None = None, callbacks: Sequence[Callable[[dict[str, Any]], Any]] = (),
+        progress: bool = False, threads: int | None = None,
     ) -> History:  # fmt: skip
         """Learn from samples X, (N, n[0]), and targets y by mini-batches.
 

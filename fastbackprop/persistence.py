@@ -156,7 +156,9 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file that appears whole or not at all, whenever the process or the machine stops."""
     target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")  # the same file system: a rename is enough
+    temporary = target.with_name(
+        f".{target.name}.{secrets.token_hex(4)}.tmp"
+    )  # the same file system: a rename is enough
     try:
         with open(temporary, "xb") as file:
             file.write(data)

@@ -60,8 +60,8 @@ class Plan:
     """
 
     def __init__(
-        self, sizes: Sequence[int], activations: Sequence[int], head: int, dtype: np.dtype[Any], block: int, threads: int,
-        learning: bool,
+        self, sizes: Sequence[int], activations: Sequence[int], head: int, dtype: np.dtype[Any], block: int,
+        threads: int, learning: bool,
     ) -> None:  # fmt: skip
         line = LINE_BYTES // dtype.itemsize
         weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
@@ -152,7 +152,17 @@ class Plan:
         clock = np.zeros(at.clock_size(int(job[at.SLICES]), int(job[at.TASKS])), np.int64)
         constants = np.zeros(HYPER_FIELDS) if hyper is None else hyper
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
-        run_on(self.threads if work > WAKING_WORK else 1, run, job, self.layers, self.tasks, params, constants, costs, clock)
+        run_on(
+            self.threads if work > WAKING_WORK else 1,
+            run,
+            job,
+            self.layers,
+            self.tasks,
+            params,
+            constants,
+            costs,
+            clock,
+        )
         return int(clock[at.FAILED_STEP])
 
     def panels(self, field: int, l: int, samples: int) -> np.ndarray:

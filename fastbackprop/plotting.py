@@ -73,7 +73,8 @@ def learning_curves(
         percent = score_name == "accuracy"
         if percent:
             scores.yaxis.set_major_formatter(PercentFormatter(1.0))
-        title = f"{score_name[:1].upper()}{score_name[1:]}: {held_out}, last epoch {f'{last:.2%}' if percent else f'{last:.4g}'}"
+        last_text = f"{last:.2%}" if percent else f"{last:.4g}"
+        title = f"{score_name[:1].upper()}{score_name[1:]}: {held_out}, last epoch {last_text}"
         _dress(scores, title, len(history.validation_score))
     return figure
 
@@ -188,7 +189,9 @@ def _figure(size: tuple[float, float]) -> Figure:
 def _curve(axes: Any, values: Sequence[float], color: str, line: str, label: str) -> None:
     # A single epoch is a point: a line alone would show nothing.
     marker = "o" if len(values) <= 40 else None
-    axes.plot(range(1, len(values) + 1), values, line, color=color, label=label, marker=marker, markersize=4, linewidth=2)
+    axes.plot(
+        range(1, len(values) + 1), values, line, color=color, label=label, marker=marker, markersize=4, linewidth=2
+    )
 
 
 def _dress(axes: Any, title: str, epochs: int) -> None:

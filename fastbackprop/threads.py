@@ -42,7 +42,7 @@ def _helpers() -> ThreadPoolExecutor:
 def run_on(threads: int, function: Callable[..., Any], *args: Any) -> None:
     """Call ``function(*args, slot)`` on this thread with slot 0 and on ``threads - 1`` helpers with slots 1, 2, ...
 
-    ``function`` returns once the whole job is done, wherever it runs; a helper that wakes up after that finds no work left.
+    ``function`` returns once the whole job is done, wherever it runs; a helper that wakes up later finds no work left.
     """
     helpers = [_helpers().submit(function, *args, slot) for slot in range(1, threads)]
     function(*args, 0)

@@ -110,7 +110,8 @@ def fit(
                 if bar is not None:
                     bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k != "epoch"}, refresh=False)
                     bar.update()
-                if any([callback(record) is True for callback in callbacks]):
+                answers = [callback(record) for callback in callbacks]
+                if True in answers:
                     break
     finally:
         if bar is not None:
@@ -128,10 +129,11 @@ def _progress_bar(epochs: int) -> Any:
 
 
 class _Loop:
-    """The steps of one fit. Between two calls of the engine everything is in order: the next step can be any time later."""
+    """The steps of one fit. Between two calls of the engine everything is in order: the next can be any time later."""
 
     def __init__(
-        self, net: Network, plan: Plan, X: np.ndarray, Y: np.ndarray, batch_size: int, optimizer: Optimizer, key: int | None
+        self, net: Network, plan: Plan, X: np.ndarray, Y: np.ndarray, batch_size: int, optimizer: Optimizer,
+        key: int | None,
     ) -> None:  # fmt: skip
         self.net, self.plan, self.X, self.Y = net, plan, X, Y
         self.batch_size, self.optimizer, self.key = batch_size, optimizer, key
@@ -158,8 +160,8 @@ class _Loop:
             if failed:
                 raise FloatingPointError(
                     f"the cost is not finite in epoch {self.epoch + (done + failed - 1) // self.per_epoch + 1} "
-                    f"at learning_rate {self.optimizer.learning_rate:g}: the training diverged; the parameters are those "
-                    "before that step. A smaller learning_rate, or scaled inputs, may help"
+                    f"at learning_rate {self.optimizer.learning_rate:g}: the training diverged; the parameters are "
+                    "those before that step. A smaller learning_rate, or scaled inputs, may help"
                 )
             done += steps
             self.steps_done += steps

@@ -1,4 +1,4 @@
-"""The same bits for any number of threads, any split of a batch and any width of the vectors (DESIGN: by construction)."""
+"""The same bits for any number of threads, any split of a batch and any width of the vectors."""
 
 from __future__ import annotations
 
@@ -102,5 +102,7 @@ def test_any_width_of_the_vectors(lanes):
     environment = os.environ | {"FASTBACKPROP_LANES": lanes}
     code = "from tests.test_bits import digest; print(digest())"
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    out = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=True
+    )
     assert out.stdout.strip() == digest()

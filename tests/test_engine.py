@@ -21,7 +21,12 @@ ROOT = Path(__file__).parent.parent
 def python(code, **environment):
     """Run code in a new process and return what it prints."""
     out = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert out.returncode == 0, out.stderr
     return out.stdout.strip()
@@ -39,7 +44,8 @@ event.register("numba:compile", Listener())
 before = set(sys.modules)
 import fastbackprop
 from fastbackprop import functional, paper, reference
-print(len(compiled), sorted(m for m in ("sklearn", "matplotlib", "scipy", "click", "tqdm", "torch") if m in set(sys.modules) - before))
+new = set(sys.modules) - before
+print(len(compiled), sorted(new & {"sklearn", "matplotlib", "scipy", "click", "tqdm", "torch"}))
 """
     assert python(code) == "0 []"
 
@@ -67,7 +73,11 @@ for use in (lambda: net.save("x"), lambda: fb.load("x"), lambda: net.fit(np.eye(
 def test_a_wrong_width_is_refused():
     code = "import fastbackprop"
     out = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"FASTBACKPROP_LANES": "5"}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"FASTBACKPROP_LANES": "5"},
+        capture_output=True,
+        text=True,
     )
     assert "FASTBACKPROP_LANES must be 4, 8 or 16, got '5'" in out.stderr
 
@@ -138,7 +148,8 @@ print(net.forward([[-1.0]])[0, 0])
 def test_a_read_only_cache_directory_is_no_error(tmp_path):
     """Numba falls back or does not cache; a small function shows it without the time of compiling the engine."""
     tmp_path.chmod(0o500)
-    code = "import numpy as np; from fastbackprop.engine.shuffle import shuffle; o = np.zeros(3, np.int64); shuffle(o, 1, 1)"
+    code = "import numpy as np\nfrom fastbackprop.engine.shuffle import shuffle\no = np.zeros(3, np.int64)\n"
+    code += "shuffle(o, 1, 1)"
     python(code + "; print(sorted(o.tolist()))", NUMBA_CACHE_DIR=str(tmp_path))
 
 

@@ -49,7 +49,9 @@ def test_gradient_views(net, X):
 
 
 def test_seeds(X):
-    assert np.array_equal(fb.Network((4, 9, 3), seed=7).params, fb.Network((4, 9, 3), seed=np.random.default_rng(7)).params)
+    assert np.array_equal(
+        fb.Network((4, 9, 3), seed=7).params, fb.Network((4, 9, 3), seed=np.random.default_rng(7)).params
+    )
     assert not np.array_equal(fb.Network((4, 9, 3), seed=7).params, fb.Network((4, 9, 3), seed=8).params)
     single, double = fb.Network((4, 9, 3), seed=7), fb.Network((4, 9, 3), seed=7, dtype="float64")
     np.testing.assert_array_equal(single.params, double.params.astype(np.float32))
@@ -97,7 +99,8 @@ def layouts(X):
     return {
         "fortran": np.asfortranarray(X), "rows reversed": X[::-1].copy()[::-1], "columns strided": wide[:, ::2],
         "rows strided": np.repeat(X, 3, axis=0)[::3], "read-only": read_only, "float64": X.astype(np.float64),
-        "list": X.tolist(), "unaligned": unaligned, "big-endian": X.astype(">f4"), "column block": np.hstack([X, X])[:, 4:],
+        "list": X.tolist(), "unaligned": unaligned, "big-endian": X.astype(">f4"),
+        "column block": np.hstack([X, X])[:, 4:],
     }  # fmt: skip
 
 
@@ -243,7 +246,7 @@ def test_large_outputs_do_not_overflow(output):
     Y = [[0.0, 1.0]]
     J = net.cost([[1.0]], Y)
     expected = {"identity": 0.5 * (1e8 + (1e4 + 1) ** 2), "sigmoid": 2e4, "softmax": 2e4}[output]
-    assert J == pytest.approx(expected)
+    assert pytest.approx(expected) == J
     assert np.isfinite(net.gradients([[1.0]], Y).vector).all()
 
 

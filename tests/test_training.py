@@ -84,7 +84,9 @@ def test_optimizers_are_those_of_pytorch(blobs, optimizer):
             parameters, optimizer.learning_rate, momentum=optimizer.momentum, nesterov=optimizer.nesterov
         )
     else:
-        theirs = torch.optim.Adam(parameters, optimizer.learning_rate, (optimizer.beta1, optimizer.beta2), optimizer.eps)
+        theirs = torch.optim.Adam(
+            parameters, optimizer.learning_rate, (optimizer.beta1, optimizer.beta2), optimizer.eps
+        )
     W1, b1, W2, b2 = parameters
     for step in range(50):
         rows = slice(step % 10 * 50, step % 10 * 50 + 50)
@@ -157,7 +159,9 @@ def test_scores_of_the_other_heads(blobs):
     history = net.fit(X, several, epochs=3, validation_data=(X, several))
     assert history.validation_score[-1] == np.mean(((net.forward(X) > 0.5) == (several > 0.5)).all(axis=1))
     line = fb.Network((5, 1), output="identity", seed=0)
-    history = line.fit(X, X @ np.arange(5.0), epochs=20, optimizer=fb.SGD(0.02), validation_data=(X, X @ np.arange(5.0)))
+    history = line.fit(
+        X, X @ np.arange(5.0), epochs=20, optimizer=fb.SGD(0.02), validation_data=(X, X @ np.arange(5.0))
+    )
     assert history.validation_score[-1] > 0.999
 
 
@@ -267,7 +271,8 @@ begin = time.perf_counter()
 try:
     net.fit(X, y, epochs=100000)
 except KeyboardInterrupt:
-    print(time.perf_counter() - begin < 3, np.isfinite(net.params).all(), not np.array_equal(net.params, started), end=" ")
+    print(time.perf_counter() - begin < 3, np.isfinite(net.params).all(), end=" ")
+    print(not np.array_equal(net.params, started), end=" ")
     print(net.fit(X, y, epochs=1).steps)
 """
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

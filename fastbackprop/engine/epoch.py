@@ -1,11 +1,11 @@
 """The mini-batch loop: one compiled function that any number of threads may run at once on the same job.
 
 A job is a sequence of phases: step after step, block after block, first the slices of samples, then the tasks of the
-weights. Each slice and task has a word in `clock`, on a line of its own: 2 n - 1 when a thread has claimed it in block n,
-2 n when it is done. A thread claims its own share first, then what others have left, then waits until all is done. So
-threads meet at the cost of the transfer of a line or two, each finds the weights that it updated in its own cache, a
-thread that comes late or never holds nobody up, and one thread alone is the serial build. Which thread does what
-changes nothing in the result.
+weights. Each slice and task has a word in `clock`, on a line of its own: 2 n - 1 when a thread has claimed it in
+block n, 2 n when it is done. A thread claims its own share first, then what others have left, then waits until all is
+done. So threads meet at the cost of the transfer of a line or two, each finds the weights that it updated in its own
+cache, a thread that comes late or never holds nobody up, and one thread alone is the serial build. Which thread does
+what changes nothing in the result.
 """
 
 from __future__ import annotations
@@ -109,7 +109,6 @@ run = _compiled(f"{source_hash()} {LANES32}")
 run.__doc__ = """Work on a job until it is done; every thread of the job calls this with a `slot` of its own, from 0.
 
 job, layers, tasks, clock: int64, see layout.py; params, hyper: float32 or float64; costs: float64, one an epoch.
-`clock` starts as zeros, see `layout.clock_size`. Its FAILED_STEP is then 0, or above 0 where a step's losses were not finite: that step and
-those after it have not been applied.
+`clock` starts as zeros, see `layout.clock_size`. Its FAILED_STEP is then 0, or above 0 where a step's losses were not
+finite: that step and those after it have not been applied.
 """
-

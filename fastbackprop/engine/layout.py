@@ -1,7 +1,7 @@
 """Where things lie: the fields of the integer tables that describe a network and a job to compiled code.
 
-One compilation serves every depth, width and batch, since all sizes are data. Three layouts of a block of samples, for a
-layer of n units (LINE = 16 float32 or 8 float64, one cache line):
+One compilation serves every depth, width and batch, since all sizes are data. Three layouts of a block of samples, for
+a layer of n units (LINE = 16 float32 or 8 float64, one cache line):
 
     panels    [panel of LINE samples][unit][LINE]     lanes are samples: activations, deltas, slopes, targets
     units     [block of LINE units][sample][LINE]     lanes are units: the same activations, transposed for the gradient
@@ -14,7 +14,7 @@ panels fall into the same sets of the caches.
 from __future__ import annotations
 
 STRIP = 16  # outputs (forward) or inputs (backward) that are worked on together: the rows of a packed strip of weights
-DEPTH = 256  # of a block of the forward and backward products: a strip of this depth, 16 KB, stays in the first-level cache
+DEPTH = 256  # of a block of the forward and backward products: such a strip, 16 KB, stays in the first-level cache
 
 # ---- the table `layers`, one row a layer, 0 (the input) to L
 SIZE = 0  # n[l]

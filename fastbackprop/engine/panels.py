@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from fastbackprop.engine.jit import kernel
-from fastbackprop.engine.simd import const, itemsize, lanes, line, load, load_first, load_int, prefetch, splat, store, store_first, transpose
+from fastbackprop.engine.simd import (
+    const,
+    itemsize,
+    lanes,
+    line,
+    load,
+    load_first,
+    load_int,
+    prefetch,
+    splat,
+    store,
+    store_first,
+    transpose,
+)
 
 
 @kernel
@@ -12,7 +25,9 @@ def transpose_line(src, src_stride, dst, dst_stride, like):
     n, size = lanes(like), itemsize(like)
     for i in range(0, line(like), n):
         for j in range(0, line(like), n):
-            transpose(src + (i * src_stride + j) * size, src_stride, dst + (j * dst_stride + i) * size, dst_stride, like)
+            transpose(
+                src + (i * src_stride + j) * size, src_stride, dst + (j * dst_stride + i) * size, dst_stride, like
+            )
 
 
 @kernel
@@ -48,9 +63,9 @@ def zero_line(dst, like):
 def gather(rows, row_stride, order, first, count, ahead, end, width, units, units_stride, panel, like):
     """One panel of samples from rows: row order[first], order[first + 1], ... (or first, ... where `order` is 0).
 
-    While they are copied, those from `ahead` on, but before `end`, are asked for: the rows of a shuffled batch are anywhere
-    in memory. Of the panel's samples `count` exist, the others become zeros. `units` is the address of the samples in the first
-    block of units, `units_stride` the elements from block to block.
+    While they are copied, those from `ahead` on, but before `end`, are asked for: the rows of a shuffled batch are
+    anywhere in memory. Of the panel's samples `count` exist, the others become zeros. `units` is the address of the
+    samples in the first block of units, `units_stride` the elements from block to block.
     """
     n, size = line(like), itemsize(like)
     for q in range(0, width, n):

@@ -41,7 +41,9 @@ def pack_columns(src, stride, rows, depth, strip, like):
 
 
 @part
-def forward(weights, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation, panels, strip, like):
+def forward(
+    weights, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation, panels, strip, like
+):
     """A = g(W A_in + b), eqs. (3) and (4), for `panels` panels; slopes = g'(Z) where an address is given."""
     n, size = line(like), itemsize(like)
     packed = n_in * size % PAGE == 0 and panels > 1
@@ -94,14 +96,16 @@ def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilo
                     at = (p * in_stride + i + r) * n * size
                     c = results + at
                     tile_of_columns(
-                        h, a + r * size, k_stride, depth, b, ZERO if k == 0 else CONTINUE, c, epilogue if last else STORE,
-                        c, aux + at, like,
+                        h, a + r * size, k_stride, depth, b, ZERO if k == 0 else CONTINUE, c,
+                        epilogue if last else STORE, c, aux + at, like,
                     )  # fmt: skip
                     r += h
 
 
 @part
-def gradient(deltas, out_stride, units, units_stride, n_in, first, last, panels, start_from, start, epilogue, result, rate):
+def gradient(
+    deltas, out_stride, units, units_stride, n_in, first, last, panels, start_from, start, epilogue, result, rate
+):
     """dW = dZ A^T, eq. (24), for the outputs first to last - 1 over all panels of the block; `rate` as in the tile."""
     n, size = line(rate), itemsize(rate)
     for q in range(0, n_in, n):
@@ -111,7 +115,7 @@ def gradient(deltas, out_stride, units, units_stride, n_in, first, last, panels,
             h = height(last - o)
             at = (o * n_in + q) * size
             tile_of_panels(
-                h, deltas + o * n * size, out_stride * n, panels, b, start_from, start + at, epilogue, result + at, n_in,
-                n_in - q, rate,
+                h, deltas + o * n * size, out_stride * n, panels, b, start_from, start + at, epilogue, result + at,
+                n_in, n_in - q, rate,
             )  # fmt: skip
             o += h

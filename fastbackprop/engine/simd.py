@@ -160,7 +160,9 @@ def emit_masked_store(bld: Any, t: Vector, value: Any, pointer: Any, mask: Any) 
     ty = llvm_type(t)
     fty = ir.FunctionType(ir.VoidType(), [ty, ty.as_pointer(), ir.IntType(32), mask.type])
     fn = cgutils.get_or_insert_function(bld.module, fty, f"llvm.masked.store.{suffix(t)}.p0")
-    bld.call(fn, [value, bld.bitcast(pointer, ty.as_pointer()), ir.Constant(ir.IntType(32), t.dtype.bitwidth // 8), mask])
+    bld.call(
+        fn, [value, bld.bitcast(pointer, ty.as_pointer()), ir.Constant(ir.IntType(32), t.dtype.bitwidth // 8), mask]
+    )
 
 
 def pointer_to(bld: Any, dtype: types.Float, address: Any) -> Any:

@@ -36,7 +36,7 @@ from fastbackprop.engine.update import GRADIENT, NO_GRADIENT, SGD, update
 
 @kernel
 def first_row(job, step):
-    """Where the samples of a step start in ORDER, in which epochs follow each other, or in X where there is no order."""
+    """Where the samples of a step start in ORDER, in which epochs follow each other, or in X if there is no order."""
     step = job[at.FIRST_STEP] + step
     per_epoch = job[at.STEPS_PER_EPOCH]
     epoch = step // per_epoch if job[at.ORDER] != 0 else 0
@@ -106,7 +106,8 @@ def samples_task(job, layers, params, step, block, slice_, scratch, like):
         # asked for ahead: the next panel, after the last one the first that this slice has in the next step
         ahead = row + (p + 1) * n if p + 1 < p1 else row + p0 * n + job[at.BATCH]
         gather(
-            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], row + p * n, min(n, samples - p * n), ahead, end, width,
+            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], row + p * n, min(n, samples - p * n), ahead, end,
+            width,
             work + (layers[0, at.UNITS] + p * n * n) * size, units_stride,
             work + (layers[0, at.PANELS] + p * layers[0, at.STRIDE] * n) * size, like,
         )  # fmt: skip
@@ -172,7 +173,8 @@ def samples_task(job, layers, params, step, block, slice_, scratch, like):
             for p in range(p0, p1):
                 panel_to_rows(
                     work + (layers[0, at.DELTAS] + p * layers[0, at.STRIDE] * n) * size, width,
-                    job[at.INPUT_GRADIENT] + (row + p * n) * width * size, width, min(n, samples - p * n), scratch, like,
+                    job[at.INPUT_GRADIENT] + (row + p * n) * width * size, width, min(n, samples - p * n), scratch,
+                    like,
                 )  # fmt: skip
     return check
 

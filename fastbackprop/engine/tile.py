@@ -1,13 +1,13 @@
 """The register tile: C[rows, one line] = epilogue(C0 + A B), the inner loop of all three products of a step.
 
-The lanes of a line are samples in the forward and backward products and inputs of the layer in the gradient. B is read a
-line at a time, contiguous; A is read an element at a time and broadcast, from wherever it lies: strides are arguments,
-so the weights are used as the user holds them, row-major, without a copy. Every element of C is one
-chain of fused multiply-adds in the order of k, whatever the height of the tile, so its bits depend on nothing else.
+The lanes of a line are samples in the forward and backward products and inputs of the layer in the gradient. B is read
+a line at a time, contiguous; A is read an element at a time and broadcast, from wherever it lies, so the weights are
+used as the user holds them, row-major, without a copy. Every element of C is one chain of fused multiply-adds in the
+order of k, whatever the height of the tile, so its bits depend on nothing else. One source makes three tiles:
 
-    forward   Z = b + W A      rows: outputs         k: inputs           A_tile = W[o, i]     lanes: samples
-    backward  dA = W^T dZ      rows: inputs          k: outputs          A_tile = W[o, i]^T   lanes: samples
-    gradient  dW = dZ A^T      rows: outputs         k: samples          A_tile = dZ[o, s]    lanes: inputs
+    tile_of_rows      Z = b + W A     rows: outputs    k: inputs     A[r, k] = W[o, i], k contiguous        lanes: samples
+    tile_of_columns   dA = W^T dZ     rows: inputs     k: outputs    A[r, k] = W[o, i], r contiguous        lanes: samples
+    tile_of_panels    dW = dZ A^T     rows: outputs    k: samples    A[r, k] = dZ[o, s], panel by panel     lanes: inputs
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import time
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -62,7 +61,7 @@ Blocks = list[tuple[tuple[int, ...], Any]]  # codes, and what emits the instruct
 
 
 def _switch(bld: Any, code: Any, cases: Blocks, after: Any) -> list[tuple[Any, Any]]:
-    """A block for each case, all of which go on `after`; the last case is the default. Returns (end of block, result)."""
+    """A block for each case, all going on `after`; the last case is the default. Returns (end of block, result)."""
     ends, blocks = [], []
     for _, instructions in cases:
         block = bld.append_basic_block("case")
@@ -83,8 +82,8 @@ def _splat_at(bld: Any, t: Any, pointer: Any, offset: Any) -> Any:
 
 
 def _chains(
-    bld: Any, t: Any, rows: int, a: Any, row_stride: Any, k_stride: Any, depth: Any, b: Any, start_from: Any, starts: Blocks,
-    panels: Any = None, panel_stride: Any = None,
+    bld: Any, t: Any, rows: int, a: Any, row_stride: Any, k_stride: Any, depth: Any, b: Any, start_from: Any,
+    starts: Blocks, panels: Any = None, panel_stride: Any = None,
 ) -> list[Any]:  # fmt: skip
     """The chains of all elements of the tile over k, `depth` of them, for each panel of A where A has several."""
     ptr = llvm_float(t.dtype).as_pointer()
@@ -156,7 +155,11 @@ def _emit_on_panels(by_rows: bool, bld: Any, t: Any, rows: int, args: Any) -> No
         return bld.fmul(s, emit_load(bld, t, aux, i))
 
     def stored(value_of: Any) -> Any:
-        return lambda: [emit_store(bld, t, value_of(i, s), c, i) for i, s in zip(at, sums)]
+        def instructions() -> None:
+            for i, s in zip(at, sums):
+                emit_store(bld, t, value_of(i, s), c, i)
+
+        return instructions
 
     end = bld.append_basic_block("end")
     epilogues: Blocks = [((RELU, RELU0), stored(relu))]
@@ -178,7 +181,10 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, args: Any) -> None:
     partial = bld.select(whole, int_const(0), int_const(PARTIAL))
 
     def each(masked: bool, use: Any) -> list[Any]:
-        masks = [emit_first(bld, t, bld.sub(columns, int_const(v * t.lanes))) if masked else None for v in range(VECTORS_OF_LINE)]
+        masks = [
+            emit_first(bld, t, bld.sub(columns, int_const(v * t.lanes))) if masked else None
+            for v in range(VECTORS_OF_LINE)
+        ]
         offsets = [bld.add(bld.mul(c_stride, int_const(r)), int_const(v * t.lanes)) for r, v in cells]
         return [use(i, offset, masks[v]) for i, (offset, (_, v)) in enumerate(zip(offsets, cells))]
 
@@ -214,7 +220,8 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, args: Any) -> None:
     sums = _chains(bld, t, rows, a, line_, int_const(1), line_, b, code, starts, panels, panel_stride)
     end = bld.append_basic_block("end")
     epilogues: Blocks = [
-        ((SGD,), sgd(False)), ((SGD + PARTIAL,), sgd(True)), ((STORE,), store(False)), ((STORE + PARTIAL,), store(True)),
+        ((SGD,), sgd(False)), ((SGD + PARTIAL,), sgd(True)),
+        ((STORE,), store(False)), ((STORE + PARTIAL,), store(True)),
     ]  # fmt: skip
     _switch(bld, bld.add(epilogue, partial), epilogues, end)
     bld.position_at_end(end)
