@@ -6,7 +6,8 @@ of it. Samples are columns, lists are indexed from 1, ``W[0]`` and ``b[0]`` are 
 Products and gradients run on the engine, the rest on the kernels of :mod:`fastbackprop.functional`. Results are float32
 where every argument is float32 or narrower, float64 otherwise, and agree with the reference to rounding. Complex
 arguments are not accepted. The engine works on rows: X and Y that are Fortran-ordered, such as ``.T`` of arrays with
-samples as rows, are read where they lie; others are transposed at each call.
+samples as rows, are read where they lie; others are transposed at each call. Each call also copies the parameters, and
+`forward_propagation` writes every Z: a :class:`fastbackprop.Network` does neither, and is the way to train fast.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from fastbackprop import functional
 from fastbackprop.engine import elementary
-from fastbackprop.engine.simd import const, fma, if_equal, if_less
+from fastbackprop.engine.simd import const, if_equal, if_less
 from fastbackprop.functional import (
     Elementwise,
     d_elu,
@@ -43,7 +44,7 @@ from fastbackprop.functional import (
     tanh,
 )
 from fastbackprop.network import Network
-from fastbackprop.reference import Array, Function, Layers, Trace, _check, _check_targets, _hidden
+from fastbackprop.reference import Array, Function, Layers, Trace, _check, _check_targets, _hidden, update_params
 
 __all__ = [
     "ACTIVATIONS",
@@ -365,6 +366,8 @@ def _network_for(X: Array, Y: Array, W: Layers, b: Layers, hidden: str | Sequenc
     shape = (len(W[-1]), np.shape(X)[1])
     if np.shape(Y) != shape:
         raise ValueError(f"Y: got shape {np.shape(Y)}; accepted: {shape}, targets as columns")
+    if shape[1] == 0:
+        raise ValueError(f"X: got shape {np.shape(X)}; accepted: (n, N) with at least one sample")
     return _network(X, W, b, names, output, _dtype(X, Y, *W[1:], *b[1:]))
 
 
@@ -385,30 +388,6 @@ def trace(
     t = _network_for(X, Y, W, b, hidden, output).trace(np.transpose(X), np.transpose(Y))
     Z, A, dA, dZ = ([None if T is None else T.T for T in layers] for layers in (t.Z, t.A, t.dA, t.dZ))
     return Trace(Z, [X, *A[1:]], dA, dZ, list(t.dW), [None if v is None else v.reshape(-1, 1) for v in t.db])
-
-
-@Elementwise
-def _descend(W: ArrayLike, dW: Any, learning_rate: Any) -> Array:
-    return fma(-learning_rate, dW, W)
-
-
-def update_params(W: Layers, b: Layers, dW: Layers, db: Layers, learning_rate: float = 0.1) -> tuple[Layers, Layers]:
-    """One step of gradient descent, in place: the arrays in W and b change. Code 3.
-
-    Returns
-    -------
-    W, b : the same lists
-
-    Examples
-    --------
-    >>> W, b = [None, np.array([[1.0]])], [None, np.array([[2.0]])]
-    >>> update_params(W, b, [None, np.array([[10.0]])], [None, np.array([[5.0]])], learning_rate=0.1)
-    ([None, array([[0.]])], [None, array([[1.5]])])
-    """
-    for i in range(1, len(W)):
-        _descend(W[i], dW[i], learning_rate, out=W[i])
-        _descend(b[i], db[i], learning_rate, out=b[i])
-    return W, b
 
 
 @Elementwise

@@ -103,8 +103,7 @@ def samples_task(job, layers, params, step, block, slice_, scratch, like):
     width = layers[0, at.SIZE]
     end = first_row(job, job[at.STEPS] - 1) + batch_size(job, job[at.STEPS] - 1)
     for p in range(p0, p1):
-        # asked for ahead: the next panel, after the last one the first that this slice has in the next step
-        ahead = row + (p + 1) * n if p + 1 < p1 else row + p0 * n + job[at.BATCH]
+        ahead = row + p * n + job[at.BATCH]  # asked for: the same panel of the next step
         gather(
             job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], row + p * n, min(n, samples - p * n), ahead, end,
             width,

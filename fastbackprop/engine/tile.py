@@ -5,9 +5,9 @@ a line at a time, contiguous; A is read an element at a time and broadcast, from
 used as the user holds them, row-major, without a copy. Every element of C is one chain of fused multiply-adds in the
 order of k, whatever the height of the tile, so its bits depend on nothing else. One source makes three tiles:
 
-    tile_of_rows      Z = b + W A     rows: outputs    k: inputs     A[r, k] = W[o, i], k contiguous        lanes: samples
-    tile_of_columns   dA = W^T dZ     rows: inputs     k: outputs    A[r, k] = W[o, i], r contiguous        lanes: samples
-    tile_of_panels    dW = dZ A^T     rows: outputs    k: samples    A[r, k] = dZ[o, s], panel by panel     lanes: inputs
+    tile_of_rows      Z = b + W A     rows: outputs    k: inputs     A[r, k] = W[o, i], k contiguous      lanes: samples
+    tile_of_columns   dA = W^T dZ     rows: inputs     k: outputs    A[r, k] = W[o, i], r contiguous      lanes: samples
+    tile_of_panels    dW = dZ A^T     rows: outputs    k: samples    A[r, k] = dZ[o, s], panel by panel   lanes: inputs
 """
 
 from __future__ import annotations
