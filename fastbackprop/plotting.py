@@ -170,7 +170,8 @@ def training_summary(
     figure = _figure((11.5, 7.2))
     if title:
         figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1.0))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.2, 1.0))
+    above, below = parts
     learning_curves(history, above, held_out=held_out)
     digits_with_predictions(images, predictions, labels, below, class_names=class_names)
     return figure
@@ -179,11 +180,11 @@ def training_summary(
 def _figure(size: tuple[float, float]) -> Figure:
     try:
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
         raise ImportError("the pictures need matplotlib: pip install 'fastbackprop[plot]'") from None
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # inches, also at the edges
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches, also at the edges
+    return Figure(figsize=size, layout=layout, facecolor="white")
 
 
 def _curve(axes: Any, values: Sequence[float], color: str, line: str, label: str) -> None:

@@ -83,98 +83,122 @@ def _gather_targets(job, row, count, outputs, panel, scratch, like):
         gather(targets, job[at.TARGET_STRIDE], order, row, count, row, row + count, outputs, scratch, NIL, panel, like)
 
 
-@part
-def samples_task(job, layers, params, step, block, slice_, scratch, like):
-    """Phase 1 for one slice of a block. Returns a number that is not finite if a loss is not."""
-    n, size = line(like), itemsize(like)
-    samples = block_size(job, step, block)
-    panels = panel_count(samples, like)
-    p0, p1 = slice_ * panels // job[at.SLICES], (slice_ + 1) * panels // job[at.SLICES]
-    count = p1 - p0
-    last = len(layers) - 1
-    row = first_row(job, step) + block * job[at.BLOCK]
-    work, theta = job[at.WORKSPACE], np.intp(params.ctypes.data)
-    units_stride = job[at.BLOCK] * n
-    learning = job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
-    check = const(like, 0.0)
-    if count == 0:
-        return check
+@kernel
+def _panel(job, layers, l, field, p, like):
+    """The address of panel p of layer l: of its PANELS, DELTAS or SLOPES."""
+    return job[at.WORKSPACE] + (layers[l, field] + p * layers[l, at.STRIDE] * line(like)) * itemsize(like)
 
-    width = layers[0, at.SIZE]
-    end = first_row(job, job[at.STEPS] - 1) + batch_size(job, job[at.STEPS] - 1)
+
+@kernel
+def _units(job, layers, l, p, like):
+    """The address of the samples of panel p in the first block of units of layer l."""
+    return job[at.WORKSPACE] + (layers[l, at.UNITS] + p * line(like) * line(like)) * itemsize(like)
+
+
+@part
+def _gather_inputs(job, layers, row, samples, p0, p1, like):
+    """A[0], as panels and as units."""
+    n = line(like)
+    final = job[at.STEPS] - 1
+    end = first_row(job, final) + batch_size(job, final)
     for p in range(p0, p1):
-        ahead = row + p * n + job[at.BATCH]  # asked for: the same panel of the next step
+        first = row + p * n
+        ahead = first + job[at.BATCH]  # the same panel of the next step
         gather(
-            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], row + p * n, min(n, samples - p * n), ahead, end,
-            width,
-            work + (layers[0, at.UNITS] + p * n * n) * size, units_stride,
-            work + (layers[0, at.PANELS] + p * layers[0, at.STRIDE] * n) * size, like,
+            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end,
+            layers[0, at.SIZE], _units(job, layers, 0, p, like), job[at.BLOCK] * n,
+            _panel(job, layers, 0, at.PANELS, p, like), like,
         )  # fmt: skip
 
+
+@part
+def _forward_pass(job, layers, theta, p0, p1, learning, scratch, like):
+    """A[1] to A[L - 1], and Z[L] in the place of A[L]; for learning also the slopes and the units."""
+    size, last = itemsize(like), len(layers) - 1
     for l in range(1, last + 1):
-        stride = layers[l, at.STRIDE]
-        panel = work + (layers[l, at.PANELS] + p0 * stride * n) * size
-        activation = IDENTITY if l == last else layers[l, at.ACTIVATION]
-        slopes = work + (layers[l, at.SLOPES] + p0 * stride * n) * size if learning and activation > RELU0 else 0
-        below = layers[l - 1, at.STRIDE]
+        activation = layers[l, at.ACTIVATION] if l < last else IDENTITY
+        slopes = _panel(job, layers, l, at.SLOPES, p0, like) if learning and activation > RELU0 else 0
         forward(
             theta + layers[l, at.WEIGHTS] * size, layers[l - 1, at.SIZE], layers[l, at.SIZE],
-            theta + layers[l, at.BIASES] * size, work + (layers[l - 1, at.PANELS] + p0 * below * n) * size, below,
-            panel, stride, slopes, activation, count, scratch, like,
+            theta + layers[l, at.BIASES] * size, _panel(job, layers, l - 1, at.PANELS, p0, like),
+            layers[l - 1, at.STRIDE], _panel(job, layers, l, at.PANELS, p0, like), layers[l, at.STRIDE], slopes,
+            activation, p1 - p0, scratch, like,
         )  # fmt: skip
         if learning and l < last:
-            for p in range(count):
+            for p in range(p0, p1):
                 panel_to_units(
-                    panel + p * stride * n * size, layers[l, at.SIZE],
-                    work + (layers[l, at.UNITS] + (p0 + p) * n * n) * size, units_stride, like,
+                    _panel(job, layers, l, at.PANELS, p, like), layers[l, at.SIZE], _units(job, layers, l, p, like),
+                    job[at.BLOCK] * line(like), like,
                 )  # fmt: skip
 
-    outputs, stride = layers[last, at.SIZE], layers[last, at.STRIDE]
-    kind = job[at.TARGET_KIND]
-    scale = scratch
-    square = scratch + n * size
-    share = 1.0 / batch_size(job, step)
+
+@part
+def _output_layer(job, layers, row, samples, batch, p0, p1, learning, scratch, like):
+    """o, the losses and dZ[L]. Returns 0, or NaN where a loss is not finite."""
+    n, size, last = line(like), itemsize(like), len(layers) - 1
+    outputs, stride, kind = layers[last, at.SIZE], layers[last, at.STRIDE], job[at.TARGET_KIND]
+    scale, square = scratch, scratch + n * size
+    check = const(like, 0.0)
     for p in range(p0, p1):
-        exist = min(n, samples - p * n)
-        panel = work + (layers[last, at.PANELS] + p * stride * n) * size
-        targets = work + (job[at.TARGET_PANELS] + p * stride * n) * size
-        losses = work + (job[at.LOSSES] + p * n) * size
-        deltas = work + (layers[last, at.DELTAS] + p * stride * n) * size if learning else 0
+        first, exist = row + p * n, min(n, samples - p * n)
+        panel = _panel(job, layers, last, at.PANELS, p, like)
+        targets = job[at.WORKSPACE] + (job[at.TARGET_PANELS] + p * stride * n) * size
+        losses = job[at.WORKSPACE] + (job[at.LOSSES] + p * n) * size
+        deltas = _panel(job, layers, last, at.DELTAS, p, like) if learning else 0
         if kind != at.NO_TARGETS:
-            _gather_targets(job, row + p * n, exist, outputs, targets, square, like)
-            _fill(scale, share, exist, like)
+            _gather_targets(job, first, exist, outputs, targets, square, like)
+            _fill(scale, 1.0 / batch, exist, like)
         head(layers[last, at.ACTIVATION], panel, outputs, kind, targets, deltas, losses, scale, like)
         if kind == at.CLASSES or kind == at.DENSE:
             for i in range(n):
                 check += load_scalar(losses + i * size, like) * const(like, 0.0)
         if job[at.OUTPUTS] != 0:
-            rows = job[at.OUTPUTS] + (row + p * n) * outputs * size
-            panel_to_rows(panel, outputs, rows, outputs, exist, square, like)
+            panel_to_rows(panel, outputs, job[at.OUTPUTS] + first * outputs * size, outputs, exist, square, like)
+    return check
 
-    if learning:
-        lowest = 0 if job[at.INPUT_GRADIENT] != 0 else 1
-        for l in range(last - 1, lowest - 1, -1):
-            stride, above = layers[l, at.STRIDE], layers[l + 1, at.STRIDE]
-            activation = layers[l, at.ACTIVATION] if l > 0 else IDENTITY
-            if activation == IDENTITY:
-                epilogue, aux = STORE, 0
-            elif activation == RELU or activation == RELU0:
-                epilogue, aux = MASK, layers[l, at.PANELS]
-            else:
-                epilogue, aux = SCALE, layers[l, at.SLOPES]
-            backward(
-                theta + layers[l + 1, at.WEIGHTS] * size, layers[l, at.SIZE], layers[l + 1, at.SIZE],
-                work + (layers[l + 1, at.DELTAS] + p0 * above * n) * size, above,
-                work + (layers[l, at.DELTAS] + p0 * stride * n) * size, stride,
-                epilogue, work + (aux + p0 * stride * n) * size, count, scratch, like,
-            )  # fmt: skip
-        if lowest == 0:
-            for p in range(p0, p1):
-                panel_to_rows(
-                    work + (layers[0, at.DELTAS] + p * layers[0, at.STRIDE] * n) * size, width,
-                    job[at.INPUT_GRADIENT] + (row + p * n) * width * size, width, min(n, samples - p * n), scratch,
-                    like,
-                )  # fmt: skip
+
+@part
+def _backward_pass(job, layers, theta, row, samples, p0, p1, scratch, like):
+    """dZ[L - 1] to dZ[1], eq. (17), and dX where it is wanted, eq. (16)."""
+    n, size, last = line(like), itemsize(like), len(layers) - 1
+    wants_dX = job[at.INPUT_GRADIENT] != 0
+    for l in range(last - 1, -1 if wants_dX else 0, -1):
+        activation = layers[l, at.ACTIVATION] if l > 0 else IDENTITY
+        epilogue, field = SCALE, at.SLOPES
+        if activation == IDENTITY:
+            epilogue = STORE
+        elif activation == RELU or activation == RELU0:
+            epilogue, field = MASK, at.PANELS
+        backward(
+            theta + layers[l + 1, at.WEIGHTS] * size, layers[l, at.SIZE], layers[l + 1, at.SIZE],
+            _panel(job, layers, l + 1, at.DELTAS, p0, like), layers[l + 1, at.STRIDE],
+            _panel(job, layers, l, at.DELTAS, p0, like), layers[l, at.STRIDE],
+            epilogue, _panel(job, layers, l, field, p0, like), p1 - p0, scratch, like,
+        )  # fmt: skip
+    if wants_dX:
+        width = layers[0, at.SIZE]
+        for p in range(p0, p1):
+            rows = job[at.INPUT_GRADIENT] + (row + p * n) * width * size
+            panel = _panel(job, layers, 0, at.DELTAS, p, like)
+            panel_to_rows(panel, width, rows, width, min(n, samples - p * n), scratch, like)
+
+
+@part
+def samples_task(job, layers, params, step, block, slice_, scratch, like):
+    """Phase 1 for one slice of a block. Returns 0, or NaN where a loss is not finite."""
+    samples = block_size(job, step, block)
+    panels = panel_count(samples, like)
+    p0, p1 = slice_ * panels // job[at.SLICES], (slice_ + 1) * panels // job[at.SLICES]
+    check = const(like, 0.0)
+    if p1 > p0:
+        theta = np.intp(params.ctypes.data)
+        row = first_row(job, step) + block * job[at.BLOCK]
+        learning = job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
+        _gather_inputs(job, layers, row, samples, p0, p1, like)
+        _forward_pass(job, layers, theta, p0, p1, learning, scratch, like)
+        check = _output_layer(job, layers, row, samples, batch_size(job, step), p0, p1, learning, scratch, like)
+        if learning:
+            _backward_pass(job, layers, theta, row, samples, p0, p1, scratch, like)
     return check
 
 
