@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastbackprop.engine.jit import kernel
+from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.simd import (
     const,
     itemsize,
@@ -30,13 +30,27 @@ def transpose_line(src, src_stride, dst, dst_stride, like):
             )
 
 
+@inline
+def load_part(address, exist, like):
+    """The vector at `address`, of which `exist` lanes exist; the others are 0."""
+    return load(address, like) if exist >= lanes(like) else load_first(address, exist, like)
+
+
+@inline
+def store_part(address, value, exist, like):
+    """Write the lanes of a vector that exist."""
+    if exist >= lanes(like):
+        store(address, value)
+    else:
+        store_first(address, value, exist)
+
+
 @kernel
 def copy_line(src, dst, count, like):
     """Copy a line of which the first `count` elements exist; the others become 0."""
     n, size = lanes(like), itemsize(like)
     for i in range(0, line(like), n):
-        at = i * size
-        store(dst + at, load(src + at, like) if count >= i + n else load_first(src + at, count - i, like))
+        store(dst + i * size, load_part(src + i * size, count - i, like))
 
 
 @kernel
@@ -44,11 +58,7 @@ def write_line(src, dst, count, like):
     """Copy the first `count` elements of a line."""
     n, size = lanes(like), itemsize(like)
     for i in range(0, line(like), n):
-        at = i * size
-        if count >= i + n:
-            store(dst + at, load(src + at, like))
-        else:
-            store_first(dst + at, load(src + at, like), count - i)
+        store_part(dst + i * size, load(src + i * size, like), count - i, like)
 
 
 @kernel

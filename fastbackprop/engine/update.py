@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastbackprop.engine.jit import inline, kernel
-from fastbackprop.engine.simd import const, fma, itemsize, lanes, load, load_scalar, sqrt, store
+from fastbackprop.engine.jit import NIL, inline, kernel
+from fastbackprop.engine.panels import load_part, store_part
+from fastbackprop.engine.simd import const, fma, itemsize, lanes, sqrt
 
 NO_GRADIENT, GRADIENT, SGD, MOMENTUM, NESTEROV, ADAM = range(6)
 
@@ -39,29 +40,18 @@ def _make_sweep(formula):
     @kernel
     def sweep(w, g, s1, s2, count, rate, hyper, power1, power2, like):
         n, size = lanes(like), itemsize(like)
-        whole = count // n * n
-        for i in range(0, whole, n):
-            at = i * size
-            state2 = load(s2 + at, like) if s2 != 0 else load(g + at, like)
-            x, a, b = formula(
-                load(w + at, like), load(g + at, like), load(s1 + at, like), state2,
-                const(state2, rate), hyper, power1, power2,
-            )  # fmt: skip
-            store(w + at, x)
-            store(s1 + at, a)
+        for i in range(0, count, n):
+            at, exist = i * size, count - i
+            weights, gradient = load_part(w + at, exist, like), load_part(g + at, exist, like)
+            state1 = load_part(s1 + at, exist, like)
+            state2 = load_part(s2 + at, exist, like) if s2 != 0 else gradient  # one that has no second does not use it
+            weights, state1, state2 = formula(
+                weights, gradient, state1, state2, const(weights, rate), hyper, power1, power2
+            )
+            store_part(w + at, weights, exist, like)
+            store_part(s1 + at, state1, exist, like)
             if s2 != 0:
-                store(s2 + at, b)
-        for i in range(whole, count):
-            at = i * size
-            one = load_scalar(s2 + at, like) if s2 != 0 else load_scalar(g + at, like)
-            x1, a1, b1 = formula(
-                load_scalar(w + at, like), load_scalar(g + at, like), load_scalar(s1 + at, like), one,
-                const(one, rate), hyper, power1, power2,
-            )  # fmt: skip
-            store(w + at, x1)
-            store(s1 + at, a1)
-            if s2 != 0:
-                store(s2 + at, b1)
+                store_part(s2 + at, state2, exist, like)
 
     return sweep
 
@@ -85,9 +75,9 @@ def power(base, exponent):
 def update(code, w, g, s1, s2, count, rate, hyper, step, like):
     """Apply an optimizer with states to `count` parameters; `step` counts from 1. SGD is the tile's epilogue."""
     if code == MOMENTUM:
-        _sweep_momentum(w, g, s1, 0, count, rate, hyper, 0.0, 0.0, like)
+        _sweep_momentum(w, g, s1, NIL, count, rate, hyper, 0.0, 0.0, like)
     elif code == NESTEROV:
-        _sweep_nesterov(w, g, s1, 0, count, rate, hyper, 0.0, 0.0, like)
+        _sweep_nesterov(w, g, s1, NIL, count, rate, hyper, 0.0, 0.0, like)
     elif code == ADAM:
         power1, power2 = power(hyper[BETA1], step), power(hyper[BETA2], step)
         _sweep_adam(w, g, s1, s2, count, rate, hyper, power1, power2, like)
