@@ -13,10 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import kernel, source_hash
+from fastbackprop.engine.jit import entry, kernel, source_hash
 from fastbackprop.engine.simd import (
     LANES32,
     compare_swap,
@@ -65,7 +64,7 @@ def _sum_losses(job, step, block, costs, like):
 def _compiled(key: str) -> Any:
     """`key` is a closure variable for the sake of Numba's cache: a change anywhere in the engine is a new key."""
 
-    @njit(error_model="numpy", nogil=True, cache=True)
+    @entry
     def run(job, layers, tasks, params, hyper, costs, clock, slot):
         key  # noqa: B018
         like = params.dtype.type(0)

@@ -20,6 +20,15 @@ part: Any = njit(error_model="numpy", inline="always")
 NIL = np.int64(0)
 
 
+def entry(function: Any) -> Any:
+    """Compile a function that Python calls: without the interpreter's lock, kept on disk where that is possible."""
+    options = {"error_model": "numpy", "nogil": True}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # Numba has found no directory that it may write to
+        return njit(**options)(function)
+
+
 def source_hash() -> str:
     """A digest of the engine's source files, part of the key of every compiled function that is cached.
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from fastbackprop.engine.jit import source_hash
+from fastbackprop.engine.jit import entry, source_hash
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _compiled(key_: str) -> Any:
-    @njit(error_model="numpy", nogil=True, cache=True)
+    @entry
     def shuffle(order, key, epoch):
         key_  # noqa: B018
         one = np.uint64(1)
