@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tempfile
@@ -21,7 +22,7 @@ INTERRUPTED = 130  # the shell's code for Ctrl-C
 HIDDEN_NAMES = ("identity", "relu", "relu0", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "gelu", "silu")
 
 
-class _Sizes(click.ParamType[tuple[int, ...]]):
+class _Sizes(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions only
     """Layer sizes such as 128 or 128,64."""
 
     name = "sizes"
@@ -110,6 +111,7 @@ def _train(
     if learning_rate is not None and not learning_rate < float("inf"):
         raise click.UsageError(f"--learning-rate must be a finite number above 0, got {learning_rate}")
     _check_directory(out)
+    _check_extras()
 
     from fastbackprop import SGD, Adam, Network, datasets, persistence, plotting
 
@@ -148,8 +150,9 @@ def _train(
             validation_data=(X_test, split.y_test), callbacks=[report], progress=bar,
         )  # fmt: skip
     except KeyboardInterrupt:
-        persistence.save(net, model, metadata)
-        raise _Stop(f"interrupted; the network after its last finished step is in {model}", INTERRUPTED) from None
+        unfinished = out / f"{dataset}-interrupted.safetensors"  # a finished model of that name stays
+        persistence.save(net, unfinished, metadata)
+        raise _Stop(f"interrupted; the network after its last finished step is in {unfinished}", INTERRUPTED) from None
     except FloatingPointError as error:
         raise _Stop(str(error), 1) from None
 
@@ -194,6 +197,15 @@ def _check_directory(path: Path) -> None:
         raise click.UsageError(f"--out {str(path)!r}: cannot write there: {error.strerror}") from None
 
 
+def _check_extras() -> None:
+    """Before the work: what will be needed at its end is installed."""
+    for module, extra in (("sklearn", "sklearn"), ("matplotlib", "plot"), ("safetensors", "io"), ("tqdm", "cli")):
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise click.UsageError(f"{module} is not installed: pip install 'fastbackprop[{extra}]'") from None
+
+
 class _Stop(Exception):
     """An end with a line for the user and an exit code."""
 
@@ -218,6 +230,8 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(stop), stop.code)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; nothing was written", INTERRUPTED)
+    except MemoryError as error:
+        _fail(f"not enough memory for this network: {error}", 1)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

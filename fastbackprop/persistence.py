@@ -7,6 +7,7 @@ is data only: reading it runs no code, whoever wrote it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 FORMAT = "fastbackprop"
 FORMAT_VERSION = "1"
-OWN_KEYS = ("format", "format_version", "sizes", "hidden", "output", "dtype")
 USER_PREFIX = "user."  # before the user's keys, so that they never meet the format's own
 
 
@@ -156,9 +156,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file that appears whole or not at all, whenever the process or the machine stops."""
     target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(
-        f".{target.name}.{secrets.token_hex(4)}.tmp"
-    )  # the same file system: a rename is enough
+    # In the same directory, so on the same file system: a rename is enough.
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -170,7 +169,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         if isinstance(error, OSError):  # the user knows the path, not the temporary name
             raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
         raise
-    if os.name == "posix":  # the rename itself reaches the disk with its directory
+    # The rename itself reaches the disk with its directory, where the system can; the file is written either way.
+    with contextlib.suppress(OSError):
         directory = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(directory)

@@ -107,11 +107,12 @@ def test_divergence_is_one_line(tmp_path, capsys):
     assert "Traceback" not in err
 
 
-def test_a_missing_extra_is_one_line(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+@pytest.mark.parametrize(("module", "extra"), [("sklearn", "sklearn"), ("matplotlib", "plot"), ("safetensors", "io")])
+def test_a_missing_extra_is_one_line_before_the_work(monkeypatch, tmp_path, capsys, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
     code, _, err = call(capsys, "train", "digits", "-o", tmp_path)
     assert code == 2
-    assert err == "fastbackprop: the data sets need scikit-learn: pip install 'fastbackprop[sklearn]'\n"
+    assert err == f"fastbackprop: {module} is not installed: pip install 'fastbackprop[{extra}]'\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
@@ -126,4 +127,12 @@ def test_ctrl_c_keeps_the_network(tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1].startswith("fastbackprop: interrupted; the network after its last finished step is in")
-    assert fb.load(tmp_path / "digits.safetensors").sizes == (64, 256, 10)
+    assert fb.load(tmp_path / "digits-interrupted.safetensors").sizes == (64, 256, 10)
+    assert not (tmp_path / "digits.safetensors").exists()
+
+
+def test_a_network_beyond_memory_is_one_line(tmp_path, capsys):
+    code, _, err = call(capsys, "train", "digits", "--hidden", "3000000,3000000", "-o", tmp_path)
+    assert code == 1
+    assert err.startswith("fastbackprop: not enough memory for this network")
+    assert err.count("\n") == 1
