@@ -93,9 +93,9 @@ def _finite(array: np.ndarray, name: str) -> None:
     rows = max(1, CHUNK // max(1, array.shape[1] if array.ndim == 2 else 1))
     for start in range(0, len(array), rows):
         part = array[start : start + rows]
-        bad = ~np.isfinite(part)
-        if bad.any():
-            where = tuple(int(i) for i in np.argwhere(bad)[0])
+        finite = np.isfinite(part)
+        if not finite.all():
+            where = tuple(int(i) for i in np.argwhere(~finite)[0])
             place = ", ".join(str(i) for i in (start + where[0], *where[1:]))
             raise ValueError(f"{name} must be finite, got {part[where]!s} at {name}[{place}]")
 
