@@ -52,7 +52,7 @@ def layer_sizes(sizes: Any) -> tuple[int, ...]:
     """At least two whole numbers, n[0] to n[L]."""
     if isinstance(sizes, (str, bytes)) or not isinstance(sizes, (Sequence, np.ndarray)):
         raise TypeError(f"sizes must be a sequence of layer sizes such as (784, 128, 10), got {sizes!r}")
-    if len(sizes) < 2:
+    if np.ndim(sizes) != 1 or len(sizes) < 2:
         raise ValueError(f"sizes must name at least the inputs and the outputs, such as (784, 10), got {sizes!r}")
     return tuple(whole_number(n, f"sizes[{l}]", 1) for l, n in enumerate(sizes))
 
@@ -60,8 +60,8 @@ def layer_sizes(sizes: Any) -> tuple[int, ...]:
 def float_dtype(dtype: Any) -> np.dtype[Any]:
     """float32 or float64."""
     try:
-        kind = np.dtype(dtype)
-    except TypeError:
+        kind = np.dtype(dtype if dtype is not None else "")  # to NumPy None is float64
+    except (TypeError, ValueError, SyntaxError):
         raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}") from None
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
@@ -75,9 +75,12 @@ def generator(seed: Any) -> np.random.Generator:
     return np.random.default_rng(whole_number(seed, "seed", 0))
 
 
-def _numeric(values: Any, name: str) -> np.ndarray:
+def numbers(values: Any, name: str) -> np.ndarray:
+    """An array of real numbers. Nothing is copied."""
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} must be a dense array of numbers, got a sparse {type(values).__name__}")
+    if np.ma.is_masked(values):
+        raise TypeError(f"{name} must be an array without masked values, got a masked array")
     try:
         array = np.asarray(values)
     except ValueError:
@@ -87,47 +90,48 @@ def _numeric(values: Any, name: str) -> np.ndarray:
     return array
 
 
-def _finite(array: np.ndarray, name: str) -> None:
+def _finite(array: np.ndarray, name: str, dtype: np.dtype[Any]) -> None:
+    """All elements are finite, also after the conversion to ``dtype``."""
     if array.dtype.kind != "f":
         return
-    rows = max(1, CHUNK // max(1, array.shape[1] if array.ndim == 2 else 1))
-    for start in range(0, len(array), rows):
-        part = array[start : start + rows]
-        finite = np.isfinite(part)
+    step = max(1, CHUNK // max(1, array.shape[1] if array.ndim == 2 else 1))
+    for start in range(0, len(array), step):
+        part = array[start : start + step]
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(part.astype(dtype, copy=False))
         if not finite.all():
             where = tuple(int(i) for i in np.argwhere(~finite)[0])
             place = ", ".join(str(i) for i in (start + where[0], *where[1:]))
-            raise ValueError(f"{name} must be finite, got {part[where]!s} at {name}[{place}]")
+            kind = f" in {dtype}" if np.isfinite(part[where]) else ""
+            raise ValueError(f"{name} must be finite{kind}, got {part[where]!s} at {name}[{place}]")
 
 
-def rows(values: Any, name: str, columns: int) -> np.ndarray:
-    """A two-dimensional array of finite numbers, one row a sample. Nothing is copied.
+def rows(values: Any, name: str, columns: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """A two-dimensional array of numbers that are finite in ``dtype``, one row a sample. Nothing is copied.
 
     A vector is a column of samples where one column is expected, else one sample.
     """
-    array = _numeric(values, name)
+    array = numbers(values, name)
     if array.ndim == 1 and (columns == 1 or len(array) == columns):
         array = array.reshape(-1, columns)
     if array.ndim != 2 or array.shape[1] != columns:
         raise ValueError(f"{name} must have shape (N, {columns}), one row a sample, got {array.shape}")
     if not len(array):
         raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
-    _finite(array, name)
+    _finite(array, name, dtype)
     return array
 
 
-def class_indices(values: Any, name: str, classes: int, samples: int) -> np.ndarray:
-    """int64 class numbers 0 to classes - 1, one a sample."""
-    array = _numeric(values, name)
+def class_indices(array: np.ndarray, name: str, classes: int, samples: int) -> np.ndarray:
+    """int64 class numbers 0 to classes - 1, one a sample, from a vector of numbers."""
     if len(array) != samples:
         raise ValueError(f"{name} must have one target for each of the {samples} samples, got {len(array)}")
-    _finite(array, name)
+    _finite(array, name, array.dtype)
+    out = (array < 0) | (array >= classes)
+    if out.any():
+        raise ValueError(f"{name} must hold class numbers from 0 to {classes - 1}, got {array[out][0]!s}")
     whole = np.ascontiguousarray(array, dtype=np.int64)
     if array.dtype.kind == "f" and not np.array_equal(whole, array):
-        raise ValueError(
-            f"{name} must hold class numbers, whole and from 0 to {classes - 1}, got {array[whole != array][0]!s}"
-        )
-    out = (whole < 0) | (whole >= classes)
-    if out.any():
-        raise ValueError(f"{name} must hold class numbers from 0 to {classes - 1}, got {whole[out][0]}")
+        bad = array[whole != array][0]
+        raise ValueError(f"{name} must hold class numbers, whole and from 0 to {classes - 1}, got {bad!s}")
     return whole

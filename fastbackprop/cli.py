@@ -230,6 +230,8 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(stop), stop.code)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; nothing was written", INTERRUPTED)
+    except (ValueError, OverflowError) as error:  # what only the library could see is wrong
+        _fail(str(error), 2)
     except MemoryError as error:
         _fail(f"not enough memory for this network: {error}", 1)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does

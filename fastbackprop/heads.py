@@ -20,14 +20,15 @@ HEADS: dict[str, int] = {
 ROW_SUM_TOLERANCE = 1e-3  # of probabilities given in float16 or float32
 
 
-def read_targets(head: str, Y: Any, samples: int, outputs: int, name: str = "Y") -> np.ndarray:
+def read_targets(head: str, Y: Any, samples: int, outputs: int, dtype: np.dtype[Any], name: str = "Y") -> np.ndarray:
     """Targets as int64 class numbers (N,) or as rows (N, outputs), checked against what the head's loss is defined for.
 
     Raises ValueError or TypeError that names the argument, what was got and what is accepted.
     """
-    if head == "softmax" and np.ndim(Y) == 1:
-        return checks.class_indices(Y, name, outputs, samples)
-    array = checks.rows(Y, name, outputs)
+    array = checks.numbers(Y, name)
+    if head == "softmax" and array.ndim == 1:
+        return checks.class_indices(array, name, outputs, samples)
+    array = checks.rows(array, name, outputs, dtype)
     if len(array) != samples:
         raise ValueError(f"{name} must have one target for each of the {samples} samples, got {len(array)}")
     if head == "identity":

@@ -316,7 +316,7 @@ class Network:
         >>> Network((2, 3), seed=0).forward(np.zeros((1, 2)))
         array([[0.33333334, 0.33333334, 0.33333334]], dtype=float32)
         """
-        return self._forward(checks.rows(X, "X", self._sizes[0]))
+        return self._forward(checks.rows(X, "X", self._sizes[0], self._dtype))
 
     __call__ = forward
 
@@ -339,8 +339,8 @@ class Network:
         Y : array
             (N, n[L]); for softmax also (N,) class numbers; for one output also (N,).
         """
-        X = checks.rows(X, "X", self._sizes[0])
-        Y = read_targets(self._output, Y, len(X), self._sizes[-1])
+        X = checks.rows(X, "X", self._sizes[0], self._dtype)
+        Y = read_targets(self._output, Y, len(X), self._sizes[-1], self._dtype)
         costs = np.zeros(1)
         with self.plan(len(X), False) as plan:
             for _, x, y in self._batches(X, Y):
@@ -367,8 +367,8 @@ class Network:
         >>> g.dW[0].shape, g.db[0].shape
         ((3, 2), (3,))
         """
-        X = checks.rows(X, "X", self._sizes[0])
-        Y = read_targets(self._output, Y, len(X), self._sizes[-1])
+        X = checks.rows(X, "X", self._sizes[0], self._dtype)
+        Y = read_targets(self._output, Y, len(X), self._sizes[-1], self._dtype)
         vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype) if input_gradient else None
         with self.plan(len(X), True) as plan:
             cost = self._gradients(plan, X, Y, vector, dX)
@@ -412,7 +412,7 @@ class Network:
         >>> bool((net.jacobian([[1.0, 2.0]])[0] == net.weights[0]).all())
         True
         """
-        X = self.readable(checks.rows(X, "X", self._sizes[0]))
+        X = self.readable(checks.rows(X, "X", self._sizes[0], self._dtype))
         o = self._forward(X)
         m = self._sizes[-1]
         result = np.empty((len(X), m, self._sizes[0]), self._dtype)
@@ -432,8 +432,8 @@ class Network:
         A, dZ, dW and db are what the fused step left in its workspace; Z and dA, which it never writes, are
         computed by the same kernels one layer at a time, with the same bits.
         """
-        X = self.readable(checks.rows(X, "X", self._sizes[0]))
-        Y = read_targets(self._output, Y, len(X), self._sizes[-1])
+        X = self.readable(checks.rows(X, "X", self._sizes[0], self._dtype))
+        Y = read_targets(self._output, Y, len(X), self._sizes[-1], self._dtype)
         count, last = len(X), len(self._sizes) - 1
         vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype)
         with self.plan(count, True, whole=True) as plan:
@@ -492,7 +492,8 @@ class Network:
         Raises
         ------
         FloatingPointError
-            If the cost of a batch is not finite; the parameters are those before that step.
+            If the cost of a batch is not finite; the parameters are those before that step. Or if they are not finite
+            themselves after the last step.
         KeyboardInterrupt
             On Ctrl-C, between two steps: the parameters are those after the last finished one.
 

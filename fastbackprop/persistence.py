@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file that appears whole or not at all, whenever the process or the machine stops."""
     target = Path(os.path.realpath(path))  # a link stays a link
+    if target.exists() and not target.is_file():
+        raise ValueError(f"path must be a file, new or to be replaced; {os.fspath(path)!r} is something else")
     # In the same directory, so on the same file system: a rename is enough.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -163,6 +166,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():  # who may read the file stays as it was
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

@@ -68,7 +68,7 @@ class Plan:
         self.dtype = dtype
         self.block = block
         self.work_per_sample = weights * (3 if learning else 1)  # multiply-adds
-        self.threads = threads if block * self.work_per_sample > SERIAL_WORK else 1
+        self.threads = min(threads, block // line) if block * self.work_per_sample > SERIAL_WORK else 1
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
         job = np.zeros(at.JOB_FIELDS, np.int64)
         elements = parameters = 0
@@ -97,7 +97,7 @@ class Plan:
                 row[at.SLOPES] = reserve(panels)
                 row[at.BIAS_SUMS] = reserve(round_up(n, line) * line)
         job[at.BLOCK] = block
-        job[at.SLICES] = min(self.threads, block // line)
+        job[at.SLICES] = self.threads
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
         job[at.SCRATCH_SIZE] = max(at.DEPTH * at.STRIP, line + line * line)

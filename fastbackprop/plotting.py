@@ -22,6 +22,8 @@ HELD_OUT = "#D55E00"  # vermilion
 INK = "#333333"
 FAINT = "#D9D9D9"
 
+BOLD_WIDTH = 0.75  # inches a character for each inch of font size: generous, for any font
+
 
 def learning_curves(
     history: History, figure: Any = None, *, score_name: str = "accuracy", held_out: str = "validation"
@@ -124,11 +126,16 @@ def digits_with_predictions(
     chosen = _choose(wrong, count)
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure = _figure((max(4.5, 0.9 * columns + 0.4), 1.25 * rows + 0.7)) if figure is None else figure
+    figure = _figure((max(6.2, 0.9 * columns + 0.4), 1.25 * rows + 0.7)) if figure is None else figure
 
     def name(number: Any) -> str:
         return str(number) if class_names is None else class_names[int(number)]
 
+    said = [name(predictions[i]) if not wrong[i] else f"✗ {name(predictions[i])}, is {name(labels[i])}" for i in chosen]
+    room = figure.bbox.width / figure.dpi / columns
+    if _width(said, 10) > room:
+        said = [text.replace(", is ", "\nis ") for text in said]
+    fontsize = min(10.0, 10 * room / _width(said, 10))
     shades = {"cmap": "Greys", "vmin": images.min(), "vmax": max(images.max(), images.min() + 1e-9)}
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set(xticks=[], yticks=[])
@@ -136,15 +143,14 @@ def digits_with_predictions(
         if axes.get_subplotspec().num1 >= len(chosen):
             axes.set_axis_off()
             continue
-        i = chosen[axes.get_subplotspec().num1]
+        i, text = chosen[axes.get_subplotspec().num1], said[axes.get_subplotspec().num1]
         axes.imshow(images[i], interpolation="nearest", **shades)
         if wrong[i]:
             # Colour, frame, sign and words: any one of them is enough.
             axes.spines[:].set(color=HELD_OUT, linewidth=3)
-            text = f"✗ {name(predictions[i])}, is {name(labels[i])}"
-            axes.set_title(text, fontsize=10, color=HELD_OUT, fontweight="bold", pad=5)
+            axes.set_title(text, fontsize=fontsize, color=HELD_OUT, fontweight="bold", pad=5)
         else:
-            axes.set_title(name(predictions[i]), fontsize=10, color=INK, pad=5)
+            axes.set_title(text, fontsize=fontsize, color=INK, pad=5)
     if title is None:
         title = f"Predictions for {len(images)} images, {int(wrong.sum())} of them wrong"
         title += " (framed, shown first)" if wrong.any() else ""
@@ -185,6 +191,11 @@ def _figure(size: tuple[float, float]) -> Figure:
         raise ImportError("the pictures need matplotlib: pip install 'fastbackprop[plot]'") from None
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches, also at the edges
     return Figure(figsize=size, layout=layout, facecolor="white")
+
+
+def _width(texts: Sequence[str], fontsize: float) -> float:
+    """At most so many inches for the longest line."""
+    return max(len(line) for text in texts for line in [*text.split("\n"), " "]) * BOLD_WIDTH * fontsize / 72
 
 
 def _curve(axes: Any, values: Sequence[float], color: str, line: str, label: str) -> None:

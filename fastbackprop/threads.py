@@ -44,7 +44,16 @@ def run_on(threads: int, function: Callable[..., Any], *args: Any) -> None:
 
     ``function`` returns once the whole job is done, wherever it runs; a helper that wakes up later finds no work left.
     """
-    helpers = [_helpers().submit(function, *args, slot) for slot in range(1, threads)]
-    function(*args, 0)
+    helpers = []
+    try:
+        for slot in range(1, threads):
+            helpers.append(_helpers().submit(function, *args, slot))
+    except (
+        RuntimeError
+    ):  # no further thread can be started, or the interpreter is about to end: go on with those there are
+        pass
+    finally:
+        # Also after Ctrl-C in the lines above: a helper may be at work on memory that must stay until the job is done.
+        function(*args, 0)
     for helper in helpers:
         helper.cancel()

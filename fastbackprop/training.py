@@ -52,8 +52,8 @@ class History:
 
 def score(net: Network, X: Any, y: Any) -> float:
     """Accuracy of the most probable class (softmax) or of every output's side of 1/2 (sigmoid); R^2 for identity."""
-    X = checks.rows(X, "X", net.sizes[0])
-    y = read_targets(net.output, y, len(X), net.sizes[-1], "y")
+    X = checks.rows(X, "X", net.sizes[0], net.dtype)
+    y = read_targets(net.output, y, len(X), net.sizes[-1], net.dtype, "y")
     o = net.forward(X)
     if net.output == "softmax":
         return float(np.mean(o.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))))
@@ -70,8 +70,8 @@ def fit(
 ) -> History:  # fmt: skip
     """:meth:`fastbackprop.Network.fit`, where it is documented."""
     start = time.perf_counter()
-    X = checks.rows(X, "X", net.sizes[0])
-    Y = read_targets(net.output, y, len(X), net.sizes[-1], "y")
+    X = checks.rows(X, "X", net.sizes[0], net.dtype)
+    Y = read_targets(net.output, y, len(X), net.sizes[-1], net.dtype, "y")
     epochs = checks.whole_number(epochs, "epochs", 0)
     batch_size = min(checks.whole_number(batch_size, "batch_size", 1), len(X))
     if threads is not None:
@@ -88,10 +88,15 @@ def fit(
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
             raise TypeError(f"validation_data must be a pair (X, y), got {type(validation_data).__name__}")
-        V = checks.rows(validation_data[0], "validation_data[0]", net.sizes[0])
-        validation = V, read_targets(net.output, validation_data[1], len(V), net.sizes[-1], "validation_data[1]")
+        V = checks.rows(validation_data[0], "validation_data[0]", net.sizes[0], net.dtype)
+        validation = (
+            V,
+            read_targets(net.output, validation_data[1], len(V), net.sizes[-1], net.dtype, "validation_data[1]"),
+        )
     key = int(checks.generator(seed).integers(1 << 63))
 
+    if not net.params.flags.writeable:
+        raise ValueError("params must be writable to be learned, got a read-only array")
     history = History()
     watched = validation is not None or bool(callbacks) or progress
     bar = _progress_bar(epochs) if progress else None
@@ -112,9 +117,14 @@ def fit(
                 if bar is not None:
                     bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k != "epoch"}, refresh=False)
                     bar.update()
-                answers = [callback(record) for callback in callbacks]
-                if True in answers:
+                answers = [callback(record) is True for callback in callbacks]
+                if any(answers):
                     break
+        if not np.isfinite(net.params).all():  # the cost is that before each step: of the last step only this tells
+            raise FloatingPointError(
+                f"the parameters are not finite after epoch {loop.epoch} at learning_rate {optimizer.learning_rate:g}: "
+                "the training diverged in its last step"
+            )
     finally:
         if bar is not None:
             bar.close()

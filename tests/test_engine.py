@@ -98,6 +98,61 @@ def test_the_peak_is_a_rate():
     assert single > double > 0.1
 
 
+LARGE_JOB = """
+import atexit, concurrent.futures, sys, numpy as np, fastbackprop as fb
+from fastbackprop import threads
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((20000, 64)).astype("f4"), rng.integers(0, 10, 20000)
+def train(count, **options):
+    net = fb.Network((64, 128, 10), seed=0, threads=count)
+    net.fit(X, y, epochs=1, batch_size=2000, seed=0, **options)
+    return net.params.tobytes()
+expected = train(1)
+"""
+
+
+def test_a_thread_that_cannot_start_is_not_missed():
+    """As at a limit of processes: submit has queued the work when it fails."""
+    code = (
+        LARGE_JOB
+        + """
+import threading
+def start(self): raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+print(train(4) == expected)
+"""
+    )
+    assert python(code) == "True"
+
+
+def test_work_at_the_end_of_the_interpreter():
+    assert python(LARGE_JOB + "atexit.register(lambda: print(train(2) == expected))") == "True"
+
+
+def test_an_interrupt_while_threads_are_woken_leaves_no_work_behind():
+    code = (
+        LARGE_JOB
+        + """
+import time
+submit = concurrent.futures.ThreadPoolExecutor.submit
+def interrupted(*args):
+    submit(*args)
+    raise KeyboardInterrupt
+concurrent.futures.ThreadPoolExecutor.submit = interrupted
+net = fb.Network((64, 128, 10), seed=0, threads=3)
+for _ in range(20):
+    try:
+        net.fit(X, y, epochs=100, batch_size=2000)
+    except KeyboardInterrupt:
+        kept = net.params.copy()
+    time.sleep(0.01)
+    assert np.array_equal(kept, net.params)
+print(np.isfinite(net.params).all())
+"""
+    )
+    assert python(code) == "True"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_children_work():
     """After threads have been used: the child starts its own."""

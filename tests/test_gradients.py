@@ -161,6 +161,14 @@ def test_class_numbers_one_hot_and_probabilities_agree():
     net, X, y, Y = make_case((5, 12, 4), "relu", "softmax", 30, "float64", 11)
     by_number, by_row = net.gradients(X, y), net.gradients(X, Y)
     np.testing.assert_allclose(by_number.vector, by_row.vector, rtol=1e-13, atol=1e-16)
+    loose = Y * 0.9995  # within the tolerance for probabilities: still the derivative of the cost
+    g, h = net.gradients(X, loose), 1e-6
+    net.params[3] += h
+    above = net.cost(X, loose)
+    net.params[3] -= 2 * h
+    below = net.cost(X, loose)
+    net.params[3] += h
+    assert g.vector[3] == pytest.approx((above - below) / (2 * h), rel=1e-6)
     soft = 0.7 * Y + 0.3 / 4
     _, vector, _ = reference_gradient(net, X, soft)
     assert_close(net.gradients(X, soft).vector, vector, 1e-12)

@@ -191,9 +191,28 @@ def test_bad_data(net, X, y, message):
     assert np.array_equal(net.params, before)
 
 
+def test_numbers_that_only_float64_holds(net):
+    for call in (net.forward, lambda X: net.cost(X, GOOD_Y), lambda X: net.fit(X, GOOD_Y)):
+        with pytest.raises(ValueError, match=r"X must be finite in float32, got 1e\+39 at X\[0, 0\]"):
+            call(np.full((6, 4), 1e39))
+    assert np.isfinite(fb.Network((4, 3), dtype="float64", seed=0).forward(np.full((6, 4), 1e39))).all()
+
+
+def test_masked_and_ragged_values_are_refused(net):
+    with pytest.raises(TypeError, match="X must be an array without masked values"):
+        net.forward(np.ma.masked_array(GOOD_X, mask=GOOD_X == 0))
+    with pytest.raises(ValueError, match="Y must be an array of numbers, got a ragged list"):
+        net.cost(GOOD_X, [[1, 0, 0], [1]] * 3)
+    with pytest.raises(ValueError, match="Y must hold class numbers from 0 to 2, got 9223372036854775809"):
+        net.cost(GOOD_X, np.full(6, 2**63 + 1, np.uint64))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"sizes": np.array(3)}, ValueError, r"sizes must name at least the inputs and the outputs"),
+        ({"dtype": ","}, TypeError, r"dtype must be 'float32' or 'float64', got ','"),
+        ({"dtype": None}, TypeError, r"dtype must be 'float32' or 'float64', got None"),
         ({"sizes": (4,)}, ValueError, r"sizes must name at least the inputs and the outputs.*got \(4,\)"),
         ({"sizes": 4}, TypeError, r"sizes must be a sequence of layer sizes.*got 4"),
         ({"sizes": "443"}, TypeError, r"sizes must be a sequence"),

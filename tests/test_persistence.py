@@ -222,3 +222,15 @@ def test_the_header_is_what_the_module_says(path):
         "format": "fastbackprop", "format_version": "1", "sizes": "[4, 6, 3]", "hidden": '["relu"]',
         "output": '"softmax"', "dtype": '"float32"',
     }  # fmt: skip
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX modes and special files")
+def test_what_is_no_file_is_not_replaced_and_the_mode_is_kept(tmp_path):
+    net, path = fb.Network((2, 2), seed=0), tmp_path / "net.safetensors"
+    net.save(path)
+    path.chmod(0o600)
+    net.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="path must be a file"):
+        net.save(tmp_path / "pipe")

@@ -44,6 +44,24 @@ def test_wrong_predictions_come_first_and_are_marked():
     assert "30 images, 2 of them wrong" in figure.get_suptitle()
 
 
+@pytest.mark.parametrize("names", [None, ["malignant", "benign"], ["class number 0", "class number 1"]])
+@pytest.mark.parametrize("count", [2, 24])
+def test_texts_do_not_overlap_and_are_not_cut(history, names, count):
+    images, predictions, labels = np.zeros((50, 8, 8)), np.arange(50) % 2, np.zeros(50, int)
+    alone = plotting.digits_with_predictions(
+        images[:count], 1 - labels[:count], labels[:count], class_names=names, count=count
+    )
+    for figure in (alone, plotting.training_summary(history, images, predictions, labels, class_names=names)):
+        figure.draw_without_rendering()
+        boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+        boxes += [text.get_window_extent() for part in (figure, *figure.subfigs) for text in part.texts]
+        assert len(boxes) > count
+        for k, box in enumerate(boxes):
+            assert box.x0 >= 0
+            assert box.x1 <= figure.bbox.width
+            assert box.count_overlaps(boxes[:k]) == 0
+
+
 @pytest.mark.parametrize(("shape", "predictions"), [((3, 64), [1, 2, 3]), ((3, 8, 8), [1, 2]), ((0, 8, 8), [])])
 def test_bad_images(shape, predictions):
     with pytest.raises(ValueError, match="images must be"):

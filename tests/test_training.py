@@ -165,6 +165,26 @@ def test_scores_of_the_other_heads(blobs):
     assert history.validation_score[-1] > 0.999
 
 
+def test_only_true_ends_the_training(blobs):
+    X, y = blobs
+    net = fb.Network((5, 8, 3), seed=0)
+    assert len(net.fit(X, y, epochs=3, callbacks=[lambda _: 1, lambda _: np.ones(2)]).cost) == 3
+
+
+def test_read_only_parameters_are_not_trained(blobs):
+    net = fb.Network((5, 8, 3), seed=0)
+    net.params.flags.writeable = False
+    with pytest.raises(ValueError, match="params must be writable"):
+        net.fit(*blobs)
+
+
+def test_a_last_step_that_overflows_is_an_error():
+    net = fb.Network((1, 1), output="identity", seed=0)
+    net.params = [1e-3, 0]
+    with pytest.raises(FloatingPointError, match=r"not finite after epoch 1 .*diverged in its last step"):
+        net.fit([[1e21]], [[0.0]], epochs=1)
+
+
 def test_no_epochs_is_no_training(blobs):
     X, y = blobs
     net = fb.Network((5, 8, 3), seed=0)

@@ -69,6 +69,7 @@ def _softmax(z, outputs, kind, targets, deltas, losses, scale, like):
             o = load(z + at, like) * inverse
             store(z + at, o)
             if kind != NO_TARGETS and deltas != 0:  # eq. (40)
+                o = mass * o if kind == DENSE else o  # the mass is 1, but for the rounding of the targets
                 store(deltas + at, (o - _target(kind, targets, at, j, i, like)) * load(scale + i, like))
 
 
