@@ -23,12 +23,15 @@ from fastbackprop.engine.simd import (
     load_acquire,
     load_scalar,
     pause,
+    sleep,
     store_release,
-    yield_processor,
 )
 from fastbackprop.engine.step import block_size, samples_task, weights_task
 
-SPINS = 2000  # of waiting before the processor is offered to other threads
+# Turns of waiting, some 0.1 ms, before a thread sleeps: two threads on one processor, where the system has put them,
+# would otherwise hold each other up for as long as the job lasts. Then microseconds of sleep.
+SPINS = 8000
+NAP = 20
 
 
 @kernel
@@ -41,7 +44,7 @@ def _wait(words, count, value):
             if spins < SPINS:
                 pause()
             else:
-                yield_processor()
+                sleep(NAP)
 
 
 @kernel

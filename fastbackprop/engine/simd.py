@@ -498,13 +498,13 @@ def pause(typingctx: Any) -> Any:
 
 
 @intrinsic
-def yield_processor(typingctx: Any) -> Any:
-    """Let another thread run: a spin loop that has waited long calls it, for machines with more threads than cores."""
+def sleep(typingctx: Any, microseconds: Any) -> Any:
+    """Give the processor away for a while. The system then wakes the thread on a processor that is idle."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         if os.name == "posix":
-            fn = cgutils.get_or_insert_function(bld.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
-            bld.call(fn, [])
+            fty = ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
+            bld.call(cgutils.get_or_insert_function(bld.module, fty, "usleep"), [bld.trunc(args[0], ir.IntType(32))])
         return context.get_dummy_value()
 
-    return types.void(), codegen
+    return types.void(types.int64), codegen
