@@ -239,17 +239,17 @@ class Network:
     @contextmanager
     def plan(self, samples: int, learning: bool, threads_: int | None = None, *, whole: bool = False) -> Iterator[Plan]:
         """A plan for batches of ``samples``, with ``whole`` in a single block. Kept for the next call of the size."""
-        most = samples if whole else samples_of_block(self._sizes, self._dtype)
         block = round_up(samples, LINE)
-        if block > most or not whole:
-            block = min(most, 1 << (block - 1).bit_length())
+        if not whole:
+            most = samples_of_block(self._sizes, self._dtype)
+            block = round_up(min(most, 1 << (block - 1).bit_length()), LINE)
         count = threads_ or self._threads or threads.available()
-        kept = self._plans.setdefault((round_up(block, LINE), count, learning), [])
+        kept = self._plans.setdefault((block, count, learning), [])
         try:
             plan = kept.pop()  # two threads that use the network at once get a plan each
         except IndexError:
             codes = [ACTIVATIONS[name].code for name in self._hidden]
-            plan = Plan(self._sizes, codes, HEADS[self._output], self._dtype, round_up(block, LINE), count, learning)
+            plan = Plan(self._sizes, codes, HEADS[self._output], self._dtype, block, count, learning)
         try:
             yield plan
         finally:
@@ -260,8 +260,7 @@ class Network:
         """Whether the engine can read the rows of an array where they lie."""
         contiguous = array.shape[1] == 1 or array.strides[1] == array.itemsize
         return (
-            array.dtype == self._dtype
-            and array.dtype.isnative
+            array.dtype == self._dtype  # in the native order of bytes too
             and contiguous
             and array.flags.aligned
             and array.strides[0] % array.itemsize == 0

@@ -152,17 +152,8 @@ class Plan:
         clock = np.zeros(at.clock_size(int(job[at.SLICES]), int(job[at.TASKS])), np.int64)
         constants = np.zeros(HYPER_FIELDS) if hyper is None else hyper
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
-        run_on(
-            self.threads if work > WAKING_WORK else 1,
-            run,
-            job,
-            self.layers,
-            self.tasks,
-            params,
-            constants,
-            costs,
-            clock,
-        )
+        threads = self.threads if work > WAKING_WORK else 1
+        run_on(threads, run, job, self.layers, self.tasks, params, constants, costs, clock)
         return int(clock[at.FAILED_STEP])
 
     def panels(self, field: int, l: int, samples: int) -> np.ndarray:

@@ -48,10 +48,8 @@ def run_on(threads: int, function: Callable[..., Any], *args: Any) -> None:
     try:
         for slot in range(1, threads):
             helpers.append(_helpers().submit(function, *args, slot))
-    except (
-        RuntimeError
-    ):  # no further thread can be started, or the interpreter is about to end: go on with those there are
-        pass
+    except RuntimeError:
+        pass  # no further thread can be started, or the interpreter is about to end: go on with those there are
     finally:
         # Also after Ctrl-C in the lines above: a helper may be at work on memory that must stay until the job is done.
         function(*args, 0)

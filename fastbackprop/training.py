@@ -50,14 +50,11 @@ class History:
     seconds: float = 0.0
 
 
-def score(net: Network, X: Any, y: Any) -> float:
+def _score(output: str, o: np.ndarray, y: np.ndarray) -> float:
     """Accuracy of the most probable class (softmax) or of every output's side of 1/2 (sigmoid); R^2 for identity."""
-    X = checks.rows(X, "X", net.sizes[0], net.dtype)
-    y = read_targets(net.output, y, len(X), net.sizes[-1], net.dtype, "y")
-    o = net.forward(X)
-    if net.output == "softmax":
+    if output == "softmax":
         return float(np.mean(o.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))))
-    if net.output == "sigmoid":
+    if output == "sigmoid":
         return float(np.mean(((o > 0.5) == (y > 0.5)).all(axis=1)))
     total = np.sum((y - y.mean(axis=0, dtype=np.float64)) ** 2)
     return float(1.0 - np.sum((y - o.astype(np.float64)) ** 2) / total) if total > 0 else float("nan")
@@ -88,11 +85,9 @@ def fit(
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
             raise TypeError(f"validation_data must be a pair (X, y), got {type(validation_data).__name__}")
-        V = checks.rows(validation_data[0], "validation_data[0]", net.sizes[0], net.dtype)
-        validation = (
-            V,
-            read_targets(net.output, validation_data[1], len(V), net.sizes[-1], net.dtype, "validation_data[1]"),
-        )
+        V, v = validation_data
+        V = checks.rows(V, "validation_data[0]", net.sizes[0], net.dtype)
+        validation = V, read_targets(net.output, v, len(V), net.sizes[-1], net.dtype, "validation_data[1]")
     key = int(checks.generator(seed).integers(1 << 63))
 
     if not net.params.flags.writeable:
@@ -109,7 +104,7 @@ def fit(
                 record: dict[str, Any] = {"epoch": loop.epoch, "cost": history.cost[-1]}
                 if validation is not None:
                     history.validation_cost.append(net.cost(*validation))
-                    history.validation_score.append(score(net, *validation))
+                    history.validation_score.append(_score(net.output, net._forward(validation[0]), validation[1]))
                     record |= {
                         "validation_cost": history.validation_cost[-1],
                         "validation_score": history.validation_score[-1],
