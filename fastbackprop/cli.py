@@ -180,7 +180,7 @@ def _prepare(net: Network) -> None:
     from fastbackprop import SGD, Network
 
     click.echo(
-        "preparing the engine (the first time it compiles for this processor, some 10 seconds) ...", err=True, nl=False
+        "preparing the engine (the first time it compiles for this processor, some 15 seconds) ...", err=True, nl=False
     )
     start = time.perf_counter()
     Network((1, 2), dtype=net.dtype).fit(np.zeros((2, 1)), [0, 1], epochs=1, optimizer=SGD(0.0))
