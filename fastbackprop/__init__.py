@@ -1,9 +1,14 @@
 """Fully connected neural networks for CPUs, trained by fused, JIT-compiled steps."""
 
+from fastbackprop import schedules
+from fastbackprop.early_stopping import EarlyStopping
+from fastbackprop.history import History
 from fastbackprop.network import Gradients, Network, Trace
-from fastbackprop.optimizers import SGD, Adam
+from fastbackprop.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 from fastbackprop.persistence import load
-from fastbackprop.training import History
 
 __version__ = "0.1.0"
-__all__ = ["SGD", "Adam", "Gradients", "History", "Network", "Trace", "load"]
+__all__ = [
+    "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "EarlyStopping", "Gradients", "History", "Network", "RMSprop", "Trace",
+    "load", "schedules",
+]  # fmt: skip

@@ -39,6 +39,13 @@ def real_number(value: Any, name: str, low: float, high: float = np.inf, *, open
     return number
 
 
+def boolean(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def one_of(value: Any, name: str, accepted: Collection[str]) -> str:
     """One of a set of names."""
     if not isinstance(value, str):
@@ -90,43 +97,77 @@ def numbers(values: Any, name: str) -> np.ndarray:
     return array
 
 
-def _finite(array: np.ndarray, name: str, dtype: np.dtype[Any]) -> None:
+def finite(array: Any, name: str, dtype: np.dtype[Any]) -> None:
     """All elements are finite, also after the conversion to ``dtype``."""
     if array.dtype.kind != "f":
+        return
+    if not isinstance(array, np.ndarray):
+        entries = array.tocoo()
+        for start in range(0, entries.nnz, CHUNK):
+            part = entries.data[start : start + CHUNK]
+            with np.errstate(over="ignore"):
+                bad = np.flatnonzero(~np.isfinite(part.astype(dtype, copy=False)))
+            if len(bad):
+                k = start + int(bad[0])
+                _not_finite(entries.data[k], name, (int(entries.row[k]), int(entries.col[k])), dtype)
         return
     step = max(1, CHUNK // max(1, array.shape[1] if array.ndim == 2 else 1))
     for start in range(0, len(array), step):
         part = array[start : start + step]
         with np.errstate(over="ignore"):
-            finite = np.isfinite(part.astype(dtype, copy=False))
-        if not finite.all():
-            where = tuple(int(i) for i in np.argwhere(~finite)[0])
-            place = ", ".join(str(i) for i in (start + where[0], *where[1:]))
-            kind = f" in {dtype}" if np.isfinite(part[where]) else ""
-            raise ValueError(f"{name} must be finite{kind}, got {part[where]!s} at {name}[{place}]")
+            good = np.isfinite(part.astype(dtype, copy=False))
+        if not good.all():
+            where = tuple(int(i) for i in np.argwhere(~good)[0])
+            _not_finite(part[where], name, (start + where[0], *where[1:]), dtype)
 
 
-def rows(values: Any, name: str, columns: int, dtype: np.dtype[Any]) -> np.ndarray:
+def _not_finite(value: Any, name: str, where: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    kind = f" in {dtype}" if np.isfinite(value) else ""
+    raise ValueError(f"{name} must be finite{kind}, got {value!s} at {name}[{', '.join(map(str, where))}]")
+
+
+def rows(values: Any, name: str, columns: int, dtype: np.dtype[Any], *, unread: bool = False) -> Any:
     """A two-dimensional array of numbers that are finite in ``dtype``, one row a sample. Nothing is copied.
 
-    A vector is a column of samples where one column is expected, else one sample.
+    A vector is a column of samples where one column is expected, else one sample. A SciPy sparse matrix is returned as
+    CSR. With ``unread``, whether the numbers are finite is left to the caller.
     """
-    array = numbers(values, name)
+    sparse = hasattr(values, "tocsr")
+    array = values.tocsr() if sparse else numbers(values, name)
+    if sparse and array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.ndim == 1 and (columns == 1 or len(array) == columns):
         array = array.reshape(-1, columns)
     if array.ndim != 2 or array.shape[1] != columns:
         raise ValueError(f"{name} must have shape (N, {columns}), one row a sample, got {array.shape}")
-    if not len(array):
+    if not array.shape[0]:
         raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
-    _finite(array, name, dtype)
+    if not unread:
+        finite(array, name, dtype)
     return array
+
+
+def sample_weights(values: Any, samples: int, dtype: np.dtype[Any], name: str = "sample_weight") -> np.ndarray | None:
+    """Weights in the loss, one a sample, at least 0 and not all 0; None stays None."""
+    if values is None:
+        return None
+    array = numbers(values, name)
+    if array.shape != (samples,):
+        raise ValueError(f"{name} must have shape ({samples},), one weight a sample, got {array.shape}")
+    finite(array, name, dtype)
+    weights = np.ascontiguousarray(array, dtype)
+    if weights.min() < 0:
+        raise ValueError(f"{name} must be at least 0, got {weights.min()!s} at {name}[{int(weights.argmin())}]")
+    if not weights.any():
+        raise ValueError(f"{name} must be above 0 for at least one sample, got zeros only")
+    return weights
 
 
 def class_indices(array: np.ndarray, name: str, classes: int, samples: int) -> np.ndarray:
     """int64 class numbers 0 to classes - 1, one a sample, from a vector of numbers."""
     if len(array) != samples:
         raise ValueError(f"{name} must have one target for each of the {samples} samples, got {len(array)}")
-    _finite(array, name, array.dtype)
+    finite(array, name, array.dtype)
     out = (array < 0) | (array >= classes)
     if out.any():
         raise ValueError(f"{name} must hold class numbers from 0 to {classes - 1}, got {array[out][0]!s}")

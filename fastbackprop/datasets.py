@@ -49,6 +49,8 @@ class Dataset:
         data.
     image_shape : (int, int) or None
         Rows and columns, where a sample is an image.
+    divisor : float
+        What scikit-learn's numbers were divided by.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Dataset:
     class_names: tuple[str, ...]
     scaling: str
     image_shape: tuple[int, int] | None = None
+    divisor: float = 1.0
 
 
 class Split(NamedTuple):
@@ -101,7 +104,47 @@ def load(name: str) -> Dataset:
         class_names=tuple(str(c) for c in bunch.target_names) if classes else (),
         scaling=source.scaling,
         image_shape=source.image_shape,
+        divisor=source.divisor,
     )
+
+
+def load_frame(name: str) -> tuple[Any, list[str]]:
+    """One of these data sets as a table, with scikit-learn's numbers and the classes by name.
+
+    Parameters
+    ----------
+    name : str
+        As for :func:`load`.
+
+    Returns
+    -------
+    frame : pandas.DataFrame
+    targets : list of str
+        The columns to predict.
+
+    Raises
+    ------
+    ImportError
+        Where scikit-learn or pandas is not installed (the extra ``cli``).
+    ValueError, TypeError
+        Where there is no such set.
+
+    Examples
+    --------
+    >>> frame, targets = load_frame("iris")
+    >>> frame.columns[0], targets, frame["target"].iloc[0]
+    ('sepal length (cm)', ['target'], 'setosa')
+    """
+    source = _SOURCES[checks.one_of(name, "name", NAMES)]
+    sets = _scikit_learn("datasets")
+    try:
+        bunch = getattr(sets, source.loader)(as_frame=True)
+    except ImportError:
+        raise ImportError("tables need pandas: pip install 'fastbackprop[cli]'") from None
+    targets = [column for column in bunch.frame.columns if column not in bunch.data.columns]
+    if source.task == "classification":
+        bunch.frame["target"] = np.array([str(c) for c in bunch.target_names], object)[bunch.target]
+    return bunch.frame, targets
 
 
 def split(X: Any, y: Any, test_size: float = 0.2, seed: int = 0, stratify: bool = False) -> Split:

@@ -1,5 +1,7 @@
 """The output layers of Theorem 6.1: identity with L2 loss, sigmoid with binary, softmax with categorical cross-entropy.
 
+And a fourth with the same delta = o - y: exp with the Poisson deviance, for counts.
+
 Outputs, losses and deltas are computed in ``engine/heads.py``; here is how each reads its targets.
 """
 
@@ -16,6 +18,7 @@ HEADS: dict[str, int] = {
     "identity": kernels.IDENTITY_L2,
     "sigmoid": kernels.SIGMOID_BCE,
     "softmax": kernels.SOFTMAX_CCE,
+    "exp": kernels.EXP_POISSON,
 }
 ROW_SUM_TOLERANCE = 1e-3  # of probabilities given in float16 or float32
 
@@ -36,6 +39,10 @@ def read_targets(head: str, Y: Any, samples: int, outputs: int, dtype: np.dtype[
     step = max(1, checks.CHUNK // outputs)
     for start in range(0, samples, step):
         part = array[start : start + step]
+        if head == "exp":
+            if part.min() < 0:
+                raise ValueError(f"{name} must be at least 0 for output='exp', got {part.min()!s}")
+            continue
         if part.min() < 0 or part.max() > 1:
             raise ValueError(
                 f"{name} must hold probabilities from 0 to 1, got values from {part.min()!s} to {part.max()!s}"

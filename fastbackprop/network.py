@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,16 @@ import numpy as np
 from fastbackprop import checks, threads
 from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.update import GRADIENT
+from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
+from fastbackprop.few_rows import FewRows
 from fastbackprop.heads import HEADS, read_targets
+from fastbackprop.penalty import Penalty
 from fastbackprop.plan import Plan, parameter_count, round_up, samples_of_block
 
 if TYPE_CHECKING:
-    from fastbackprop.optimizers import Optimizer
-    from fastbackprop.training import History
+    from fastbackprop.early_stopping import EarlyStopping
+    from fastbackprop.history import History
+    from fastbackprop.optimizers import LBFGS, Optimizer
 
 LINE = 16  # samples: a multiple of the line of both dtypes
 
@@ -84,7 +86,7 @@ class Network:
         (relu'(0) = 0), leaky_relu, elu, tanh, sigmoid, softplus, gelu (tanh form), silu.
     output : str
         identity (with the L2 loss), sigmoid (binary cross-entropy, summed over the outputs) or softmax (categorical
-        cross-entropy): the three of Theorem 6.1.
+        cross-entropy): the three of Theorem 6.1. Or exp (half the Poisson deviance, for counts).
     dtype : 'float32' or 'float64'
     seed : None, int or numpy.random.Generator
         Of the weights: He's initialisation for relu-like layers, Glorot's for others; biases start at zero.
@@ -137,7 +139,9 @@ class Network:
     def _connect(self) -> None:
         """Make the views of the flat vector; there are no other copies of the parameters."""
         self._weights, self._biases = self.split(self._params)
-        self._plans: dict[tuple[int, int, bool], list[Plan]] = {}
+        self._block = samples_of_block(self._sizes, self._dtype)
+        self._plans: dict[tuple[int, int | None, bool], list[Plan]] = {}
+        self._few_rows: list[FewRows] = []
 
     def initialize(self, seed: int | np.random.Generator | None = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
@@ -236,28 +240,26 @@ class Network:
 
     # ------------------------------------------------------------------ the engine
 
-    @contextmanager
-    def plan(self, samples: int, learning: bool, threads_: int | None = None, *, whole: bool = False) -> Iterator[Plan]:
-        """A plan for batches of ``samples``, with ``whole`` in a single block. Kept for the next call of the size."""
-        block = round_up(samples, LINE)
-        if not whole:
-            most = samples_of_block(self._sizes, self._dtype)
-            block = round_up(min(most, 1 << (block - 1).bit_length()), LINE)
-        count = threads_ or self._threads or threads.available()
-        kept = self._plans.setdefault((block, count, learning), [])
+    def plan(self, samples: int, learning: bool, threads_: int | None = None, *, whole: bool = False) -> Plan:
+        """A plan for batches of ``samples``, with ``whole`` in a single block; to be used in a ``with`` statement.
+
+        At its end the plan is kept for the next call of the size.
+        """
+        block = round_up(samples, LINE) if whole else min(self._block, round_up(1 << (samples - 1).bit_length(), LINE))
+        threads_ = threads_ or self._threads
+        kept = self._plans.setdefault((block, threads_, learning), [])
         try:
-            plan = kept.pop()  # two threads that use the network at once get a plan each
+            return kept.pop()  # two threads that use the network at once get a plan each
         except IndexError:
             codes = [ACTIVATIONS[name].code for name in self._hidden]
-            plan = Plan(self._sizes, codes, HEADS[self._output], self._dtype, block, count, learning)
-        try:
-            yield plan
-        finally:
-            if not whole:
-                kept.append(plan)
+            count = threads_ or threads.available()
+            home = [] if whole else kept
+            return Plan(self._sizes, codes, HEADS[self._output], self._dtype, block, count, learning, home)
 
-    def _readable(self, array: np.ndarray) -> bool:
+    def reads(self, array: Any) -> bool:
         """Whether the engine can read the rows of an array where they lie."""
+        if not isinstance(array, np.ndarray):  # a sparse matrix
+            return False
         contiguous = array.shape[1] == 1 or array.strides[1] == array.itemsize
         return (
             array.dtype == self._dtype  # in the native order of bytes too
@@ -266,29 +268,33 @@ class Network:
             and array.strides[0] % array.itemsize == 0
         )
 
-    def readable(self, array: np.ndarray) -> np.ndarray:
+    def readable(self, array: Any) -> np.ndarray:
         """The rows as the engine reads them: the array itself, or a copy of it."""
-        return array if self._readable(array) else np.ascontiguousarray(array, self._dtype)
+        if self.reads(array):
+            return array
+        with np.errstate(over="ignore"):  # what overflows is infinite, and reported as such
+            return np.ascontiguousarray(array if isinstance(array, np.ndarray) else array.toarray(), self._dtype)
 
-    def _batches(self, X: np.ndarray, Y: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
+    def _batches(self, X: Any, Y: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray, Any]]:
         """X and Y as the engine reads them: whole where they lie so, else in parts, each converted."""
 
         def good(array: np.ndarray | None) -> bool:
-            return array is None or array.ndim == 1 or self._readable(array)
+            return array is None or array.ndim == 1 or self.reads(array)
 
+        samples = X.shape[0]
         if good(X) and good(Y):
-            yield slice(0, len(X)), X, Y
+            yield slice(0, samples), X, Y
             return
-        step = samples_of_block(self._sizes, self._dtype)
-        for start in range(0, len(X), step):
-            part = slice(start, min(start + step, len(X)))
+        for start in range(0, samples, self._block):
+            part = slice(start, min(start + self._block, samples))
             y = None if Y is None else Y[part] if Y.ndim == 1 else self.readable(Y[part])
             yield part, self.readable(X[part]), y
 
     @staticmethod
-    def put_data(job: np.ndarray, X: np.ndarray, Y: np.ndarray | None) -> None:
-        """Write the addresses of inputs and targets, both readable by the engine, into a job."""
+    def put_data(job: np.ndarray, X: np.ndarray, Y: np.ndarray | None, weights: np.ndarray | None = None) -> None:
+        """Write the addresses of inputs, targets and sample weights, all readable by the engine, into a job."""
         job[at.INPUTS], job[at.INPUT_STRIDE] = X.ctypes.data, X.strides[0] // X.itemsize
+        job[at.SAMPLE_WEIGHTS] = 0 if weights is None else weights.ctypes.data
         if Y is None:
             job[at.TARGET_KIND] = at.NO_TARGETS
         elif Y.ndim == 1:
@@ -315,40 +321,68 @@ class Network:
         >>> Network((2, 3), seed=0).forward(np.zeros((1, 2)))
         array([[0.33333334, 0.33333334, 0.33333334]], dtype=float32)
         """
-        return self._forward(checks.rows(X, "X", self._sizes[0], self._dtype))
+        plain = type(X) is np.ndarray and X.dtype == self._dtype and X.ndim == 2 and X.shape[1] == self._sizes[0]
+        if plain and 0 < X.shape[0] <= LINE:
+            return self._forward_few(X)
+        return self._forward(checks.rows(X, "X", self._sizes[0], self._dtype, unread=True), check=True)
 
     __call__ = forward
 
-    def _forward(self, X: np.ndarray) -> np.ndarray:
-        out = np.empty((len(X), self._sizes[-1]), self._dtype)
-        with self.plan(len(X), False) as plan:
-            for part, x, _ in self._batches(X, None):
-                job = plan.new_job(len(x), plan.block)
-                self.put_data(job, x, None)
-                job[at.OUTPUTS] = out[part].ctypes.data
-                plan.run(job, self._params, np.zeros(1))
+    def _forward_few(self, X: np.ndarray) -> np.ndarray:
+        try:
+            few = self._few_rows.pop()
+        except IndexError:
+            few = FewRows(self.plan(LINE, False, 1), self._sizes, LINE)
+        try:
+            return few.forward(X, self._params)
+        finally:
+            self._few_rows.append(few)
+
+    def _forward(self, X: Any, check: bool = False) -> np.ndarray:
+        out = np.empty((X.shape[0], self._sizes[-1]), self._dtype)
+        self._evaluate(X, None, None, out, check)
         return out
 
-    def cost(self, X: Any, Y: Any) -> float:
+    def _evaluate(
+        self, X: Any, Y: np.ndarray | None, weights: np.ndarray | None, out: np.ndarray | None, check: bool = False
+    ) -> float:
+        """Write the outputs to ``out``; returns the cost, where there are targets.
+
+        With ``check``, X has not been looked at yet: raises ValueError where it is not finite.
+        """
+        total, cost = 0.0, 0.0
+        with self.plan(X.shape[0], False) as plan:
+            for part, x, y in self._batches(X, Y):
+                w = None if weights is None else weights[part]
+                costs = np.zeros((1, at.COST_FIELDS))
+                job = plan.new_job(len(x), len(x))
+                self.put_data(job, x, y, w)
+                job[at.OUTPUTS] = 0 if out is None else out[part].ctypes.data
+                job[at.CHECK_INPUTS] = check
+                if plan.run(job, self._params, costs) and check:
+                    checks.finite(X, "X", self._dtype)
+                weight = len(x) if w is None else float(w.sum(dtype=np.float64))
+                cost += float(costs[0, at.MEAN_LOSS]) * (weight / len(x))
+                total += weight
+        return cost / total if total else 0.0
+
+    def cost(self, X: Any, Y: Any, *, sample_weight: Any = None) -> float:
         """The cost J, the mean over the samples of the loss of outputs and targets.
 
         Parameters
         ----------
         X : array (N, n[0])
+            Also a SciPy sparse matrix, here and in all other methods.
         Y : array
             (N, n[L]); for softmax also (N,) class numbers; for one output also (N,).
+        sample_weight : None or array (N,)
+            The mean is weighted by it.
         """
-        X = checks.rows(X, "X", self._sizes[0], self._dtype)
-        Y = read_targets(self._output, Y, len(X), self._sizes[-1], self._dtype)
-        costs = np.zeros(1)
-        with self.plan(len(X), False) as plan:
-            for _, x, y in self._batches(X, Y):
-                job = plan.new_job(len(x), plan.block)
-                self.put_data(job, x, y)
-                plan.run(job, self._params, costs)
-        return float(costs[0]) / len(X)
+        X = checks.rows(X, "X", self._sizes[0], self._dtype, unread=True)
+        Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
+        return self._evaluate(X, Y, checks.sample_weights(sample_weight, X.shape[0], self._dtype), None, check=True)
 
-    def gradients(self, X: Any, Y: Any, *, input_gradient: bool = False) -> Gradients:
+    def gradients(self, X: Any, Y: Any, *, sample_weight: Any = None, input_gradient: bool = False) -> Gradients:
         """The cost and its gradients by all parameters, Theorem 5.4.
 
         Parameters
@@ -356,6 +390,8 @@ class Network:
         X : array (N, n[0])
         Y : array
             As for :meth:`cost`.
+        sample_weight : None or array (N,)
+            The cost is the weighted mean.
         input_gradient : bool
             Also the gradient by X.
 
@@ -366,27 +402,80 @@ class Network:
         >>> g.dW[0].shape, g.db[0].shape
         ((3, 2), (3,))
         """
-        X = checks.rows(X, "X", self._sizes[0], self._dtype)
-        Y = read_targets(self._output, Y, len(X), self._sizes[-1], self._dtype)
+        X = checks.rows(X, "X", self._sizes[0], self._dtype, unread=True)
+        Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
+        weights = checks.sample_weights(sample_weight, X.shape[0], self._dtype)
         vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype) if input_gradient else None
-        with self.plan(len(X), True) as plan:
-            cost = self._gradients(plan, X, Y, vector, dX)
+        with self.plan(X.shape[0], True) as plan:
+            cost = self._gradients(plan, self.readable(X), Y, weights, vector, dX, check=True)
         dW, db = self.split(vector)
         return Gradients(cost, vector, list(dW), list(db), dX)
 
-    def _gradients(self, plan: Plan, X: np.ndarray, Y: np.ndarray, vector: np.ndarray, dX: np.ndarray | None) -> float:
-        """Fill ``vector`` and ``dX``; returns the cost."""
-        x, y = self.readable(X), Y if Y.ndim == 1 else self.readable(Y)
+    def _gradients(
+        self, plan: Plan, x: np.ndarray, Y: np.ndarray, weights: np.ndarray | None, vector: np.ndarray,
+        dX: np.ndarray | None, penalty: Penalty | None = None, check: bool = False,
+    ) -> float:  # fmt: skip
+        """Fill ``vector`` and ``dX``; returns the cost. ``x`` is readable by the engine; ``check`` as above."""
+        y = Y if Y.ndim == 1 else self.readable(Y)
         job = plan.new_job(len(x), len(x))
-        self.put_data(job, x, y)
+        self.put_data(job, x, y, weights)
         job[at.UPDATE], job[at.GRADIENT_AT] = GRADIENT, vector.ctypes.data
         job[at.INPUT_GRADIENT] = 0 if dX is None else dX.ctypes.data
-        costs = np.zeros(1)
-        if plan.run(job, self._params, costs):
+        job[at.CHECK_INPUTS] = check
+        hyper = None
+        if penalty:
+            hyper = np.zeros(HYPER_FIELDS)
+            penalty.put(job, hyper)
+        costs = np.zeros((1, at.COST_FIELDS))
+        if plan.run(job, self._params, costs, hyper):
+            if check:
+                checks.finite(x, "X", self._dtype)
             vector[...] = np.nan  # a loss is not finite: so is the gradient
             if dX is not None:
                 dX[...] = np.nan
-        return float(costs[0]) / len(x)
+        return float(costs[0].sum()) / len(x)
+
+    def value_and_grad(
+        self, X: Any, Y: Any, *, sample_weight: Any = None, l1: float = 0.0, l2: float = 0.0
+    ) -> tuple[float, np.ndarray]:
+        """The cost with its penalties and their gradient by ``params``, as optimizers of other libraries want them.
+
+        ``J + l2 / 2 * sum W**2 + l1 * sum |W|``, over the weights, not the biases. Where X has to be converted (sparse,
+        another dtype, another order of memory), it is converted a block at a time, never whole.
+
+        Parameters
+        ----------
+        X : array (N, n[0])
+        Y : array
+            As for :meth:`cost`.
+        sample_weight : None or array (N,)
+        l1, l2 : float, at least 0
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = Network((2, 3), dtype="float64", seed=0)
+        >>> value, vector = net.value_and_grad(np.ones((4, 2)), [0, 1, 2, 0], l2=2.0)
+        >>> bool(np.isclose(value, net.cost(np.ones((4, 2)), [0, 1, 2, 0]) + (net.weights[0] ** 2).sum()))
+        True
+        """
+        X = checks.rows(X, "X", self._sizes[0], self._dtype)
+        Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
+        weights = checks.sample_weights(sample_weight, X.shape[0], self._dtype)
+        return self._value_and_grad(X, Y, weights, Penalty(l1, l2))
+
+    def _value_and_grad(
+        self, X: Any, Y: np.ndarray, weights: np.ndarray | None, penalty: Penalty
+    ) -> tuple[float, np.ndarray]:
+        vector, own = np.zeros_like(self._params), np.empty_like(self._params)
+        value, total = 0.0, X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
+        for part, x, y in self._batches(X, Y):
+            w = None if weights is None else weights[part]
+            share = (len(x) if w is None else float(w.sum(dtype=np.float64))) / total
+            with self.plan(len(x), True) as plan:
+                value += share * self._gradients(plan, x, y, w, own, None, penalty)
+            vector += own * self._dtype.type(share)
+        return value, vector
 
     def _pull_back(self, X: np.ndarray, dZ: np.ndarray) -> np.ndarray:
         """The gradient by X of sum(dZ * Z[L]), for any (N, n[L]) array: eqs. (16) and (17) without a loss."""
@@ -396,7 +485,7 @@ class Network:
                 job = plan.new_job(len(x), plan.block)
                 self.put_data(job, x, seeds)
                 job[at.TARGET_KIND], job[at.INPUT_GRADIENT] = at.GIVEN_DELTAS, dX[part].ctypes.data
-                plan.run(job, self._params, np.zeros(1))
+                plan.run(job, self._params, np.zeros((1, at.COST_FIELDS)))
         return dX
 
     def jacobian(self, X: Any) -> np.ndarray:
@@ -421,7 +510,7 @@ class Network:
                 seeds -= o * o[:, i : i + 1]
                 seeds[:, i] += o[:, i]
             else:
-                seeds[:, i] = o[:, i] * (1 - o[:, i]) if self._output == "sigmoid" else 1.0
+                seeds[:, i] = {"sigmoid": o[:, i] * (1 - o[:, i]), "exp": o[:, i], "identity": 1.0}[self._output]
             result[:, i] = self._pull_back(X, seeds)
         return result
 
@@ -436,7 +525,7 @@ class Network:
         count, last = len(X), len(self._sizes) - 1
         vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype)
         with self.plan(count, True, whole=True) as plan:
-            cost = self._gradients(plan, X, Y, vector, dX)
+            cost = self._gradients(plan, X, Y, None, vector, dX)
             A = [X.copy(), *(plan.panels(at.PANELS, l, count) + 0 for l in range(1, last + 1))]  # + 0: -0.0 is 0
             dZ = [plan.panels(at.DELTAS, l, count) for l in range(1, last + 1)]
         dW, db = self.split(vector)
@@ -454,33 +543,57 @@ class Network:
     # ------------------------------------------------------------------ learning and keeping
 
     def fit(
-        self, X: Any, y: Any, *, epochs: int = 20, batch_size: int = 32, optimizer: Optimizer | None = None,
-        shuffle: bool = True, seed: int | np.random.Generator | None = None,
-        validation_data: tuple[Any, Any] | None = None, callbacks: Sequence[Callable[[dict[str, Any]], Any]] = (),
-        progress: bool = False, threads: int | None = None,
+        self, X: Any, y: Any, *, epochs: int = 20, batch_size: int = 32,
+        optimizer: Optimizer | LBFGS | str | None = None, shuffle: bool = True,
+        seed: int | np.random.Generator | None = None, sample_weight: Any = None,
+        class_weight: Mapping[int, float] | str | None = None, l1: float = 0.0, l2: float = 0.0,
+        dropout: float | Sequence[float] = 0.0, validation_data: tuple[Any, Any] | None = None,
+        validation_fraction: float = 0.0, early_stopping: EarlyStopping | bool | None = None,
+        callbacks: Sequence[Callable[[dict[str, Any]], Any]] = (), progress: bool = False,
+        checkpoint: str | PathLike[str] | None = None, checkpoint_every: int = 1,
+        resume: str | PathLike[str] | None = None, threads: int | None = None,
     ) -> History:  # fmt: skip
         """Learn from samples X, (N, n[0]), and targets y by mini-batches.
 
         Parameters
         ----------
         X : array (N, n[0])
-            Read where it lies, also when memory-mapped; rows of another dtype are converted a batch at a time.
+            Read where it lies, once an epoch, also when memory-mapped and larger than memory. Rows of another dtype and
+            SciPy sparse matrices are converted a batch at a time.
         y : array
             As Y of :meth:`cost`.
         epochs : int
         batch_size : int
             The last batch of an epoch may be smaller.
-        optimizer : SGD or Adam
+        optimizer : SGD, RMSprop, Adagrad, Adam, AdamW, LBFGS, or the name of one in small letters
             ``SGD(0.1)`` where None.
         shuffle : bool
             Draw a new order of the samples each epoch, from ``seed`` and the epoch's number.
         seed : None, int or numpy.random.Generator
+            Of the shuffles, of dropout and of the choice of validation samples.
+        sample_weight : None or array (N,)
+            Weights in the loss: a batch's cost is the weighted mean.
+        class_weight : None, dict from class number to weight, or 'balanced'
+            More weights, by the class: N / (classes * samples of the class) for 'balanced'.
+        l1, l2 : float, at least 0
+            Adds ``l2 / 2 * sum W**2 + l1 * sum |W|`` to the cost, over the weights, not the biases.
+        dropout : float in [0, 1), or one a hidden layer
+            The probability that a hidden unit is set to 0 in a step; the others are scaled up (inverted dropout).
         validation_data : None or (X, y)
-            Its cost, and its score (accuracy, for identity outputs R^2), are recorded after each epoch.
+            Its cost, and its score (accuracy; for identity and exp outputs R^2), are recorded after each epoch.
+        validation_fraction : float in [0, 1)
+            Hold so many of the samples back as validation data; of each class the same share.
+        early_stopping : None, True or EarlyStopping
         callbacks : sequence of functions
             Called after each epoch with its record, a dict; one that returns True ends the training.
         progress : bool
             Show a progress bar (needs the extra ``cli``).
+        checkpoint : None or path
+            Write the training to this file (needs the extra ``io``) after every ``checkpoint_every`` epochs, and at the
+            end.
+        resume : None or path
+            Go on from this checkpoint, to the same bits as if the training had not stopped. The network's own
+            parameters and ``seed`` have no say; ``epochs`` counts from the start of the training.
         threads : int or None
             Instead of the network's own number.
 
@@ -490,6 +603,9 @@ class Network:
 
         Raises
         ------
+        ValueError, TypeError
+            Before anything is changed, for an argument that is not as above. That X holds NaN or infinity is noticed
+            during the first epoch; the parameters are then put back.
         FloatingPointError
             If the cost of a batch is not finite; the parameters are those before that step. Or if they are not finite
             themselves after the last step.
@@ -505,11 +621,14 @@ class Network:
         >>> net.forward(X).argmax(axis=1)
         array([0, 1, 1, 0])
         """
-        from fastbackprop.training import fit
+        from fastbackprop.fitting import fit
 
         return fit(
             self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle, seed=seed,
-            validation_data=validation_data, callbacks=callbacks, progress=progress, threads=threads,
+            sample_weight=sample_weight, class_weight=class_weight, l1=l1, l2=l2, dropout=dropout,
+            validation_data=validation_data, validation_fraction=validation_fraction, early_stopping=early_stopping,
+            callbacks=callbacks, progress=progress, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+            resume=resume, threads=threads,
         )  # fmt: skip
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -44,7 +44,18 @@ from fastbackprop.functional import (
     tanh,
 )
 from fastbackprop.network import Network
-from fastbackprop.reference import Array, Function, Layers, Trace, _check, _check_targets, _hidden, update_params
+from fastbackprop.reference import (
+    Array,
+    Function,
+    Layers,
+    Trace,
+    _check,
+    _check_eps,
+    _check_numbers,
+    _check_targets,
+    _hidden,
+    update_params,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -151,7 +162,8 @@ def relu_eps(Z: ArrayLike, eps: float = 1e-32) -> Array:
     >>> relu_eps([-1.0, -0.5, 0.0, 1.0], eps=1.0)
     array([ 0.  , -0.25,  0.  ,  1.  ])
     """
-    return _relu_eps(Z, _positive(eps))
+    _check_eps(eps)
+    return _relu_eps(Z, eps)
 
 
 @Elementwise
@@ -170,13 +182,8 @@ def d_relu_eps(Z: ArrayLike, eps: float = 1e-32) -> Array:
     >>> d_relu_eps([-1.0, -0.5, 0.0, 1.0], eps=1.0)
     array([ 0.  , -0.25,  1.  ,  1.  ])
     """
-    return _d_relu_eps(Z, _positive(eps))
-
-
-def _positive(eps: float) -> float:
-    if not eps > 0:
-        raise ValueError(f"eps: got {eps!r}; accepted: a positive number")
-    return eps
+    _check_eps(eps)
+    return _d_relu_eps(Z, eps)
 
 
 def softmax(Z: ArrayLike) -> Array:
@@ -354,7 +361,7 @@ def back_propagation(
     net = _network_for(X, Y, W, b, hidden, output)
     vector = np.empty_like(net.params)
     with net.plan(np.shape(X)[1], True) as plan:
-        net._gradients(plan, np.transpose(X), np.transpose(Y), vector, None)
+        net._gradients(plan, net.readable(np.transpose(X)), np.transpose(Y), None, vector, None)
     dW, db = net.split(vector)
     return [None, *dW], [None, *(v.reshape(-1, 1) for v in db)]
 
@@ -363,6 +370,7 @@ def _network_for(X: Array, Y: Array, W: Layers, b: Layers, hidden: str | Sequenc
     """The network of `back_propagation` and `trace`, all arguments checked."""
     _check(X, W, b, output)
     names = _names(hidden, len(W) - 1)
+    _check_numbers(Y, "Y")
     shape = (len(W[-1]), np.shape(X)[1])
     if np.shape(Y) != shape:
         raise ValueError(f"Y: got shape {np.shape(Y)}; accepted: {shape}, targets as columns")

@@ -1,8 +1,9 @@
 """Networks in files: safetensors, with the architecture in the metadata.
 
 A file holds the tensors ``weights.0``, ``biases.0``, ``weights.1``, ... and metadata of strings: ``format``,
-``format_version``, ``sizes``, ``hidden``, ``output`` and ``dtype`` (the last four in JSON), and what the user adds. It
-is data only: reading it runs no code, whoever wrote it.
+``format_version``, ``sizes``, ``hidden``, ``output`` and ``dtype`` (the last four in JSON), and what the user adds. A
+checkpoint (see ``checkpointing``) holds more tensors, ``training.*``. It is data only: reading it runs no code, whoever
+wrote it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ if TYPE_CHECKING:
 FORMAT = "fastbackprop"
 FORMAT_VERSION = "1"
 USER_PREFIX = "user."  # before the user's keys, so that they never meet the format's own
+TRAINING_PREFIX = "training."  # before the names of a checkpoint's tensors
+TRAINING = "training"  # the key of a checkpoint's record
 
 
-def save(net: Network, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+def save(
+    net: Network, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None, *,
+    training: tuple[str, Mapping[str, np.ndarray]] | None = None,
+) -> None:  # fmt: skip
     """Write a network to a safetensors file; :func:`load` gives it back, bit for bit.
 
     The file appears whole or not at all: an earlier file of that name stays until the new one is on the disk.
@@ -40,6 +46,8 @@ def save(net: Network, path: str | os.PathLike[str], metadata: Mapping[str, str]
         The directory must exist.
     metadata : mapping of str to str, optional
         Kept with the network, for instance the names of the classes; see :func:`read_metadata`.
+    training : (str, mapping of str to ndarray), optional
+        What makes the file a checkpoint: a record in JSON, and vectors; see :func:`read_training`.
 
     Raises
     ------
@@ -81,6 +89,9 @@ def save(net: Network, path: str | os.PathLike[str], metadata: Mapping[str, str]
     for l, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         # safetensors writes an array's memory as it lies
         tensors[f"weights.{l}"], tensors[f"biases.{l}"] = np.ascontiguousarray(W), np.ascontiguousarray(b)
+    if training is not None:
+        header[TRAINING] = training[0]
+        tensors |= {TRAINING_PREFIX + name: np.ascontiguousarray(vector) for name, vector in training[1].items()}
     write_atomically(path, safetensors.numpy.save(tensors, header))
 
 
@@ -124,8 +135,9 @@ def load(path: str | os.PathLike[str]) -> Network:
         for l, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
             shapes[f"weights.{l}"], shapes[f"biases.{l}"] = (n_out, n_in), (n_out,)
         # Before anything is allocated: a file that claims to be large must be large.
-        if set(file.keys()) != set(shapes):
-            unlike = sorted(set(file.keys()) ^ set(shapes))[0]
+        names = {name for name in file.keys() if not name.startswith(TRAINING_PREFIX)}  # noqa: SIM118
+        if names != set(shapes):
+            unlike = sorted(names ^ set(shapes))[0]
             raise _bad_file(path, f"for sizes {sizes} the tensor {unlike!r} is missing or one too many")
         stored_as = {"float32": "F32", "float64": "F64"}[dtype.name]
         for name, shape in shapes.items():
@@ -152,6 +164,16 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         metadata = file.metadata() or {}
         _architecture(path, metadata)
     return {key.removeprefix(USER_PREFIX): text for key, text in metadata.items() if key.startswith(USER_PREFIX)}
+
+
+def read_training(path: str | os.PathLike[str]) -> tuple[str, dict[str, np.ndarray]]:
+    """The ``training`` that was given to :func:`save`; raises ValueError where the file is not a checkpoint."""
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        if TRAINING not in metadata:
+            raise _bad_file(path, "a network, but not a checkpoint of its training")
+        names = [name for name in file.keys() if name.startswith(TRAINING_PREFIX)]  # noqa: SIM118
+        return metadata[TRAINING], {name.removeprefix(TRAINING_PREFIX): file.get_tensor(name) for name in names}
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

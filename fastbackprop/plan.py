@@ -21,11 +21,13 @@ WAKING_WORK = 5_000_000
 # thread that is held up does less; not too many, since each is a line that travels between the threads.
 TASK_WORK = 1_000_000
 TASKS_PER_THREAD = 4
-CUT = 8  # outputs that are not divided
+# Bytes of a block's inputs, at most, of which each thread makes a copy of its own.
+COPIED_BYTES = 1 << 19
 # Bytes of activations, deltas and their transposes that a block of samples may take: about the second-level caches.
 BLOCK_BYTES = 2 << 20
 # Samples of a block at least, where a batch has them: so many uses of each weight pay for reading it.
 LEAST_BLOCK = 512
+_NO_HYPER = np.zeros(HYPER_FIELDS)
 
 
 def round_up(n: int, multiple: int) -> int:
@@ -55,23 +57,27 @@ class Plan:
     block : samples worked on at once; a multiple of a line. A larger batch is worked on in several blocks.
     threads : at most; small work is done by one
     learning : whether gradients will be wanted
+    home : where it waits for its next use, after a ``with`` statement
 
     A plan holds no parameters and no data. One run at a time may use it.
     """
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[int], head: int, dtype: np.dtype[Any], block: int,
-        threads: int, learning: bool,
+        threads: int, learning: bool, home: list[Plan],
     ) -> None:  # fmt: skip
+        self.home = home
         line = LINE_BYTES // dtype.itemsize
         weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
         self.dtype = dtype
         self.block = block
         self.work_per_sample = weights * (3 if learning else 1)  # multiply-adds
         self.threads = min(threads, block // line) if block * self.work_per_sample > SERIAL_WORK else 1
+        copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
+        self.divided = copied and sizes[1] >= 2 * at.CUT * self.threads  # see engine/step.py
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
         job = np.zeros(at.JOB_FIELDS, np.int64)
-        elements = parameters = 0
+        elements = parameters = units = 0
 
         def reserve(count: int) -> int:
             nonlocal elements
@@ -88,10 +94,15 @@ class Plan:
             if l > 0:
                 row[at.WEIGHTS] = parameters
                 row[at.BIASES] = parameters + n * sizes[l - 1]
+                row[at.FIRST_UNIT] = units
                 parameters += n * (sizes[l - 1] + 1)
+                units += n
                 row[at.ACTIVATION] = head if l == len(sizes) - 1 else activations[l - 1]
-            row[at.PANELS] = reserve(panels)
-            row[at.UNITS] = reserve(block * round_up(n, line))
+            copies = self.threads if l == 0 and self.divided else 1
+            row[at.PANELS] = reserve(copies * (panels + block * round_up(n, line)))
+            row[at.UNITS] = row[at.PANELS] + panels
+            if copies > 1:
+                job[at.INPUT_COPIES] = panels + block * round_up(n, line)
             if learning:
                 row[at.DELTAS] = reserve(panels)
                 row[at.SLOPES] = reserve(panels)
@@ -100,6 +111,7 @@ class Plan:
         job[at.SLICES] = self.threads
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
+        job[at.WEIGHT_SUMS] = reserve(line * self.threads)
         job[at.SCRATCH_SIZE] = max(at.DEPTH * at.STRIP, line + line * line)
         job[at.SCRATCH] = reserve(int(job[at.SCRATCH_SIZE]) * self.threads)
         memory = np.zeros(elements * dtype.itemsize + LINE_BYTES, np.uint8)
@@ -108,28 +120,44 @@ class Plan:
         job[at.WORKSPACE] = self.workspace.ctypes.data
         self.gradient = np.zeros(parameters if learning else 0, dtype)
         job[at.GRADIENT_AT] = self.gradient.ctypes.data
+        self.unit_sums = np.zeros(2 * units if learning else 0)
+        job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
         self.tasks = self._cut_weights(sizes) if learning else np.zeros((0, at.TASK_FIELDS), np.int64)
         job[at.TASKS] = self.tasks[-1, at.TASK] + 1 if learning else 1
         self._job = job
+        self._clock_size = at.clock_size(int(job[at.SLICES]), int(job[at.TASKS]))
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.home.append(self)
 
     def _cut_weights(self, sizes: Sequence[int]) -> np.ndarray:
-        """The work of the second phase in tasks of equal size: runs of outputs, from the first layer to the last."""
-        total = parameter_count(sizes)
+        """The work of the third phase in tasks of equal size: runs of outputs, for each thread those of its own."""
+        pieces = [(l, o, min(o + at.CUT, sizes[l])) for l in range(1, len(sizes)) for o in range(0, sizes[l], at.CUT)]
+
+        def cut(pieces: Sequence[tuple[int, int, int]], parts: int) -> list[int]:
+            """Which of so many parts of equal weight each piece belongs to."""
+            ends = np.cumsum([0, *((last - first) * (sizes[l - 1] + 1) for l, first, last in pieces)])
+            return [int((a + b) // 2 * parts // ends[-1]) for a, b in zip(ends, ends[1:])]
+
+        ordered = pieces
+        if self.divided:  # the first layer as in the first phase, so that its weights stay where they are
+            starts = [at.share_of_outputs(t, self.threads, sizes[1]) for t in range(self.threads)]
+            own = [int(np.searchsorted(starts, first, "right")) - 1 for l, first, _ in pieces if l == 1]
+            owner = own + cut(pieces[len(own) :], self.threads)
+            ordered = [piece for _, piece in sorted(zip(owner, pieces))]
         count = 1
         if self.threads > 1:
-            count = self.threads * min(TASKS_PER_THREAD, 1 + self.block * total // (self.threads * TASK_WORK))
+            most = 1 + self.block * parameter_count(sizes) // (self.threads * TASK_WORK)
+            count = self.threads * min(TASKS_PER_THREAD, most)
         rows: list[list[int]] = []
-        before = 0
-        for l in range(1, len(sizes)):
-            for first in range(0, sizes[l], CUT):
-                last = min(first + CUT, sizes[l])
-                weight = (last - first) * (sizes[l - 1] + 1)
-                task = (before + weight // 2) * count // total
-                before += weight
-                if rows and rows[-1][at.TASK_LAYER] == l and rows[-1][at.TASK] == task:
-                    rows[-1][at.TASK_LAST] = last
-                else:
-                    rows.append([l, first, last, task])
+        for (l, first, last), task in zip(ordered, cut(ordered, count)):
+            if rows and rows[-1][:1] == [l] and rows[-1][2:] == [first, task]:
+                rows[-1][at.TASK_LAST] = last
+            else:
+                rows.append([l, first, last, task])
         table = np.array(rows, np.int64)
         table[:, at.TASK] = np.unique(table[:, at.TASK], return_inverse=True)[1]  # no number without work
         return table
@@ -148,9 +176,12 @@ class Plan:
         return job
 
     def run(self, job: np.ndarray, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None) -> int:
-        """Do a job. Returns 0, or 1 + the number of the step whose losses were not finite and which was not applied."""
-        clock = np.zeros(at.clock_size(int(job[at.SLICES]), int(job[at.TASKS])), np.int64)
-        constants = np.zeros(HYPER_FIELDS) if hyper is None else hyper
+        """Do a job; ``costs`` is (epochs, COST_FIELDS).
+
+        Returns 0, or 1 + the number of the step whose losses were not finite and which was not applied.
+        """
+        clock = np.zeros(self._clock_size, np.int64)
+        constants = _NO_HYPER if hyper is None else hyper
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
         threads = self.threads if work > WAKING_WORK else 1
         run_on(threads, run, job, self.layers, self.tasks, params, constants, costs, clock)

@@ -136,20 +136,19 @@ def d_relu_eps(Z: ArrayLike, eps: float = 1e-32) -> Array:
 
 def _between(Z: ArrayLike, eps: float) -> Array:
     """Return t = z / eps where z lies in (-eps, 0), and 0 elsewhere."""
-    if not eps > 0:
-        raise ValueError(f"eps: got {eps!r}; accepted: a positive number")
+    _check_eps(eps)
     z = np.real(Z)
     return np.where((-eps < z) & (z < 0), Z, 0) / eps
 
 
 def identity(Z: ArrayLike) -> Array:
     """Return z itself: the output of a linear regression."""
-    return np.asarray(Z)
+    return np.positive(Z)
 
 
 def d_identity(Z: ArrayLike) -> Array:
     """Derivative of the identity: 1."""
-    return np.ones_like(Z)
+    return np.ones_like(identity(Z))
 
 
 def leaky_relu(Z: ArrayLike, slope: float = 0.01) -> Array:
@@ -271,6 +270,8 @@ def softmax_jacobian(Z: ArrayLike) -> Array:
     array([[ 0.25, -0.25],
            [-0.25,  0.25]])
     """
+    if np.ndim(Z) not in (1, 2):
+        raise ValueError(f"Z: got shape {np.shape(Z)}; accepted: (m,) or (m, N), samples as columns")
     o = softmax(Z)
     m = o.shape[0]
     I = np.eye(m, dtype=o.dtype).reshape(m, m, *[1] * (o.ndim - 1))
@@ -423,6 +424,7 @@ def trace(
     """
     Z, A = forward_propagation(X, W, b, hidden=hidden, output=output)
     L, N = len(W) - 1, X.shape[1]
+    _check_numbers(Y, "Y")
     if np.shape(Y) != A[L].shape:
         raise ValueError(f"Y: got shape {np.shape(Y)}; accepted: {A[L].shape}, targets as columns")
     d_g = [derivative for value, derivative in _hidden(hidden, L)]
@@ -451,12 +453,18 @@ def update_params(W: Layers, b: Layers, dW: Layers, db: Layers, learning_rate: f
     -------
     W, b : the same lists
 
+    Raises
+    ------
+    ValueError, TypeError
+        Before anything is changed: shapes do not fit, or the learning rate is not a number.
+
     Examples
     --------
     >>> W, b = [None, np.array([[1.0]])], [None, np.array([[2.0]])]
     >>> update_params(W, b, [None, np.array([[10.0]])], [None, np.array([[5.0]])], learning_rate=0.1)
     ([None, array([[0.]])], [None, array([[1.5]])])
     """
+    _check_update(W, b, dW, db, learning_rate)
     for i in range(1, len(W)):
         W[i] -= learning_rate * dW[i]
         b[i] -= learning_rate * db[i]
@@ -531,9 +539,11 @@ def losses(Z: Array, Y: Array, *, output: str = "softmax") -> Array:
 
 def _hidden(hidden: str | Sequence[str], L: int) -> list[tuple[Function, Function]]:
     """Return value and derivative of each layer's activation, indexed from 1 to L - 1."""
+    if not isinstance(hidden, Sequence):
+        raise TypeError(f"hidden: got {hidden!r}; accepted: {', '.join(ACTIVATIONS)}, or a sequence of them")
     names = [hidden] if isinstance(hidden, str) else list(hidden)
     for name in names:
-        if name not in ACTIVATIONS:
+        if not isinstance(name, str) or name not in ACTIVATIONS:
             raise ValueError(f"hidden: got {name!r}; accepted: {', '.join(ACTIVATIONS)}")
     if isinstance(hidden, str):
         names *= L - 1
@@ -543,12 +553,57 @@ def _hidden(hidden: str | Sequence[str], L: int) -> list[tuple[Function, Functio
 
 
 def _check_output(output: str) -> None:
-    if output not in OUTPUTS:
+    if not isinstance(output, str) or output not in OUTPUTS:
         raise ValueError(f"output: got {output!r}; accepted: {', '.join(OUTPUTS)}")
+
+
+_REAL = (int, float, np.integer, np.floating)
+
+
+def _check_eps(eps: Any) -> None:
+    if not isinstance(eps, _REAL) or not 0 < eps < np.inf:
+        raise ValueError(f"eps: got {eps!r}; accepted: a positive number")
+
+
+def _check_numbers(T: Any, name: str) -> None:
+    """Refuse what is not an array of numbers."""
+    try:
+        numeric = np.asarray(T).dtype.kind in "biufc"
+    except ValueError:  # rows of different lengths
+        numeric = False
+    if not numeric:
+        raise TypeError(f"{name}: got {T!r}; accepted: an array of numbers")
+
+
+def _check_list(layers: Any, name: str) -> None:
+    if not isinstance(layers, (list, tuple)):
+        raise TypeError(f"{name}: got {layers!r}; accepted: a list of L + 1 arrays, of which the first is not used")
+
+
+def _check_update(W: Any, b: Any, dW: Any, db: Any, learning_rate: Any) -> None:
+    """Refuse an update that would fail on its way, or broadcast."""
+    lists = {"W": W, "b": b, "dW": dW, "db": db}
+    for name, layers in lists.items():
+        _check_list(layers, name)
+        if len(layers) != len(W) or len(layers) < 2:
+            raise ValueError(
+                f"{name}: got a list of length {len(layers)}; accepted: L + 1, L >= 1, for all of {[*lists]}"
+            )
+        for i in range(1, len(layers)):
+            _check_numbers(layers[i], f"{name}[{i}]")
+    for name, change, layers, changes in (("W", "dW", W, dW), ("b", "db", b, db)):
+        for i in range(1, len(W)):
+            if np.shape(layers[i]) != np.shape(changes[i]):
+                got = f"{np.shape(layers[i])} and {np.shape(changes[i])}"
+                raise ValueError(f"{name}[{i}], {change}[{i}]: got shapes {got}; accepted: the same shape")
+    if not isinstance(learning_rate, _REAL) or not abs(float(learning_rate)) < np.inf:
+        raise TypeError(f"learning_rate: got {learning_rate!r}; accepted: a number")
 
 
 def _check_targets(T: Array, name: str, Y: Array, output: str) -> None:
     _check_output(output)
+    _check_numbers(T, name)
+    _check_numbers(Y, "Y")
     if np.ndim(T) != 2:
         raise ValueError(f"{name}: got shape {np.shape(T)}; accepted: (m, N), samples as columns")
     if np.shape(Y) != np.shape(T):
@@ -558,16 +613,23 @@ def _check_targets(T: Array, name: str, Y: Array, output: str) -> None:
 def _check(X: Array, W: Layers, b: Layers, output: str) -> None:
     """Refuse shapes that do not fit: NumPy would broadcast some of them into a wrong result."""
     _check_output(output)
+    _check_numbers(X, "X")
+    _check_list(W, "W")
+    _check_list(b, "b")
     if np.ndim(X) != 2:
         raise ValueError(f"X: got shape {np.shape(X)}; accepted: (n, N), samples as columns")
     if len(W) < 2 or len(b) != len(W):
         raise ValueError(
             f"W, b: got lists of length {len(W)} and {len(b)}; accepted: L + 1 each, with None first and L >= 1"
         )
-    n = np.shape(X)[0]
+    n, before = np.shape(X)[0], "X"
     for i in range(1, len(W)):
+        _check_numbers(W[i], f"W[{i}]")
+        _check_numbers(b[i], f"b[{i}]")
         if np.ndim(W[i]) != 2 or np.shape(W[i])[1] != n:
-            raise ValueError(f"W[{i}]: got shape {np.shape(W[i])}; accepted: (n[{i}], {n})")
-        n = np.shape(W[i])[0]
+            raise ValueError(
+                f"W[{i}]: got shape {np.shape(W[i])}; accepted: (n[{i}], {n}), for the {n} rows of {before}"
+            )
+        n, before = np.shape(W[i])[0], f"W[{i}]"
         if np.shape(b[i]) != (n, 1):
             raise ValueError(f"b[{i}]: got shape {np.shape(b[i])}; accepted: ({n}, 1)")

@@ -1,9 +1,9 @@
-"""fit: epochs, mini-batches, validation, and what is recorded of them."""
+"""Mini-batch training: the steps of whole epochs, which can be left after any of them and gone on with later."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,15 @@ import numpy as np
 
 from fastbackprop import checks
 from fastbackprop.engine import layout as at
+from fastbackprop.engine import update as kernels
 from fastbackprop.engine.shuffle import shuffle as shuffle_order
 from fastbackprop.heads import read_targets
-from fastbackprop.optimizers import SGD, Adam, Optimizer
+from fastbackprop.penalty import Penalty
+from fastbackprop.schedules import Schedule
 
 if TYPE_CHECKING:
     from fastbackprop.network import Network
+    from fastbackprop.optimizers import Optimizer
     from fastbackprop.plan import Plan
 
 # Compiled code is left this often, so that Ctrl-C and the progress bar are served.
@@ -28,171 +31,231 @@ DRAWN_AHEAD = 1 << 20
 
 
 @dataclass
-class History:
-    """What ``fit`` recorded, one entry an epoch.
+class State:
+    """Where a training stands between two epochs, besides the parameters: with both it goes on as if never left.
 
     Attributes
     ----------
-    cost : list of float
-        Mean over the samples of the loss, each taken just before its batch's step.
-    validation_cost, validation_score : list of float
-        After the epoch, where there were validation data; the score is the accuracy, for identity outputs R^2.
-    steps : int
-        Steps of the optimizer.
-    seconds : float
-        Of wall time, validation and compilation included.
+    key : int
+        Of the shuffles and of dropout.
+    steps, epoch : int
+        Done so far.
+    vectors : list of ndarray
+        The optimizer's, each of the size of the parameters.
+    schedule : dict
+        What the schedule of the learning rate remembers.
     """
 
-    cost: list[float] = field(default_factory=list)
-    validation_cost: list[float] = field(default_factory=list)
-    validation_score: list[float] = field(default_factory=list)
+    key: int
     steps: int = 0
-    seconds: float = 0.0
+    epoch: int = 0
+    vectors: list[np.ndarray] = field(default_factory=list)
+    schedule: dict[str, Any] = field(default_factory=dict)
 
 
-def _score(output: str, o: np.ndarray, y: np.ndarray) -> float:
-    """Accuracy of the most probable class (softmax) or of every output's side of 1/2 (sigmoid); R^2 for identity."""
-    if output == "softmax":
-        return float(np.mean(o.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))))
-    if output == "sigmoid":
-        return float(np.mean(((o > 0.5) == (y > 0.5)).all(axis=1)))
-    total = np.sum((y - y.mean(axis=0, dtype=np.float64)) ** 2)
-    return float(1.0 - np.sum((y - o.astype(np.float64)) ** 2) / total) if total > 0 else float("nan")
+def drop_probabilities(dropout: Any, hidden: int) -> np.ndarray | None:
+    """The probability that a unit is dropped, by layer from 0 to L, from one number or one a hidden layer."""
+    if isinstance(dropout, (Sequence, np.ndarray)) and not isinstance(dropout, str):
+        if len(dropout) != hidden:
+            raise ValueError(f"dropout must be one number or {hidden}, one for each hidden layer, got {dropout!r}")
+        each = [checks.real_number(p, f"dropout[{l}]", 0, 1) for l, p in enumerate(dropout)]
+    else:
+        each = [checks.real_number(dropout, "dropout", 0, 1)] * hidden
+    return np.array([0.0, *each, 0.0]) if any(each) else None
 
 
-def fit(
-    net: Network, X: Any, y: Any, *, epochs: int, batch_size: int, optimizer: Optimizer | None, shuffle: bool,
-    seed: int | np.random.Generator | None, validation_data: tuple[Any, Any] | None,
-    callbacks: Sequence[Callable[[dict[str, Any]], Any]], progress: bool, threads: int | None,
-) -> History:  # fmt: skip
-    """:meth:`fastbackprop.Network.fit`, where it is documented."""
-    start = time.perf_counter()
-    X = checks.rows(X, "X", net.sizes[0], net.dtype)
-    Y = read_targets(net.output, y, len(X), net.sizes[-1], net.dtype, "y")
-    epochs = checks.whole_number(epochs, "epochs", 0)
-    batch_size = min(checks.whole_number(batch_size, "batch_size", 1), len(X))
-    if threads is not None:
-        checks.whole_number(threads, "threads", 1)
-    optimizer = SGD(0.1) if optimizer is None else optimizer
-    if not isinstance(optimizer, (SGD, Adam)):
-        raise TypeError(f"optimizer must be fastbackprop.SGD or fastbackprop.Adam, got {optimizer!r}")
-    if not isinstance(callbacks, Sequence):
-        raise TypeError(f"callbacks must be a sequence of functions, got {callbacks!r}")
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"callbacks must be functions of an epoch's record, got {callback!r}")
-    validation = None
-    if validation_data is not None:
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            raise TypeError(f"validation_data must be a pair (X, y), got {type(validation_data).__name__}")
-        V, v = validation_data
-        V = checks.rows(V, "validation_data[0]", net.sizes[0], net.dtype)
-        validation = V, read_targets(net.output, v, len(V), net.sizes[-1], net.dtype, "validation_data[1]")
-    key = int(checks.generator(seed).integers(1 << 63))
+class Training:
+    """A network, its data and an optimizer.
 
-    if not net.params.flags.writeable:
-        raise ValueError("params must be writable to be learned, got a read-only array")
-    history = History()
-    watched = validation is not None or bool(callbacks) or progress
-    bar = _progress_bar(epochs) if progress else None
-    try:
-        with net.plan(batch_size, True, threads) as plan:
-            loop = _Loop(net, plan, X, Y, batch_size, optimizer, key if shuffle else None)
-            while loop.epoch < epochs:
-                history.cost += loop.run(1 if watched else epochs - loop.epoch)
-                history.steps = loop.steps_done
-                record: dict[str, Any] = {"epoch": loop.epoch, "cost": history.cost[-1]}
-                if validation is not None:
-                    history.validation_cost.append(net.cost(*validation))
-                    history.validation_score.append(_score(net.output, net._forward(validation[0]), validation[1]))
-                    record |= {
-                        "validation_cost": history.validation_cost[-1],
-                        "validation_score": history.validation_score[-1],
-                    }
-                if bar is not None:
-                    bar.set_postfix({k: f"{v:.4g}" for k, v in record.items() if k != "epoch"}, refresh=False)
-                    bar.update()
-                answers = [callback(record) is True for callback in callbacks]
-                if any(answers):
-                    break
-        if not np.isfinite(net.params).all():  # the cost is that before each step: of the last step only this tells
-            raise FloatingPointError(
-                f"the parameters are not finite after epoch {loop.epoch} at learning_rate {optimizer.learning_rate:g}: "
-                "the training diverged in its last step"
-            )
-    finally:
-        if bar is not None:
-            bar.close()
-        history.seconds = time.perf_counter() - start
-    return history
+    Parameters
+    ----------
+    net : Network
+    X, Y : as of :meth:`fastbackprop.Network.fit`
+    batch_size : int
+    optimizer : Optimizer
+    rows : int64 array, optional
+        The rows of X and Y that are trained on; all where None.
+    shuffle, seed, sample_weight, l1, l2, dropout, threads : as of :meth:`fastbackprop.Network.fit`
+    penalty_per_sample : bool
+        Whether l1 and l2 are divided by the sum of the batch's sample weights, as scikit-learn divides its ``alpha``.
+    state : State, optional
+        To go on from, in the place of ``seed``.
 
-
-def _progress_bar(epochs: int) -> Any:
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        raise ImportError("progress=True needs tqdm: pip install 'fastbackprop[cli]'") from None
-    return tqdm(total=epochs, unit="epoch")
-
-
-class _Loop:
-    """The steps of one fit. Between two calls of the engine everything is in order: the next can be any time later."""
+    Examples
+    --------
+    >>> import fastbackprop as fb
+    >>> X, y = np.eye(6), [0, 1, 2, 0, 1, 2]
+    >>> net = fb.Network((6, 3), seed=0)
+    >>> training = Training(net, X, y, batch_size=4, optimizer=fb.Adam(), seed=0)
+    >>> training.run(10).shape, training.state.steps
+    ((10, 2), 20)
+    """
 
     def __init__(
-        self, net: Network, plan: Plan, X: np.ndarray, Y: np.ndarray, batch_size: int, optimizer: Optimizer,
-        key: int | None,
+        self, net: Network, X: Any, Y: Any, *, batch_size: int, optimizer: Optimizer, shuffle: bool = True,
+        seed: int | np.random.Generator | None = None, rows: np.ndarray | None = None, sample_weight: Any = None,
+        l1: float = 0.0, l2: float = 0.0, penalty_per_sample: bool = False, dropout: Any = 0.0,
+        threads: int | None = None, state: State | None = None,
     ) -> None:  # fmt: skip
-        self.net, self.plan, self.X, self.Y = net, plan, X, Y
-        self.batch_size, self.optimizer, self.key = batch_size, optimizer, key
+        if not net.params.flags.writeable:
+            raise ValueError("params must be writable to be learned, got a read-only array")
+        self.net, self.optimizer, self.shuffle, self.rows = net, optimizer, shuffle, rows
+        self.X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True)
+        self.Y = read_targets(net.output, Y, self.X.shape[0], net.sizes[-1], net.dtype, "y")
+        if self.Y.ndim == 2 and not isinstance(self.Y, np.memmap):
+            self.Y = net.readable(self.Y)  # small beside X
+        self.weights = checks.sample_weights(sample_weight, self.X.shape[0], net.dtype)
+        self.samples = self.X.shape[0] if rows is None else len(rows)
+        self.batch_size = min(checks.whole_number(batch_size, "batch_size", 1), self.samples)
+        self.per_epoch = -(-self.samples // self.batch_size)
+        self.threads = None if threads is None else checks.whole_number(threads, "threads", 1)
+        self.penalty = Penalty(l1, l2, penalty_per_sample)
+        self.dropped = drop_probabilities(dropout, len(net.hidden))
         self.hyper = optimizer.hyper()
-        self.states = [np.zeros_like(net.params) for _ in range(optimizer.states)]
-        self.per_epoch = -(-len(X) // batch_size)
-        self.in_place = net.readable(X) is X and (Y.ndim == 1 or net.readable(Y) is Y)
-        self.epoch = self.steps_done = 0
-        self.steps_per_call = max(1, FIRST_CALL_WORK // (batch_size * plan.work_per_sample))  # then as measured
+        self.state = State(int(checks.generator(seed).integers(1 << 63))) if state is None else state
+        if state is None or not state.vectors:
+            self.state.vectors = optimizer.first_state(net.params.size, net.dtype)
+        if isinstance(optimizer.learning_rate, Schedule) and not self.state.schedule:
+            self.state.schedule = optimizer.learning_rate.first_state()
+        self.in_place = net.reads(self.X) and (self.Y.ndim == 1 or net.reads(self.Y))
+        self.steps_per_call = 0  # not yet measured
+        # X is not looked at before the training, which would read it twice; see `_prove_inputs`.
+        self.before: np.ndarray | None = net.params.copy()
+        self.rates: list[float] = []  # of the last step of each epoch of the last run
 
-    def run(self, epochs: int) -> list[float]:
-        """Some whole epochs, at least one and at most ``epochs``; returns their costs."""
-        count = max(1, min(epochs, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // len(self.X)))
-        order = np.empty((count if self.key is not None else 0, len(self.X)), np.int64)
-        for i, row in enumerate(order):
-            shuffle_order(row, self.key, self.epoch + i)
-        costs = np.zeros(count)
-        done, total = 0, count * self.per_epoch
+    def run(self, epochs: int, learning_rate: float | None = None) -> np.ndarray:
+        """Do some epochs.
+
+        Parameters
+        ----------
+        epochs : int
+        learning_rate : float, optional
+            For these epochs, in the place of the optimizer's.
+
+        Returns
+        -------
+        ndarray (epochs, 2)
+            The mean over the epoch's samples of the loss, each batch's (weighted) mean taken just before its step, and
+            that of the penalty.
+
+        Raises
+        ------
+        ValueError
+            If X is not finite; the parameters are as before the training.
+        FloatingPointError
+            If the cost of a batch is not finite; the parameters are those before that step. Or if they are not finite
+            themselves after the last step.
+        KeyboardInterrupt
+            Between two steps; the parameters are those after the last finished one.
+        """
+        costs = np.zeros((epochs, at.COST_FIELDS))
+        done, self.rates = 0, []
+        with self.net.plan(self.batch_size, True, self.threads) as plan:
+            if self.steps_per_call == 0:
+                self.steps_per_call = max(1, FIRST_CALL_WORK // (self.batch_size * plan.work_per_sample))
+            while done < epochs:
+                many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
+                many = 1 if self.before is not None else max(1, many)  # the first epoch proves the inputs
+                try:
+                    self._epochs(plan, costs[done : done + many], learning_rate)
+                finally:
+                    self._prove_inputs()
+                done += many
+        if not np.isfinite(self.net.params).all():  # the cost is that before each step: of the last, only this tells
+            raise FloatingPointError(
+                f"the parameters are not finite after epoch {self.state.epoch} at learning_rate {self.rates[-1]:g}: "
+                "the training diverged in its last step"
+            )
+        return costs / self.samples
+
+    def _prove_inputs(self, failed: bool = False) -> None:
+        """After the first epoch, or where it ended: X was finite if no step failed and the parameters still are.
+
+        An input that is infinite or not a number makes its gradient and so the parameters infinite or NaN, for good.
+        """
+        if self.before is None:
+            return
+        if failed or not np.isfinite(self.net.params).all():
+            try:
+                checks.finite(self.X, "X", self.net.dtype)
+            except ValueError:
+                self.net.params[...] = self.before
+                raise
+        self.before = None
+
+    def _epochs(self, plan: Plan, costs: np.ndarray, learning_rate: float | None) -> None:
+        """As many epochs as ``costs`` has rows."""
+        order = self._orders(len(costs))
+        total = len(costs) * self.per_epoch
+        done = 0
         while done < total:
             steps = min(self.steps_per_call, total - done) if self.in_place else 1
+            rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
             start = time.perf_counter()
-            failed = self._steps(done, steps, order, costs)
+            failed = self._steps(plan, done, steps, order, rates, costs)
             seconds = time.perf_counter() - start
             if failed:
+                self._prove_inputs(failed=True)
                 raise FloatingPointError(
-                    f"the cost is not finite in epoch {self.epoch + (done + failed - 1) // self.per_epoch + 1} "
-                    f"at learning_rate {self.optimizer.learning_rate:g}: the training diverged; the parameters are "
+                    f"the cost is not finite in epoch {self.state.epoch + (done + failed - 1) // self.per_epoch + 1} "
+                    f"at learning_rate {rates[failed - 1]:g}: the training diverged; the parameters are "
                     "those before that step. A smaller learning_rate, or scaled inputs, may help"
                 )
             done += steps
-            self.steps_done += steps
+            self.state.steps += steps
+            self.rates += rates[self.per_epoch - 1 - (done - steps) % self.per_epoch :: self.per_epoch].tolist()
             wanted = int(steps * SECONDS_PER_CALL / max(seconds, 1e-6))
             self.steps_per_call = max(1, min(wanted, 8 * steps))
-        self.epoch += count
-        return [float(c) / len(self.X) for c in costs]
+        self.state.epoch += len(costs)
 
-    def _steps(self, first: int, steps: int, order: np.ndarray, costs: np.ndarray) -> int:
+    def _orders(self, epochs: int) -> np.ndarray:
+        """The row numbers of the epochs to come, one after the other; empty for all rows in their order."""
+        if not self.shuffle:
+            return np.empty((0, 0), np.int64) if self.rows is None else np.tile(self.rows, (epochs, 1))
+        order = np.empty((epochs, self.samples), np.int64)
+        for i, row in enumerate(order):
+            shuffle_order(row, self.state.key, self.state.epoch + i)
+        return order if self.rows is None else self.rows[order]
+
+    def _rates(self, first: int, steps: int, learning_rate: float | None) -> np.ndarray:
+        """The learning rates of some steps, numbered from the start of the training."""
+        rate: Any = self.optimizer.learning_rate if learning_rate is None else learning_rate
+        if isinstance(rate, Schedule):
+            numbers = np.arange(first, first + steps)
+            rates = rate.rates(numbers, self.per_epoch, self.samples, self.state.schedule)
+        elif callable(rate):
+            epochs, counts = np.unique(np.arange(first, first + steps) // self.per_epoch, return_counts=True)
+            each = [checks.real_number(rate(int(e)), f"learning_rate({e})", 0) for e in epochs]
+            rates = np.repeat(each, counts)
+        else:
+            rates = np.full(steps, float(rate))
+        return np.ascontiguousarray(self.optimizer.rates(rates, self.state.steps), np.float64)
+
+    def _steps(
+        self, plan: Plan, first: int, steps: int, order: np.ndarray, rates: np.ndarray, costs: np.ndarray
+    ) -> int:
         """``steps`` steps from step ``first`` of the epochs in ``order``; what `Plan.run` returns."""
-        samples, X, Y = len(self.X), self.X, self.Y
-        rates = np.full(steps, self.optimizer.learning_rate)
+        X, Y, weights = self.X, self.Y, self.weights
         if self.in_place:
-            job = self.plan.new_job(samples, self.batch_size, steps, first)
+            job = plan.new_job(self.samples, self.batch_size, steps, first)
             job[at.ORDER] = order.ctypes.data if order.size else 0
         else:  # one batch, converted
             epoch, step = divmod(first, self.per_epoch)
-            part = slice(step * self.batch_size, min((step + 1) * self.batch_size, samples))
+            part = slice(step * self.batch_size, min((step + 1) * self.batch_size, self.samples))
             rows = order[epoch, part] if order.size else part
             X = self.net.readable(X[rows])
             Y = np.ascontiguousarray(Y[rows]) if Y.ndim == 1 else self.net.readable(Y[rows])
-            job, costs = self.plan.new_job(len(X), len(X)), costs[epoch : epoch + 1]
-        self.net.put_data(job, X, Y)
-        job[at.UPDATE], job[at.RATES], job[at.DONE_STEPS] = self.optimizer.code, rates.ctypes.data, self.steps_done
-        for address, state in zip((at.STATE_1, at.STATE_2), self.states, strict=False):
-            job[address] = state.ctypes.data
-        return self.plan.run(job, self.net.params, costs, self.hyper)
+            weights = None if weights is None else np.ascontiguousarray(weights[rows])
+            job, costs = plan.new_job(len(X), len(X)), costs[epoch : epoch + 1]
+        self.net.put_data(job, X, Y, weights)
+        code = self.optimizer.code
+        self.penalty.put(job, self.hyper)
+        job[at.CLIP] = self.optimizer.clip_norm is not None
+        if code == kernels.SGD and not (self.penalty or self.optimizer.weight_decay or job[at.CLIP]):
+            code = kernels.FUSED_SGD
+        job[at.UPDATE], job[at.RATES], job[at.DONE_STEPS] = code, rates.ctypes.data, self.state.steps
+        if self.dropped is not None:
+            job[at.DROPOUT], job[at.DROPOUT_KEY] = self.dropped.ctypes.data, self.state.key
+        for address, vector in zip((at.STATE_1, at.STATE_2), self.state.vectors, strict=False):
+            job[address] = vector.ctypes.data
+        return plan.run(job, self.net.params, costs, self.hyper)

@@ -78,7 +78,7 @@ def test_gradients_do_not_depend_on_the_blocks():
     X, y = data((6, 20, 3), "softmax", 9000, "float32")
     vector = np.empty_like(net.params)
     with net.plan(9000, True, whole=True) as plan:
-        cost = net._gradients(plan, X, y, vector, None)
+        cost = net._gradients(plan, X, y, None, vector, None)
     g = net.gradients(X, y)
     assert g.vector.tobytes() == vector.tobytes()
     assert g.cost == cost

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from safetensors.numpy import save_file
+from sklearn.metrics import accuracy_score, r2_score
 
 import fastbackprop as fb
-from fastbackprop import cli, datasets, persistence
+from fastbackprop import cli, datasets, persistence, tables
+from fastbackprop.activations import ACTIVATIONS
 
 
 def call(capsys, *arguments):
@@ -22,6 +29,32 @@ def call(capsys, *arguments):
         cli.main([str(a) for a in arguments])
     out, err = capsys.readouterr()
     return end.value.code or 0, out, err
+
+
+def one_line(capsys, *arguments):
+    """The one line that a wrong call gives."""
+    code, out, err = call(capsys, *arguments)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert not re.search(r"^(model|picture|predictions) ", out, re.MULTILINE)
+    return err
+
+
+@pytest.fixture
+def passengers():
+    """Numbers, texts and Booleans, some missing, and columns of no use; survival and fare follow from them."""
+    rng = np.random.default_rng(0)
+    n = 300
+    age = np.where(rng.random(n) < 0.2, np.nan, rng.integers(1, 80, n))
+    sex, cabin = rng.choice(["male", "female"], n), rng.choice(np.array(["A", "B", None], object), n)
+    return pd.DataFrame(
+        {
+            "passenger_id": rng.permutation(n) + 5, "name": [f"Person {i}, Mr" for i in range(n)], "age": age,
+            "sex": sex, "cabin": cabin, "alone": rng.choice([True, False], n), "country": "UK", "empty": np.nan,
+            "fare": 1e6 + 500.0 * (cabin == "A") + rng.normal(0, 20, n),
+            "survived": np.where(sex == "female", "yes", "no"),
+        }
+    )  # fmt: skip
 
 
 def test_train_digits(tmp_path, capsys):
@@ -39,7 +72,8 @@ def test_train_digits(tmp_path, capsys):
     data = datasets.load("digits")
     split = datasets.split(data.X, data.y, seed=0, stratify=True)
     assert np.mean(net.forward(split.X_test).argmax(axis=1) == split.y_test) == pytest.approx(accuracy / 100, abs=1e-4)
-    assert persistence.read_metadata(tmp_path / "digits.safetensors")["classes"] == "0,1,2,3,4,5,6,7,8,9"
+    metadata = persistence.read_metadata(tmp_path / "digits.safetensors")
+    assert tables.Table.from_json(metadata["table"]).classes == tuple("0123456789")
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
     assert str(tmp_path / "digits.png") in out
 
@@ -48,22 +82,49 @@ def test_the_seed_decides(tmp_path, capsys):
     lines = []
     for seed in (3, 3, 4):
         options = ("--epochs", 2, "--seed", seed, "-o", tmp_path / str(len(lines)))
-        lines.append(re.findall("^epoch.*", call(capsys, "train", "digits", *options)[1], re.MULTILINE))
+        lines.append(re.findall("^epoch.*", call(capsys, "train", "iris", *options)[1], re.MULTILINE))
     assert lines[0] == lines[1] != lines[2]
 
 
 def test_options(tmp_path, capsys):
     options = "--hidden 40,20 --activation tanh --optimizer sgd --learning-rate 0.2 --momentum 0.5 --dtype float64"
-    code, out, _ = call(capsys, "train", "digits", *options.split(), "--epochs", 1, "--threads", 1, "-o", tmp_path)
+    code, out, _ = call(capsys, "train", "iris", *options.split(), "--epochs", 1, "--threads", 1, "-o", tmp_path)
     assert code == 0
-    assert "Network(64-40-20-10, hidden=tanh, output=softmax, dtype=float64" in out
+    assert "Network(4-40-20-3, hidden=tanh, output=softmax, dtype=float64" in out
     assert "SGD(learning_rate=0.2, momentum=0.5" in out
+
+
+def test_options_are_those_of_the_library(tmp_path, capsys):
+    options = "--hidden 12,8 --activation tanh --optimizer rmsprop --learning-rate 0.003 --momentum 0.5 --epochs 3"
+    more = "--l2 0.01 --dropout 0.2 --balanced --batch-size 16 --seed 5 --test-size 0.3 --dtype float64 --no-progress"
+    frame = datasets.load_frame("wine")[0].iloc[30:]  # classes of different size
+    frame.to_csv(tmp_path / "wine.csv", index=False)
+    arguments = ("--target", "target", *options.split(), *more.split(), "-o", tmp_path)
+    assert call(capsys, "train", tmp_path / "wine.csv", *arguments)[0] == 0
+    rows = datasets.split(np.arange(len(frame)), frame.target, test_size=0.3, seed=5, stratify=True).X_train
+    table = tables.Table.fit(frame, ["target"], rows=rows)
+    net = fb.Network((13, 12, 8, 3), "tanh", dtype="float64", seed=5)
+    rule = fb.RMSprop(0.003, momentum=0.5)
+    net.fit(
+        table.transform(frame)[rows], table.encode_targets(frame)[rows], epochs=3, batch_size=16, optimizer=rule,
+        l2=0.01, dropout=0.2, class_weight="balanced", seed=5,
+    )  # fmt: skip
+    np.testing.assert_allclose(fb.load(tmp_path / "wine.safetensors").params, net.params, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "digitz"], "'digitz' is not 'digits'"),
+        (["train", "digitz"], "one of breast_cancer, diabetes, digits, iris, linnerud, wine; got 'digitz'; did you"),
+        (["train", "digits.csv", "--target", "x"], "'digits.csv' does not exist"),
+        (["train", "./digits", "--target", "x"], "'./digits' does not exist"),
+        (["train", str(os.path.dirname(__file__)), "--target", "x"], "is a directory"),
+        (["train", "iris", "--target", "x"], "--target goes with a file"),
+        (["train", "iris", "--drop", "petal"], "lacks the column 'petal'"),
+        (["train", "iris", "--drop", "target"], "--drop target: this is what is to be predicted"),
+        (["train", "iris", "--numeric", "a", "--categorical", "a"], "both name a"),
+        (["train", "iris", "--task", "regression"], "column 'target' must hold numbers, got 'setosa' in row 1"),
+        (["train", "iris", "--task", "ranking"], "'ranking' is not one of"),
         (["trian"], "No such command 'trian'"),
         (["train"], "Missing argument"),
         (["train", "digits", "--epochs", "0"], "'--epochs'"),
@@ -74,12 +135,20 @@ def test_options(tmp_path, capsys):
         (["train", "digits", "--activation", "rellu"], "'rellu' is not one of"),
         (["train", "digits", "--learning-rate", "-1"], "'--learning-rate'"),
         (["train", "digits", "--learning-rate", "nan"], "learning"),
+        (["train", "digits", "--learning-rate", "0.1", "--optimizer", "lbfgs"], "does not go with"),
+        (["train", "digits", "--dropout", "1"], "'--dropout'"),
+        (["train", "digits", "--l2", "-1"], "'--l2'"),
+        (["train", "digits", "--early-stopping", "0"], "'--early-stopping'"),
         (["train", "digits", "--test-size", "1"], "'--test-size'"),
-        (["train", "digits", "--test-size", "0.0001"], "--test-size 0.0001"),
-        (["train", "digits", "--momentum", "0.9"], "--momentum goes with --optimizer sgd only"),
+        (["train", "digits", "--test-size", "0.9999"], "0.9999 of 1797 samples leaves none to learn from"),
+        (["train", "digits", "--momentum", "0.9"], "--momentum goes with --optimizer sgd and rmsprop only"),
         (["train", "digits", "--seed", "-1"], "'--seed'"),
         (["train", "digits", "--out", __file__], "'--out'"),
         (["train", "digits", "--what"], "No such option"),
+        (["predict", "nothing.safetensors", __file__], "'nothing.safetensors' does not exist"),
+        (["predict", __file__, __file__], "not a whole safetensors file"),
+        (["info", __file__], "not a whole safetensors file"),
+        (["info"], "Missing argument"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_code_2(capsys, arguments, words):
@@ -90,12 +159,23 @@ def test_a_wrong_argument_is_one_line_and_code_2(capsys, arguments, words):
     assert not out
 
 
-def test_help_names_every_option(capsys):
-    code, out, _ = call(capsys, "train", "--help")
+@pytest.mark.parametrize(("command", "least"), [("train", 24), ("predict", 2), ("info", 0)])
+def test_help_names_every_option(capsys, command, least):
+    code, out, _ = call(capsys, command, "--help")
     assert code == 0
-    names = [p.opts[-1] for p in cli.train.params if p.opts[0].startswith("-")]
-    assert len(names) >= 12
+    names = [p.opts[-1] for p in cli.cli.commands[command].params if p.opts[0].startswith("-")]
+    assert len(names) >= least
     assert all(name in out for name in names)
+
+
+def test_help_names_the_data_sets_and_the_optimizers(capsys):
+    out = call(capsys, "train", "--help")[1]
+    assert ", ".join(datasets.NAMES) in " ".join(out.split())
+    assert set(cli.OPTIMIZERS) == set(fb.optimizers.NAMES)
+    assert set(cli.HIDDEN_NAMES) == set(ACTIVATIONS)
+
+
+def test_the_version(capsys):
     assert call(capsys, "--version")[1] == f"fastbackprop {fb.__version__}\n"
 
 
@@ -107,7 +187,10 @@ def test_divergence_is_one_line(tmp_path, capsys):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize(("module", "extra"), [("sklearn", "sklearn"), ("matplotlib", "plot"), ("safetensors", "io")])
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("sklearn", "sklearn"), ("pandas", "cli"), ("matplotlib", "plot"), ("safetensors", "io")],
+)
 def test_a_missing_extra_is_one_line_before_the_work(monkeypatch, tmp_path, capsys, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
     code, _, err = call(capsys, "train", "digits", "-o", tmp_path)
@@ -136,3 +219,221 @@ def test_a_network_beyond_memory_is_one_line(tmp_path, capsys):
     assert code == 1
     assert err.startswith("fastbackprop: not enough memory for this network")
     assert err.count("\n") == 1
+
+
+LOWEST = {"iris": 0.8, "wine": 0.9, "breast_cancer": 0.9, "diabetes": 0.2, "linnerud": -5.0}
+
+
+@pytest.mark.parametrize("name", sorted(LOWEST))
+def test_every_bundled_set(name, tmp_path, capsys):
+    code, out, _ = call(capsys, "train", name, "-o", tmp_path)
+    assert code == 0
+    kind, value = re.search(r"^test (accuracy|R²) (-?[\d.]+)", out, re.MULTILINE).groups()
+    assert float(value) / (100 if kind == "accuracy" else 1) >= LOWEST[name]
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    # the same table, through a file, and predictions for it
+    frame, targets = datasets.load_frame(name)
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    model, guess = tmp_path / f"{name}.safetensors", tmp_path / "guess.csv"
+    assert call(capsys, "predict", model, tmp_path / "data.csv", "-o", guess)[0] == 0
+    guesses = pd.read_csv(guess)
+    assert list(guesses.columns[: len(targets)]) == targets
+    assert len(guesses) == len(frame)
+
+
+def test_a_table_of_classes(passengers, tmp_path, capsys):
+    data, model, guess = tmp_path / "boat.csv", tmp_path / "boat.safetensors", tmp_path / "guess.csv"
+    passengers.assign(survived=passengers.survived.where(passengers.index > 4)).to_csv(data, index=False)
+    code, out, _ = call(capsys, "train", data, "--target", "survived", "--drop", "fare", "--epochs", 30, "-o", tmp_path)
+    assert code == 0
+    assert "5 of 300 rows without a target are left out" in out
+    assert "boat.csv: 236 samples to learn from, 59 held out" in out
+    assert "classification of survived: no, yes" in out
+    assert "name: has a text of its own in nearly every row" in out
+    assert "passenger_id: numbers the rows" in out
+    assert f"model    {model}" in out
+    assert f"picture  {tmp_path / 'boat.png'}" in out
+    assert float(re.search("test accuracy (.*?)%", out)[1]) > 95
+
+    shuffled = passengers.sample(frac=1, random_state=1)[passengers.columns[::-1]].assign(more=1)
+    shuffled.to_csv(tmp_path / "new.csv", index=False)
+    code, out, _ = call(capsys, "predict", model, tmp_path / "new.csv", "-o", guess)
+    assert code == 0
+    guesses = pd.read_csv(guess)
+    assert list(guesses.columns) == ["survived", "probability_no", "probability_yes"]
+    np.testing.assert_allclose(guesses.probability_no + guesses.probability_yes, 1, rtol=1e-5)
+    assert ((guesses.probability_yes > 0.5) == (guesses.survived == "yes")).all()
+    accuracy = accuracy_score(shuffled.survived, guesses.survived)
+    assert accuracy > 0.95
+    assert f"accuracy {accuracy:.2%}" in out
+    # row for row what the library says
+    table = tables.Table.from_json(persistence.read_metadata(model)["table"])
+    o = fb.load(model).forward(table.transform(shuffled).astype(np.float32))
+    np.testing.assert_allclose(guesses.iloc[:, 1:], o, rtol=1e-5)
+
+    code, out, _ = call(capsys, "info", model)
+    assert code == 0
+    for words in ("8-100-2", "float32", "survived: no, yes", "sex: category, female, male", "cabin: category, A, B, mi",
+                  "30 epochs", "Adam", "seed 0", "236 samples", "accuracy", str(model)):  # fmt: skip
+        assert words in out
+
+
+def test_a_table_of_values_and_parquet(passengers, tmp_path, capsys):
+    data, model, guess = tmp_path / "boat.parquet", tmp_path / "boat.safetensors", tmp_path / "guess.parquet"
+    passengers.to_parquet(data)
+    code, out, _ = call(capsys, "train", data, "--target", "fare", "-o", tmp_path)
+    assert code == 0
+    assert "regression of fare" in out
+    code, out, _ = call(capsys, "predict", model, data, "-o", guess)
+    guesses = pd.read_parquet(guess)
+    assert list(guesses.columns) == ["fare"]
+    score = r2_score(passengers.fare, guesses.fare)
+    assert score > 0.9
+    assert f"R² {score:.4f}" in out
+    # the same rows as CSV give the same predictions
+    passengers.to_csv(tmp_path / "boat.csv", index=False)
+    call(capsys, "predict", model, tmp_path / "boat.csv", "-o", tmp_path / "guess.csv")
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "guess.csv").fare, guesses.fare, rtol=1e-12)
+
+
+def test_several_targets(passengers, tmp_path, capsys):
+    passengers["double"] = 2 * passengers.fare
+    passengers.to_csv(tmp_path / "boat.csv", index=False)
+    options = ("--target", "fare", "--target", "double", "--epochs", 60, "-o", tmp_path)
+    code, out, _ = call(capsys, "train", tmp_path / "boat.csv", *options)
+    assert code == 0
+    assert "RMSE of fare" in out
+    assert "RMSE of double" in out
+
+
+def contents(model):
+    return fb.load(model).params.tobytes(), persistence.read_metadata(model)
+
+
+def test_early_stopping_decides_on_other_samples_than_those_held_out(tmp_path, capsys):
+    options = ("--early-stopping", 3, "--learning-rate", 0.01, "--dropout", 0.1, "--l2", 1e-4, "-o", tmp_path)
+    code, out, _ = call(capsys, "train", "diabetes", *options)
+    assert code == 0
+    assert "317 samples to learn from, 36 set aside for early stopping, 89 held out" in out
+    stopped, best = (int(re.search(words + r" (\d+)", out)[1]) for words in ("stopped after epoch", "those of epoch"))
+    assert stopped == best + 3 < 100
+
+
+def test_the_same_seed_and_resuming_give_the_same_model(tmp_path, capsys):
+    kept, once, again, parts = (tmp_path / name for name in ("kept", "once", "again", "parts"))
+    for out in (once, again):
+        call(capsys, "train", "wine", "--epochs", 6, "-o", out)
+    call(capsys, "train", "wine", "--epochs", 4, "-o", parts, "--checkpoint", kept)
+    call(capsys, "train", "wine", "--epochs", 6, "-o", parts, "--resume", kept, "--checkpoint", kept)
+    call(capsys, "train", "wine", "--epochs", 6, "-o", parts, "--resume", kept)  # nothing left to do
+    expected = contents(once / "wine.safetensors")
+    assert contents(again / "wine.safetensors") == contents(parts / "wine.safetensors") == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "the file is empty"),
+        (b"a,y\n", "at least one row below the header"),
+        (b"a,y\n1,2\n", "0.2 of 1 samples leaves none to learn from"),
+        (b"a,y\n1,\n2,\n", "no row has a value of y"),
+        (b"a,y\n1,3\n2,3\n3,3\n", "target 'y' must have at least two different values, got one only, 3"),
+        (b"a,z\n1,3\n2,4\n", "lacks the column 'y'"),
+        (b"y\n1\n2\n3\n", "no column is left to learn from"),
+        (b"a,y\n,1\n,2\n,1\n", "no column is left to learn from ('a': has no value to learn from)"),
+        (b"a,a,y\n1,2,3\n", "column names must differ, got 'a'"),
+        (b"a,y\nJos\xe9,2\n", "must be UTF-8"),
+        (b"a,y\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
+        (b"PAR1", "lacks the column 'y'|at least one row"),
+    ],
+)
+def test_bad_tables(content, words, tmp_path, capsys):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    err = one_line(capsys, "train", path, "--target", "y", "-o", tmp_path)
+    assert "bad.csv" in err or "samples leaves none" in err
+    assert any(word in err for word in words.split("|"))
+    assert os.listdir(tmp_path) == ["bad.csv"]
+
+
+def test_a_file_without_a_target_says_which_there_are(passengers, tmp_path, capsys):
+    passengers.to_csv(tmp_path / "boat.csv", index=False)
+    assert "'age', 'sex', 'cabin'" in one_line(capsys, "train", tmp_path / "boat.csv", "-o", tmp_path)
+    err = one_line(capsys, "train", tmp_path / "boat.csv", "--target", "surived", "-o", tmp_path)
+    assert "did you mean 'survived'?" in err
+
+
+def test_classes_too_small_to_be_shared(tmp_path, capsys):
+    (tmp_path / "few.csv").write_text("a,y\n" + "".join(f"{i / 3},{'u' if i else 'v'}\n" for i in range(12)))
+    code, out, _ = call(capsys, "train", tmp_path / "few.csv", "--target", "y", "--epochs", 2, "-o", tmp_path)
+    assert code == 0
+    assert "9 samples to learn from, 3 held out" in out
+
+
+@pytest.fixture
+def boat(passengers, tmp_path, capsys):
+    """A trained model and its data."""
+    passengers.to_csv(tmp_path / "boat.csv", index=False)
+    call(capsys, "train", tmp_path / "boat.csv", "--target", "survived", "--epochs", 2, "-o", tmp_path)
+    return tmp_path / "boat.safetensors", tmp_path / "boat.csv"
+
+
+def test_wrong_data_for_a_model(boat, passengers, tmp_path, capsys, monkeypatch):
+    model, data = boat
+    passengers.drop(columns=["age", "sex"]).to_csv(tmp_path / "less.csv")
+    assert "lacks the columns 'age', 'sex'" in one_line(capsys, "predict", model, tmp_path / "less.csv")
+    passengers.astype({"age": object}).fillna({"age": "old"}).to_csv(tmp_path / "old.csv")
+    assert "column 'age' must hold numbers, got 'old'" in one_line(capsys, "predict", model, tmp_path / "old.csv")
+    before = data.read_bytes(), model.read_bytes()
+    for path in (data, model):
+        assert "would be lost" in one_line(capsys, "predict", model, data, "-o", path)
+    assert (data.read_bytes(), model.read_bytes()) == before
+    monkeypatch.chdir(tmp_path)
+    assert call(capsys, "predict", model, data)[0] == 0
+    assert len(pd.read_csv(tmp_path / "boat-predictions.csv")) == 300
+
+
+def test_wrong_models(boat, tmp_path, capsys):
+    model, data = boat
+    net, metadata, path = fb.load(model), persistence.read_metadata(model), tmp_path / "bad.safetensors"
+    path.write_bytes(model.read_bytes()[:-5])
+    assert "not a whole safetensors file" in one_line(capsys, "predict", path, data)
+    save_file({"a": np.ones(3)}, path)
+    assert "not one written by fastbackprop" in one_line(capsys, "predict", path, data)
+    persistence.save(net, path, metadata | {"table": "[]"})
+    assert "not the preprocessing of a table" in one_line(capsys, "info", path)
+    persistence.save(fb.Network((3, 2), seed=0), path, metadata)
+    assert "does not fit the network" in one_line(capsys, "predict", path, data)
+    persistence.save(net, path, metadata | {"training": "3"})
+    assert "the file is damaged" in one_line(capsys, "info", path)
+    net.save(path)
+    assert "without the names of its columns" in one_line(capsys, "predict", path, data)
+    assert "saved without preprocessing" in call(capsys, "info", path)[1]
+
+
+def test_the_preprocessing_is_plain_json_in_the_model(boat):
+    raw = boat[0].read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
+    table = json.loads(header["user.table"])
+    assert [column["name"] for column in table["columns"]] == ["age", "sex", "cabin", "alone", "fare"]
+    age = pd.read_csv(boat[1]).age
+    assert table["columns"][0]["fill"] == pytest.approx(age.median(), abs=5)
+    assert "100" not in table["classes"]
+
+
+def test_the_guides_python_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    guide = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+    datasets.load_frame("iris")[0].to_csv("iris.csv", index=False)
+    call(capsys, "train", "iris.csv", "--target", "target", "--epochs", 1)
+    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    exec(compile(code, "cli.md", "exec"), {})
+    assert "[150 rows x 4 columns]" in capsys.readouterr().out
+
+
+def test_names_beyond_the_terminals_encoding(monkeypatch, capsys):
+    terminal = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert call(capsys, "train", "iris", "--drop", "жук")[0] == 2
+    terminal.flush()
+    assert b"lacks the column '???'" in terminal.buffer.getvalue()

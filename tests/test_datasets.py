@@ -26,6 +26,17 @@ def test_every_set_is_that_of_scikit_learn(name):
         assert data.class_names == ()
 
 
+@pytest.mark.parametrize("name", datasets.NAMES)
+def test_the_same_as_a_table(name):
+    data, (frame, targets) = datasets.load(name), datasets.load_frame(name)
+    np.testing.assert_array_equal(frame.drop(columns=targets) / data.divisor, data.X)
+    y = frame[targets].to_numpy()
+    if data.task == "classification":
+        assert [data.class_names[k] for k in data.y] == y[:, 0].tolist()
+    else:
+        np.testing.assert_array_equal(y, data.y.reshape(len(y), -1))
+
+
 def test_the_split_is_seeded_stratified_and_loses_nothing():
     data = datasets.load("digits")
     parts = [datasets.split(data.X, data.y, seed=seed, stratify=True) for seed in (1, 1, 2)]
@@ -50,6 +61,12 @@ def test_the_split_is_seeded_stratified_and_loses_nothing():
 def test_bad_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_missing_pandas_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pip install 'fastbackprop\[cli\]'"):
+        datasets.load_frame("iris")
 
 
 def test_the_missing_extra_is_named(monkeypatch):

@@ -223,7 +223,7 @@ def test_masked_and_ragged_values_are_refused(net):
         ({"hidden": ["relu", "tanh"]}, ValueError, r"hidden must be one name or 1, one for each hidden layer, got 2"),
         ({"hidden": 3}, TypeError, r"hidden must be one of"),
         ({"hidden": [3]}, TypeError, r"hidden must be one of"),
-        ({"output": "linear"}, ValueError, r"output must be one of identity, sigmoid, softmax, got 'linear'"),
+        ({"output": "linear"}, ValueError, r"output must be one of identity, sigmoid, softmax, exp, got 'linear'"),
         ({"sizes": (4, 1)}, ValueError, r"output='softmax' needs at least 2 outputs"),
         ({"dtype": "int32"}, ValueError, r"dtype must be 'float32' or 'float64', got 'int32'"),
         ({"dtype": "float16"}, ValueError, r"dtype must be 'float32' or 'float64', got 'float16'"),
@@ -302,3 +302,26 @@ def test_a_network_may_be_used_by_threads_at_once(net, X):
         worker.join()
     assert len(results) == 1200
     assert all(results)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16, 17, 700])
+def test_inputs_that_are_not_finite_are_named_however_many(rows):
+    """Few rows and many take different ways through the engine."""
+    net = fb.Network((4, 9, 3), "tanh", seed=0)
+    for bad in (np.nan, np.inf, -np.inf):
+        X = np.ones((rows, 4), np.float32)
+        X[rows // 2, 3] = bad
+        for use in (net.forward, lambda x: net.cost(x, [0] * rows), lambda x: net.gradients(x, [0] * rows)):
+            with pytest.raises(ValueError, match=rf"X must be finite, got {bad} at X\[{rows // 2}, 3\]"):
+                use(X)
+        assert net.forward(np.ones((rows, 4), np.float32)).shape == (rows, 3)
+
+
+def test_outputs_of_few_rows_are_the_callers_own():
+    net = fb.Network((4, 9, 3), seed=0)
+    X = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    first = net.forward(X[:1])
+    second = net.forward(X[1:])
+    assert np.array_equal(first[0], net.forward(X)[0])
+    net.params = net.params * 2
+    assert not np.array_equal(second, net.forward(X[1:]))

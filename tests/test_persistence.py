@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -183,28 +181,40 @@ def test_a_link_stays_a_link_and_permissions_are_the_usual_ones(tmp_path):
     assert target.stat().st_mode == usual.stat().st_mode
 
 
-WRITER = """
-import sys, itertools, fastbackprop as fb
-net = fb.Network((200, 300, 10), seed=0)
-for n in itertools.count(1):
-    net.params[:] = n  # each file holds one number only
-    net.save(sys.argv[1])
-    print(n, flush=True)
+KILLER = """
+import os, signal, sys, time, itertools
+import numpy as np
+import fastbackprop as fb
+path, kills = sys.argv[1], int(sys.argv[2])
+rng, net = np.random.default_rng(0), fb.Network((200, 300, 10), seed=0)
+for kill in range(kills):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for n in itertools.count(1):
+            net.params[:] = 1000 * kill + n  # each file holds one number only
+            net.save(path)
+            os.write(writer, b".")
+    os.close(writer)
+    os.read(reader, 1)  # the first file is there
+    time.sleep(rng.uniform(0.0, 0.02))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    last = 1
+    while more := os.read(reader, 1 << 16):
+        last += len(more)
+    os.close(reader)
+    params = fb.load(path).params
+    assert params.min() == params.max() and params[0] - 1000 * kill in (last, last + 1), (params, kill, last)
+print("survived", kills)
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_process_leaves_a_whole_file(path):
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
-        assert process.stdout.readline() == b"1\n"
-        time.sleep(rng.uniform(0.0, 0.1))
-        process.kill()
-        last = int((b"1\n" + process.communicate()[0]).split()[-1])
-        params = fb.load(path).params
-        assert params.min() == params.max()
-        assert params[0] in (last, last + 1)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_killed_process_leaves_the_old_or_the_new_file_whole(path, kills):
+    out = subprocess.run([sys.executable, "-c", KILLER, str(path), str(kills)], capture_output=True, text=True)
+    assert out.stdout.split() == ["survived", str(kills)], out.stderr
 
 
 def test_a_missing_extra_is_named(path, monkeypatch):

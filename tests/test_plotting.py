@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 import fastbackprop as fb
 from fastbackprop import plotting
@@ -32,6 +33,13 @@ def test_curves_without_validation_and_of_another_score():
     assert plotting.learning_curves(other, score_name="R²").axes[1].get_title() == "R²: validation, last epoch -0.25"
     with pytest.raises(ValueError, match="history must hold at least one epoch"):
         plotting.learning_curves(fb.History())
+
+
+def test_curves_show_the_epoch_that_was_kept(history):
+    history.best_epoch = 2
+    figure = plotting.learning_curves(history)
+    assert figure.axes[1].get_title() == "Accuracy: validation, epoch 2: 80.00%"
+    assert [list(axes.get_lines()[-1].get_xdata()) for axes in figure.axes] == [[2, 2], [2, 2]]
 
 
 def test_wrong_predictions_come_first_and_are_marked():
@@ -78,3 +86,109 @@ def test_the_summary_is_a_picture(history, tmp_path):
     pixels = imread(path)
     assert pixels.shape[0] > 300
     assert pixels.std() > 0.05
+
+
+@pytest.mark.parametrize("labels", [None, ["no", "perhaps", "yes", "never"]])
+def test_a_confusion_matrix_is_that_of_scikit_learn(labels):
+    rng = np.random.default_rng(0)
+    y, predicted = rng.choice(["no", "perhaps", "yes"], (2, 200))
+    figure = plotting.confusion_matrix(y, predicted, labels)
+    (axes,) = figure.axes
+    shown = np.zeros((len(labels or "abc"),) * 2, int)
+    for text in axes.texts:
+        column, row = (int(v) for v in text.get_position())
+        shown[row, column] = int(text.get_text())
+    np.testing.assert_array_equal(shown, sklearn.metrics.confusion_matrix(y, predicted, labels=labels))
+    assert [t.get_text() for t in axes.get_yticklabels()] == (labels or ["no", "perhaps", "yes"])
+    assert axes.get_title().startswith(f"Accuracy {sklearn.metrics.accuracy_score(y, predicted):.2%}")
+
+
+def inside(figure):
+    """Whether all that is drawn lies within the picture."""
+    figure.draw_without_rendering()
+    box, size = figure.get_tightbbox(), figure.get_size_inches()
+    return min(box.min) > -0.01 and all(box.max < size + 0.01) and box.width > 0.8 * size[0]
+
+
+@pytest.mark.parametrize("classes", [2, 30, pytest.param(120, marks=pytest.mark.slow)])
+def test_names_of_classes_are_in_the_picture(history, classes):
+    names = [f"a class with a rather long name, number {k}" for k in range(classes)]
+    y = np.array(names)[np.random.default_rng(0).integers(0, classes, (2, 500))]
+    assert inside(plotting.confusion_matrix(*y, names))
+    figure = plotting.table_summary(history, *y, labels=names, title="a table")
+    assert inside(figure)
+    shown = [t.get_text() for t in figure.axes[-1].get_yticklabels()]
+    assert len(set(shown)) == len(shown)  # told apart though they are cut
+    for labels in (figure.axes[-1].get_xticklabels(), figure.axes[-1].get_yticklabels()):
+        boxes = [label.get_window_extent() for label in labels]
+        assert not any(box.overlaps(after) for box, after in zip(boxes, boxes[1:]))
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_predicted_and_true_values(history, scale):
+    rng = np.random.default_rng(0)
+    y = scale * rng.normal(size=(50, 3))
+    predicted = y + 0.1 * scale * rng.normal(size=y.shape)
+    figure = plotting.table_summary(history, y, predicted, names=["u", "v", "w"])
+    assert inside(figure)
+    for axes, name, k in zip(figure.axes[2:], "uvw", range(3)):
+        points = axes.collections[0].get_offsets()
+        np.testing.assert_allclose(points, np.column_stack([y[:, k], predicted[:, k]]))
+        assert axes.get_title() == f"{name}: R² {sklearn.metrics.r2_score(y[:, k], predicted[:, k]):.3f}"
+        assert axes.get_xlim() == axes.get_ylim()
+    assert plotting.predicted_and_true([1.0], [2.0]).axes[0].get_title() == "a single true value"
+
+
+def test_histograms_hold_every_weight_and_activation():
+    net = fb.Network((3, 40, 5), "tanh", seed=0)
+    X = np.random.default_rng(0).normal(size=(70, 3))
+    figure = plotting.histograms(net, X)
+    counts = [sum(patch.get_height() for patch in axes.patches) for axes in figure.axes]
+    assert counts == [120, 70 * 40, 200, 70 * 5]
+    assert len(plotting.histograms(net).axes) == 2
+    assert inside(figure)
+    hidden = net.trace(X, np.zeros(70, int)).A[1]
+    low = figure.axes[1].patches[0].get_x()
+    assert low == pytest.approx(hidden.min(), abs=1e-6)
+    # zeros of relu are a number, not a bar
+    dead = plotting.histograms(fb.Network((3, 40, 5), seed=0), X).axes[1]
+    assert "zero, not drawn" in dead.get_ylabel()
+
+
+def test_the_boundary_is_where_the_network_changes_its_mind():
+    net = fb.Network((2, 2), seed=0)
+    net.params[:] = [-1, 0, 1, 0, 0, 0]  # class 1 where x[0] > 0
+    X = np.array([[-1.0, -1.0], [1.0, 1.0], [0.5, -1.0]])
+    axes = plotting.decision_boundary(net, X, [0, 1, 1], feature_names=("width", "height")).axes[0]
+    picture = axes.images[0].get_array()
+    blue, red = picture[..., 2] > picture[..., 0], picture[..., 0] > picture[..., 2]
+    assert blue[:, :149].all()
+    assert red[:, 151:].all()
+    assert axes.get_xlabel() == "width"
+    assert [len(c.get_offsets()) for c in axes.collections if len(c.get_offsets())][-2:] == [1, 2]
+
+
+@pytest.mark.parametrize(("outputs", "output"), [(1, "sigmoid"), (1, "identity"), (25, "softmax")])
+def test_boundaries_of_every_head(outputs, output):
+    net, X = fb.Network((2, 8, outputs), output=output, seed=0), np.random.default_rng(0).normal(size=(60, 2))
+    y = np.arange(60) % outputs if outputs > 1 else X[:, 0] if output == "identity" else (X[:, 0] > 0).astype(int)
+    assert inside(plotting.decision_boundary(net, X, y))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: plotting.confusion_matrix([0], [0, 1]), "y and predicted must be"),
+        (lambda: plotting.confusion_matrix([], []), "N at least 1"),
+        (lambda: plotting.confusion_matrix([0, 2], [0, 1], [0, 1]), "labels must hold every label, got 2"),
+        (lambda: plotting.predicted_and_true([1.0], [[1.0, 2.0]]), "y and predicted must be"),
+        (lambda: plotting.predicted_and_true([1.0], [1.0], ["a", "b"]), "one column a name"),
+        (lambda: plotting.decision_boundary(fb.Network((3, 2)), np.eye(3), [0, 1, 0]), "two inputs"),
+        (lambda: plotting.decision_boundary(fb.Network((2, 2)), np.eye(2), [0]), r"X must be .N, 2. and y .N,"),
+        (lambda: plotting.decision_boundary(fb.Network((2, 2), output="identity"), np.eye(2), [0, 1]), "one output"),
+        (lambda: plotting.histograms(fb.Network((2, 2)), np.zeros((0, 2))), "at least one sample"),
+    ],
+)
+def test_bad_arguments(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

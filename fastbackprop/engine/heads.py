@@ -1,7 +1,8 @@
 """The output layers of Theorem 6.1: outputs, losses and dZ[L] of one panel, in the stable forms from Z.
 
-All three have delta = o - y (eqs. (27), (33), (40)); `scale` is a line with each sample's share of the mean, 1 / N, and
-0 for the lanes of a panel that hold no sample, so dZ = scale * delta is eq. (21).
+All have delta = o - y (eqs. (27), (33), (40)), and so has a fourth, o = e^Z with the Poisson deviance. `scale` is a
+line with each sample's share of the mean, 1 / N where all weigh the same, and 0 for the lanes of a panel that hold no
+sample, so dZ = scale * delta is eq. (21).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fastbackprop.engine.simd import (
     store,
 )
 
-IDENTITY_L2, SIGMOID_BCE, SOFTMAX_CCE = 0, 1, 2
+IDENTITY_L2, SIGMOID_BCE, SOFTMAX_CCE, EXP_POISSON = 0, 1, 2, 3
 
 
 @inline
@@ -74,40 +75,59 @@ def _softmax(z, outputs, kind, targets, deltas, losses, scale, like):
 
 
 @inline
-def _elementwise(sigmoid_head, z, outputs, kind, targets, deltas, losses, scale, like):
-    n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
-    zero = splat(const(like, 0.0))
-    for lane in range(0, line(like), n):
-        i = lane * size
-        loss = zero
-        for j in range(outputs):
-            at = j * step + i
-            v = load(z + at, like)
-            o = sigmoid(v) if sigmoid_head else v
-            store(z + at, o)
+def _half_square(loss, v, o, y):
+    """(o - y)^2 / 2, eq. (26)'s term of one output, added to the loss."""
+    return fma((v - y) * const(v, 0.5), v - y, loss)
+
+
+@inline
+def _binary_cross_entropy(loss, v, o, y):
+    """-y log o - (1 - y) log(1 - o) = max(z, 0) - y z + log(1 + e^-|z|)."""
+    zero = const(v, 0.0)
+    positive = if_less(zero, v, v, if_equal(v, v, zero, v))
+    return loss + (fma(-y, v, positive) + log1p(exp(-magnitude(v))))
+
+
+@inline
+def _poisson_deviance(loss, v, o, y):
+    """Half of the deviance: o - y z + (y log y - y), where 0 log 0 is 0."""
+    zero, one = const(v, 0.0), const(v, 1.0)
+    return loss + fma(-y, v, o) + y * (log(if_less(zero, y, y, one)) - one)
+
+
+def _make_elementwise(output, loss_of):
+    @kernel
+    def apply(z, outputs, kind, targets, deltas, losses, scale, like):
+        n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
+        zero = splat(const(like, 0.0))
+        for lane in range(0, line(like), n):
+            i = lane * size
+            loss = zero
+            for j in range(outputs):
+                at = j * step + i
+                v = load(z + at, like)
+                o = output(v)
+                store(z + at, o)
+                if kind != NO_TARGETS:
+                    y = _target(kind, targets, at, j, i, like)
+                    loss = loss_of(loss, v, o, y)
+                    if deltas != 0:  # eqs. (27) and (33)
+                        store(deltas + at, (o - y) * load(scale + i, like))
             if kind != NO_TARGETS:
-                y = _target(kind, targets, at, j, i, like)
-                if sigmoid_head:  # -y log o - (1 - y) log(1 - o) = max(z, 0) - y z + log(1 + e^-|z|)
-                    positive = if_less(zero, v, v, if_equal(v, v, zero, v))
-                    loss = loss + (fma(-y, v, positive) + log1p(exp(-magnitude(v))))
-                else:
-                    half = (v - y) * const(v, 0.5)
-                    loss = fma(half, v - y, loss)
-                if deltas != 0:  # eqs. (27) and (33)
-                    store(deltas + at, (o - y) * load(scale + i, like))
-        if kind != NO_TARGETS:
-            share = load(scale + i, like)
-            store(losses + i, if_equal(share, zero, share, loss))
+                share = load(scale + i, like)
+                store(losses + i, if_equal(share, zero, share, loss))
+
+    return apply
 
 
-@kernel
-def _sigmoid(z, outputs, kind, targets, deltas, losses, scale, like):
-    _elementwise(True, z, outputs, kind, targets, deltas, losses, scale, like)
+@inline
+def _same(v):
+    return v
 
 
-@kernel
-def _identity(z, outputs, kind, targets, deltas, losses, scale, like):
-    _elementwise(False, z, outputs, kind, targets, deltas, losses, scale, like)
+_identity = _make_elementwise(_same, _half_square)
+_sigmoid = _make_elementwise(sigmoid, _binary_cross_entropy)
+_exponential = _make_elementwise(exp, _poisson_deviance)
 
 
 @kernel
@@ -121,6 +141,8 @@ def head(code, z, outputs, kind, targets, deltas, losses, scale, like):
         _softmax(z, outputs, loss_kind, targets, deltas, losses, scale, like)
     elif code == SIGMOID_BCE:
         _sigmoid(z, outputs, loss_kind, targets, deltas, losses, scale, like)
+    elif code == EXP_POISSON:
+        _exponential(z, outputs, loss_kind, targets, deltas, losses, scale, like)
     else:
         _identity(z, outputs, loss_kind, targets, deltas, losses, scale, like)
     if kind == GIVEN_DELTAS:

@@ -27,12 +27,14 @@ UNITS = 6  # offset of A[l] as units
 DELTAS = 7  # offset of dZ[l] as panels
 SLOPES = 8  # offset of g'(Z[l]) as panels, where the activation needs it
 BIAS_SUMS = 9  # offset of the sums of dZ[l] over panels, a line a unit
-LAYER_FIELDS = 10
+FIRST_UNIT = 10  # the number of its first unit, where the units of layers 1 to L are numbered in turn
+LAYER_FIELDS = 11
 
-# ---- the table `tasks`: the work of the second phase, cut by outputs
+# ---- the table `tasks`: the work of the third phase, cut by outputs
 TASK_LAYER, TASK_FIRST, TASK_LAST = 0, 1, 2  # outputs first to last - 1 of a layer
-TASK = 3  # the task of the second phase that does it; rows are sorted by it
+TASK = 3  # the task of the third phase that does it; rows are sorted by it
 TASK_FIELDS = 4
+CUT = 8  # outputs that are not divided
 
 # ---- the vector `job`
 INPUTS = 0  # address of X, rows
@@ -48,8 +50,8 @@ FIRST_STEP = 9  # counted from the start of ORDER
 STEPS = 10  # to be done
 BLOCK = 11  # samples worked on at once; a larger batch is several blocks, their gradients summed in order
 BLOCKS = 12  # of a step
-SLICES = 13  # tasks of the first phase: slices of a block
-TASKS = 14  # tasks of the second phase
+SLICES = 13  # tasks of the first and of the second phase
+TASKS = 14  # tasks of the third phase, and of the fourth
 WORKSPACE = 15  # address
 OUTPUTS = 16  # address of o, rows, or 0
 LOSSES = 17  # workspace offset of the samples' losses
@@ -61,18 +63,38 @@ GRADIENT_AT = 22  # address of the gradient, as params
 STATE_1 = 23  # address of the optimizer's first vector (velocity, first moment), as params
 STATE_2 = 24  # address of its second
 INPUT_GRADIENT = 25  # address of dX, rows, or 0
-COSTS = 26  # address of float64 sums of losses, one an epoch of ORDER
-RATES = 27  # address of float64 learning rates, one a step to be done
-DONE_STEPS = 28  # optimizer steps done before this job
-JOB_FIELDS = 29
+RATES = 26  # address of float64 learning rates, one a step to be done
+DONE_STEPS = 27  # optimizer steps done before this job
+SAMPLE_WEIGHTS = 28  # address of the rows' weights in the loss, of the element type, or 0: all are 1
+WEIGHT_SUMS = 29  # workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights
+PENALTY = 30  # NO_PENALTY, PENALTY_OF_COST or PENALTY_PER_SAMPLE
+CLIP = 31  # whether the gradient is clipped: the update is then a third phase
+UNIT_SUMS = 32  # address of float64: a row of weights' penalty by unit, then the square of its gradient's norm by unit
+DROPOUT = 33  # address of float64 probabilities that a unit is dropped, by layer, or 0
+DROPOUT_KEY = 34
+CHECK_INPUTS = 35  # whether a step whose inputs are not finite counts as failed
+INPUT_COPIES = 36  # elements from one slice's A[0] to the next's where each has its own of the whole block, else 0
+JOB_FIELDS = 37
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
+# Whether the penalty is a part of the cost J, or J and the penalty over the sum of the batch's sample weights are.
+NO_PENALTY, PENALTY_OF_COST, PENALTY_PER_SAMPLE = 0, 1, 2
 
-# ---- the vector `clock`: FAILED_STEP, then a word for each slice and for each task, all on lines of their own
+# ---- the rows of `costs`, one an epoch of ORDER: sums over its steps, each times its number of samples
+MEAN_LOSS, MEAN_PENALTY = 0, 1
+COST_FIELDS = 2
+
+# ---- the vector `clock`: FAILED_STEP, then a word for each task of the first, second, third and fourth phase, all on
+# lines of their own
 FAILED_STEP = 0
 CLOCK_LINE = 8  # 64-bit words
 
 
 def clock_size(slices: int, tasks: int) -> int:
     """Elements of the clock."""
-    return CLOCK_LINE * (1 + slices + tasks)
+    return CLOCK_LINE * (1 + 2 * slices + 2 * tasks)
+
+
+def share_of_outputs(slice_: int, slices: int, outputs: int) -> int:
+    """Where the outputs of layer 1 start that slice `slice_` computes in the first phase, where they are divided."""
+    return min(slice_ * (-(-outputs // CUT)) // slices * CUT, outputs)

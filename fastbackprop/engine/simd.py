@@ -375,6 +375,8 @@ def _choose(condition: Any) -> Any:
 
 if_less = _choose(lambda bld, t, a, b: bld.fcmp_ordered("<", a, b))  # yes where a < b, else no: NaN takes no
 if_equal = _choose(lambda bld, t, a, b: bld.fcmp_ordered("==", a, b))
+# by the sign bit, which tells -0.0 from 0.0: relu's mask
+if_negative = _choose(lambda bld, t, a, b: bld.icmp_signed("<", bld.bitcast(a, llvm_int(t)), constant_bits(t, 0)))
 
 
 def by_precision(single: float, double: float) -> Any:
@@ -428,6 +430,39 @@ def exponent(typingctx: Any, x: Any) -> Any:
         return bld.sitofp(bld.sub(k, constant_bits(x, bias)), llvm_type(x))
 
     return x(x), codegen
+
+
+@intrinsic
+def uniform(typingctx: Any, first: Any, key: Any, like: Any) -> Any:
+    """One random number in [0, 1) a lane, a multiple of 2**-24: a function of ``key`` and of ``first`` + lane alone.
+
+    The 32-bit mixing function of C. Wellons' search for low bias ("lowbias32", 2018), applied twice, with half of the
+    key before each.
+    """
+    t = VECTORS[scalar_of(like)]
+    ints = ir.VectorType(ir.IntType(32), t.lanes)
+
+    def every(value: int) -> Any:
+        return ir.Constant(ints, [value] * t.lanes)
+
+    def mixed(bld: Any, x: Any) -> Any:
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+            x = bld.mul(bld.xor(x, bld.lshr(x, every(shift))), every(factor))
+        return bld.xor(x, bld.lshr(x, every(16)))
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        def splat32(value: Any) -> Any:
+            one = bld.insert_element(ir.Constant(ints, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+            return bld.shuffle_vector(one, one, every(0))
+
+        start, low, high = (bld.trunc(n, ir.IntType(32)) for n in (args[0], args[1], bld.lshr(args[1], int_const(32))))
+        x = bld.add(splat32(start), ir.Constant(ints, list(range(t.lanes))))
+        x = mixed(bld, bld.add(x, splat32(low)))
+        x = mixed(bld, bld.xor(x, splat32(high)))
+        value = bld.uitofp(bld.lshr(x, every(8)), llvm_type(t))
+        return bld.fmul(value, constant(t, 2.0**-24))
+
+    return t(types.int64, types.int64, like), codegen
 
 
 def _operator(op: Any, emit_op: Any, arity: int) -> None:

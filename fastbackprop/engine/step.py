@@ -1,7 +1,13 @@
-"""One block of a training step in two phases, each a set of tasks that do not depend on each other.
+"""One block of a training step in phases, each a set of tasks that do not depend on each other.
 
-1. `samples_task`, a slice of the block's samples: gather -> forward through all layers -> head -> all deltas back.
-2. `weights_task`, some outputs of one layer: gradient over all samples of the block in their order, and the update.
+1. `samples_task`, phase ENTRY: gather -> forward through the first layer.
+2. `samples_task`, phase PASS, a slice of the block's samples: the other layers forward -> head -> all deltas back.
+3. `weights_task`, some outputs of one layer: gradient over all samples of the block in their order, and the update.
+4. `clipped_update_task`, only where the gradient is clipped, which takes its norm: the update.
+
+A line that another processor has written is slow to come. So in phase ENTRY each slice computes, where that pays, not
+all outputs of some samples but the outputs of all samples whose weights the same thread will update in phase 3, from a
+copy of A[0] of its own: the weights of the first layer, often most of all, and the inputs never change processors.
 """
 
 from __future__ import annotations
@@ -10,6 +16,7 @@ import numpy as np
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
+from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.heads import head
 from fastbackprop.engine.jit import NIL, kernel, part
 from fastbackprop.engine.panels import gather, panel_to_rows, panel_to_units, transpose_line
@@ -31,7 +38,21 @@ from fastbackprop.engine.simd import (
 )
 from fastbackprop.engine.tile import CONTINUE, MASK, SCALE, STORE, ZERO
 from fastbackprop.engine.tile import SGD as TILE_SGD
-from fastbackprop.engine.update import GRADIENT, NO_GRADIENT, SGD, update
+from fastbackprop.engine.update import (
+    CLIP_NORM,
+    DECAY_BIASES,
+    FUSED_SGD,
+    GRADIENT,
+    L1,
+    L2,
+    NO_GRADIENT,
+    add_penalty,
+    sum_of_powers,
+    update,
+)
+
+ENTRY, PASS = 0, 1
+share_of_outputs = kernel(at.share_of_outputs)
 
 
 @kernel
@@ -62,11 +83,42 @@ def panel_count(samples, like):
     return (samples + line(like) - 1) // line(like)
 
 
+@part
+def _row_number(job, k):
+    """The row of the sample at place k of ORDER."""
+    return load_int(job[at.ORDER] + k * 8) if job[at.ORDER] != 0 else k
+
+
+@part
+def _sample_weight(job, k, like):
+    """The weight in the loss of the sample at place k of ORDER."""
+    if job[at.SAMPLE_WEIGHTS] == 0:
+        return const(like, 1.0)
+    return load_scalar(job[at.SAMPLE_WEIGHTS] + _row_number(job, k) * itemsize(like), like)
+
+
+@part
+def weight_sum_at(job, slice_, like):
+    """The address of the sum of the step's sample weights, as the first phase of its first block leaves it."""
+    return job[at.WORKSPACE] + (job[at.WEIGHT_SUMS] + slice_ * line(like)) * itemsize(like)
+
+
 @kernel
-def _fill(address, value, count, like):
-    """The line of `value` in the first `count` lanes and 0 in the others."""
-    for i in range(line(like)):
-        store(address + i * itemsize(like), const(like, value if i < count else 0.0))
+def _sum_weights(job, step, like):
+    """The sum of the step's sample weights."""
+    count = batch_size(job, step)
+    if job[at.SAMPLE_WEIGHTS] == 0:
+        return np.float64(count)
+    total, first = 0.0, first_row(job, step)
+    for k in range(first, first + count):
+        total += _sample_weight(job, k, like)
+    return total
+
+
+@part
+def reciprocal(total):
+    """1 / total, and 0 for 0: a batch in which nothing counts changes nothing."""
+    return 1.0 / total if total > 0.0 else 0.0
 
 
 @kernel
@@ -76,8 +128,7 @@ def _gather_targets(job, row, count, outputs, panel, scratch, like):
     order, targets = job[at.ORDER], job[at.TARGETS]
     if job[at.TARGET_KIND] == at.CLASSES:
         for s in range(n):
-            k = row + min(s, count - 1)
-            sample = load_int(order + k * 8) if order != 0 else k
+            sample = _row_number(job, row + min(s, count - 1))
             store(panel + s * size, const(like, load_int(targets + sample * 8)))
     else:
         gather(targets, job[at.TARGET_STRIDE], order, row, count, row, row + count, outputs, scratch, NIL, panel, like)
@@ -95,10 +146,31 @@ def _units(job, layers, l, p, like):
     return job[at.WORKSPACE] + (layers[l, at.UNITS] + p * line(like) * line(like)) * itemsize(like)
 
 
+@kernel
+def _finite(panel, width, scratch, like):
+    """0 where all of a panel is finite, else NaN."""
+    n, size = lanes(like), itemsize(like)
+    total = splat(const(like, 0.0))
+    for i in range(0, width * line(like), n):
+        total = fma(load(panel + i * size, like), splat(const(like, 0.0)), total)
+    store(scratch, total)
+    check = const(like, 0.0)
+    for i in range(n):
+        check += load_scalar(scratch + i * size, like)
+    return check
+
+
 @part
-def _gather_inputs(job, layers, row, samples, p0, p1, like):
-    """A[0], as panels and as units."""
+def _own_inputs(job, slice_, like):
+    """Bytes from the first slice's A[0] to this slice's."""
+    return slice_ * job[at.INPUT_COPIES] * itemsize(like)
+
+
+@part
+def _gather_inputs(job, layers, row, samples, own, p0, p1, scratch, like):
+    """A[0], as panels and as units. Returns 0, or NaN where inputs that are to be checked are not finite."""
     n = line(like)
+    check = const(like, 0.0)
     final = job[at.STEPS] - 1
     end = first_row(job, final) + batch_size(job, final)
     for p in range(p0, p1):
@@ -106,35 +178,58 @@ def _gather_inputs(job, layers, row, samples, p0, p1, like):
         ahead = first + job[at.BATCH]  # the same panel of the next step
         gather(
             job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end,
-            layers[0, at.SIZE], _units(job, layers, 0, p, like), job[at.BLOCK] * n,
-            _panel(job, layers, 0, at.PANELS, p, like), like,
+            layers[0, at.SIZE], own + _units(job, layers, 0, p, like), job[at.BLOCK] * n,
+            own + _panel(job, layers, 0, at.PANELS, p, like), like,
         )  # fmt: skip
+        if job[at.CHECK_INPUTS] != 0:
+            check += _finite(own + _panel(job, layers, 0, at.PANELS, p, like), layers[0, at.SIZE], scratch, like)
+    return check
 
 
 @part
-def _forward_pass(job, layers, theta, p0, p1, learning, scratch, like):
-    """A[1] to A[L - 1], and Z[L] in the place of A[L]; for learning also the slopes and the units."""
-    size, last = itemsize(like), len(layers) - 1
-    for l in range(1, last + 1):
+def _drop_probability(job, l):
+    """Of a unit of hidden layer l."""
+    return load_double(job[at.DROPOUT] + l * 8) if job[at.DROPOUT] != 0 else 0.0
+
+
+@part
+def _forward_pass(job, layers, theta, step, phase, own, first_sample, p0, p1, o0, o1, learning, scratch, like):
+    """A[1] to A[L - 1], and Z[L] in the place of A[L]; for learning also the slopes and the units.
+
+    In phase ENTRY outputs o0 to o1 - 1 of the first layer, in phase PASS the rest.
+    """
+    size, n, last = itemsize(like), line(like), len(layers) - 1
+    for l in range(1, 2 if phase == ENTRY else last + 1):
         activation = layers[l, at.ACTIVATION] if l < last else IDENTITY
-        slopes = _panel(job, layers, l, at.SLOPES, p0, like) if learning and activation > RELU0 else 0
-        forward(
-            theta + layers[l, at.WEIGHTS] * size, layers[l - 1, at.SIZE], layers[l, at.SIZE],
-            theta + layers[l, at.BIASES] * size, _panel(job, layers, l - 1, at.PANELS, p0, like),
-            layers[l - 1, at.STRIDE], _panel(job, layers, l, at.PANELS, p0, like), layers[l, at.STRIDE], slopes,
-            activation, p1 - p0, scratch, like,
-        )  # fmt: skip
-        if learning and l < last:
+        n_in = layers[l - 1, at.SIZE]
+        if phase == ENTRY or l > 1:
+            first = o0 if l == 1 else 0
+            slopes = _panel(job, layers, l, at.SLOPES, p0, like) + first * n * size
+            forward(
+                theta + (layers[l, at.WEIGHTS] + first * n_in) * size, n_in,
+                o1 - o0 if l == 1 else layers[l, at.SIZE], theta + (layers[l, at.BIASES] + first) * size,
+                _panel(job, layers, l - 1, at.PANELS, p0, like) + (own if l == 1 else 0), layers[l - 1, at.STRIDE],
+                _panel(job, layers, l, at.PANELS, p0, like) + first * n * size, layers[l, at.STRIDE],
+                slopes if learning and activation > RELU0 else 0, activation, p1 - p0, scratch, like,
+            )  # fmt: skip
+        if phase == PASS and learning and l < last:
+            dropped = _drop_probability(job, l)
+            key = layer_key(job[at.DROPOUT_KEY], job[at.DONE_STEPS] + step, l)
             for p in range(p0, p1):
+                if dropped > 0.0:
+                    drop(
+                        dropped, key, first_sample + p * n, activation, layers[l, at.SIZE],
+                        _panel(job, layers, l, at.PANELS, p, like), _panel(job, layers, l, at.SLOPES, p, like), like,
+                    )  # fmt: skip
                 panel_to_units(
                     _panel(job, layers, l, at.PANELS, p, like), layers[l, at.SIZE], _units(job, layers, l, p, like),
-                    job[at.BLOCK] * line(like), like,
+                    job[at.BLOCK] * n, like,
                 )  # fmt: skip
 
 
 @part
-def _output_layer(job, layers, row, samples, batch, p0, p1, learning, scratch, like):
-    """o, the losses and dZ[L]. Returns 0, or NaN where a loss is not finite."""
+def _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch, like):
+    """o, the losses and dZ[L]; `weights` is the sum of the step's. Returns 0, or NaN where a loss is not finite."""
     n, size, last = line(like), itemsize(like), len(layers) - 1
     outputs, stride, kind = layers[last, at.SIZE], layers[last, at.STRIDE], job[at.TARGET_KIND]
     scale, square = scratch, scratch + n * size
@@ -147,11 +242,16 @@ def _output_layer(job, layers, row, samples, batch, p0, p1, learning, scratch, l
         deltas = _panel(job, layers, last, at.DELTAS, p, like) if learning else 0
         if kind != at.NO_TARGETS:
             _gather_targets(job, first, exist, outputs, targets, square, like)
-            _fill(scale, 1.0 / batch, exist, like)
+            share = const(like, reciprocal(weights))
+            for i in range(n):
+                weight = _sample_weight(job, first + i, like) * share if i < exist else const(like, 0.0)
+                store(scale + i * size, weight)
         head(layers[last, at.ACTIVATION], panel, outputs, kind, targets, deltas, losses, scale, like)
         if kind == at.CLASSES or kind == at.DENSE:
-            for i in range(n):
-                check += load_scalar(losses + i * size, like) * const(like, 0.0)
+            for i in range(exist):
+                loss = load_scalar(losses + i * size, like)
+                check += loss * const(like, 0.0)
+                store(losses + i * size, loss * _sample_weight(job, first + i, like))
         if job[at.OUTPUTS] != 0:
             panel_to_rows(panel, outputs, job[at.OUTPUTS] + first * outputs * size, outputs, exist, square, like)
     return check
@@ -165,10 +265,11 @@ def _backward_pass(job, layers, theta, row, samples, p0, p1, scratch, like):
     for l in range(last - 1, -1 if wants_dX else 0, -1):
         activation = layers[l, at.ACTIVATION] if l > 0 else IDENTITY
         epilogue, field = SCALE, at.SLOPES
-        if activation == IDENTITY:
-            epilogue = STORE
-        elif activation == RELU or activation == RELU0:
-            epilogue, field = MASK, at.PANELS
+        if _drop_probability(job, l) == 0.0:
+            if activation == IDENTITY:
+                epilogue = STORE
+            elif activation == RELU or activation == RELU0:
+                epilogue, field = MASK, at.PANELS
         backward(
             theta + layers[l + 1, at.WEIGHTS] * size, layers[l, at.SIZE], layers[l + 1, at.SIZE],
             _panel(job, layers, l + 1, at.DELTAS, p0, like), layers[l + 1, at.STRIDE],
@@ -183,22 +284,53 @@ def _backward_pass(job, layers, theta, row, samples, p0, p1, scratch, like):
             panel_to_rows(panel, width, rows, width, min(n, samples - p * n), scratch, like)
 
 
+@kernel
+def _penalties(job, layers, theta, hyper, slice_, scratch, like):
+    """The penalty l2 / 2 sum W^2 + l1 sum |W| of each row of the weights, for one slice of all rows."""
+    size, last, sums = itemsize(like), len(layers) - 1, job[at.UNIT_SUMS]
+    units = layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]
+    u0, u1 = slice_ * units // job[at.SLICES], (slice_ + 1) * units // job[at.SLICES]
+    for l in range(1, last + 1):
+        first, n_in = layers[l, at.FIRST_UNIT], layers[l - 1, at.SIZE]
+        for u in range(max(u0, first), min(u1, first + layers[l, at.SIZE])):
+            row = theta + (layers[l, at.WEIGHTS] + (u - first) * n_in) * size
+            penalty = 0.5 * hyper[L2] * sum_of_powers(row, n_in, 2, scratch, like)
+            if hyper[L1] > 0.0:
+                penalty += hyper[L1] * sum_of_powers(row, n_in, 1, scratch, like)
+            store(sums + u * 8, penalty)
+
+
 @part
-def samples_task(job, layers, params, step, block, slice_, scratch, like):
-    """Phase 1 for one slice of a block. Returns 0, or NaN where a loss is not finite."""
+def samples_task(job, layers, params, hyper, step, block, phase, slice_, scratch, like):
+    """Phase ENTRY or PASS for one slice of a block. Returns 0, or NaN where a loss or a checked input is not finite."""
     samples = block_size(job, step, block)
-    panels = panel_count(samples, like)
+    panels, outputs = panel_count(samples, like), layers[1, at.SIZE]
     p0, p1 = slice_ * panels // job[at.SLICES], (slice_ + 1) * panels // job[at.SLICES]
+    o0, o1 = 0, outputs
     check = const(like, 0.0)
+    theta = np.intp(params.ctypes.data)
+    row = first_row(job, step) + block * job[at.BLOCK]
+    learning = job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
+    own = _own_inputs(job, slice_, like)
+    if phase == ENTRY:
+        if block == 0:
+            store(weight_sum_at(job, slice_, like), _sum_weights(job, step, like))
+            if job[at.PENALTY] != at.NO_PENALTY:
+                _penalties(job, layers, theta, hyper, slice_, scratch, like)
+        if job[at.INPUT_COPIES] != 0:
+            p0, p1 = 0, panels
+            o0 = share_of_outputs(slice_, job[at.SLICES], outputs)
+            o1 = share_of_outputs(slice_ + 1, job[at.SLICES], outputs)
+        check += _gather_inputs(job, layers, row, samples, own, p0, p1, scratch, like)
     if p1 > p0:
-        theta = np.intp(params.ctypes.data)
-        row = first_row(job, step) + block * job[at.BLOCK]
-        learning = job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
-        _gather_inputs(job, layers, row, samples, p0, p1, like)
-        _forward_pass(job, layers, theta, p0, p1, learning, scratch, like)
-        check = _output_layer(job, layers, row, samples, batch_size(job, step), p0, p1, learning, scratch, like)
-        if learning:
-            _backward_pass(job, layers, theta, row, samples, p0, p1, scratch, like)
+        _forward_pass(
+            job, layers, theta, step, phase, own, block * job[at.BLOCK], p0, p1, o0, o1, learning, scratch, like
+        )
+        if phase == PASS:
+            weights = load_double(weight_sum_at(job, slice_, like))
+            check += _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch, like)
+            if learning:
+                _backward_pass(job, layers, theta, row, samples, p0, p1, scratch, like)
     return check
 
 
@@ -232,8 +364,8 @@ def _finish_biases(sums, outputs, sgd, result, rate, square, like):
 
 
 @part
-def weights_task(job, layers, tasks, params, hyper, step, block, task, scratch, like):
-    """Phase 2 for one row of `tasks`: gradient and update of some outputs of a layer."""
+def weights_task(job, layers, tasks, params, hyper, step, block, task, slice_, scratch, like):
+    """Phase 3 for one row of `tasks`: gradient and update of some outputs of a layer; A[0] is that of a slice."""
     n, size = line(like), itemsize(like)
     l, first, last = tasks[task, at.TASK_LAYER], tasks[task, at.TASK_FIRST], tasks[task, at.TASK_LAST]
     samples = block_size(job, step, block)
@@ -241,25 +373,62 @@ def weights_task(job, layers, tasks, params, hyper, step, block, task, scratch, 
     panels, n_in, stride = panel_count(samples, like), layers[l - 1, at.SIZE], layers[l, at.STRIDE]
     is_last = (block + 1) * job[at.BLOCK] >= batch_size(job, step)
     rate = load_double(job[at.RATES] + step * 8) if code > GRADIENT else 0.0
-    sgd = code == SGD and is_last
+    sgd = code == FUSED_SGD and is_last
     weights, biases = layers[l, at.WEIGHTS] * size, layers[l, at.BIASES] * size
     deltas = work + layers[l, at.DELTAS] * size
     gradient_at = job[at.GRADIENT_AT]
+    units = work + layers[l - 1, at.UNITS] * size + (_own_inputs(job, slice_, like) if l == 1 else 0)
     gradient(
-        deltas, stride, work + layers[l - 1, at.UNITS] * size, job[at.BLOCK] * n, n_in, first, last, panels,
+        deltas, stride, units, job[at.BLOCK] * n, n_in, first, last, panels,
         ZERO if block == 0 else CONTINUE, gradient_at + weights, TILE_SGD if sgd else STORE,
         (theta if sgd else gradient_at) + weights, const(like, rate),
     )  # fmt: skip
     sums = work + (layers[l, at.BIAS_SUMS] + first * n) * size
     _bias_gradient(deltas + first * n * size, stride, last - first, panels, block == 0, sums, like)
     if is_last:
-        where = biases + first * size
+        where, rows = biases + first * size, weights + first * n_in * size
         _finish_biases(sums, last - first, sgd, (theta if sgd else gradient_at) + where, rate, scratch, like)
-        if code > SGD:
-            t = job[at.DONE_STEPS] + step + 1
-            s1, s2 = job[at.STATE_1], job[at.STATE_2]
-            for start, count in ((weights + first * n_in * size, (last - first) * n_in), (where, last - first)):
-                update(
-                    code, theta + start, gradient_at + start, s1 + start, s2 + start if s2 != 0 else 0, count, rate,
-                    hyper, t, like,
-                )  # fmt: skip
+        if job[at.PENALTY] != at.NO_PENALTY:
+            share = 1.0
+            if job[at.PENALTY] == at.PENALTY_PER_SAMPLE:
+                share = reciprocal(load_double(weight_sum_at(job, 0, like)))
+            add_penalty(
+                theta + rows, gradient_at + rows, (last - first) * n_in, hyper[L1] * share, hyper[L2] * share, like
+            )
+        if job[at.CLIP] != 0:
+            for o in range(first, last):
+                norm = sum_of_powers(gradient_at + weights + o * n_in * size, n_in, 2, scratch, like)
+                slope = np.float64(load_scalar(gradient_at + biases + o * size, like))
+                u = layers[len(layers) - 1, at.FIRST_UNIT] + layers[len(layers) - 1, at.SIZE]  # after the penalties
+                store(job[at.UNIT_SUMS] + (u + layers[l, at.FIRST_UNIT] + o) * 8, norm + slope * slope)
+        elif code > FUSED_SGD:
+            _update(job, layers, theta, hyper, step, l, first, last, 1.0, like)
+
+
+@kernel
+def _update(job, layers, theta, hyper, step, l, first, last, scale, like):
+    """Apply the optimizer to some outputs of a layer; `scale` is the factor of the gradient."""
+    size, n_in, gradient_at = itemsize(like), layers[l - 1, at.SIZE], job[at.GRADIENT_AT]
+    s1, s2 = job[at.STATE_1], job[at.STATE_2]
+    rate, t = load_double(job[at.RATES] + step * 8), job[at.DONE_STEPS] + step + 1
+    for bias in range(2):
+        width = 1 if bias else n_in
+        start = (layers[l, at.BIASES if bias else at.WEIGHTS] + first * width) * size
+        update(
+            job[at.UPDATE], theta + start, gradient_at + start, s1 + start if s1 != 0 else 0,
+            s2 + start if s2 != 0 else 0, (last - first) * width, rate, scale,
+            bias == 0 or hyper[DECAY_BIASES] != 0.0, hyper, t, like,
+        )  # fmt: skip
+
+
+@part
+def clipped_update_task(job, layers, tasks, params, hyper, step, task, like):
+    """Phase 4 for one row of `tasks`: the update with the gradient scaled down to a norm of at most CLIP_NORM."""
+    output = len(layers) - 1
+    units = layers[output, at.FIRST_UNIT] + layers[output, at.SIZE]
+    total = 0.0
+    for u in range(units):
+        total += load_double(job[at.UNIT_SUMS] + (units + u) * 8)
+    scale = hyper[CLIP_NORM] / (np.sqrt(total) + 1e-6)  # as PyTorch's clip_grad_norm_
+    l, first, last = tasks[task, at.TASK_LAYER], tasks[task, at.TASK_FIRST], tasks[task, at.TASK_LAST]
+    _update(job, layers, np.intp(params.ctypes.data), hyper, step, l, first, last, min(scale, 1.0), like)

@@ -1,0 +1,80 @@
+"""What a training recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class History:
+    """What ``fit`` recorded, one entry an epoch.
+
+    Attributes
+    ----------
+    cost : list of float
+        Mean over the samples of the loss, each taken just before its batch's step, with the penalties (l1, l2).
+    learning_rate : list of float
+        Of the epoch's last step.
+    validation_cost, validation_score : list of float
+        After the epoch, where there were validation data; the score is the accuracy, for identity and exp outputs R^2.
+    best_epoch : int or None
+        With early stopping: the epoch, from 1, whose parameters the network has.
+    stopped : str
+        Why the training ended before its last epoch; empty otherwise.
+    steps : int
+        Steps of the optimizer.
+    seconds : float
+        Of wall time, validation and compilation included.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbackprop as fb
+    >>> history = fb.Network((2, 3), seed=0).fit(np.ones((9, 2)), [0, 1, 2] * 3, epochs=5)
+    >>> len(history.cost), history.steps
+    (5, 5)
+    """
+
+    cost: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    validation_cost: list[float] = field(default_factory=list)
+    validation_score: list[float] = field(default_factory=list)
+    best_epoch: int | None = None
+    stopped: str = ""
+    steps: int = 0
+    seconds: float = 0.0
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with a row an epoch, indexed by its number from 1 (needs pandas: the extra ``cli``).
+
+        Examples
+        --------
+        >>> History(cost=[2.0, 1.0], learning_rate=[0.1, 0.1]).to_pandas().cost.tolist()
+        [2.0, 1.0]
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("History.to_pandas needs pandas: pip install 'fastbackprop[cli]'") from None
+        columns = {
+            name: values
+            for name in ("cost", "learning_rate", "validation_cost", "validation_score")
+            if (values := getattr(self, name))
+        }
+        return pandas.DataFrame(columns, index=pandas.RangeIndex(1, len(self.cost) + 1, name="epoch"))
+
+    def plot(self, **options: Any) -> Any:
+        """The learning curves, a matplotlib Figure (needs the extra ``plot``).
+
+        ``options`` are those of :func:`fastbackprop.plotting.learning_curves`.
+
+        Examples
+        --------
+        >>> figure = History(cost=[2.0, 1.0, 0.5]).plot()
+        >>> figure.axes[0].get_title()
+        'Cost'
+        """
+        from fastbackprop.plotting import learning_curves
+
+        return learning_curves(self, **options)

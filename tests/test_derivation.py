@@ -1,0 +1,46 @@
+"""docs/derivation.md: every equation is there, and every function and test that it names exists."""
+
+import importlib
+import re
+from functools import reduce
+from pathlib import Path
+
+import pytest
+
+from tests import test_mutations
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "derivation.md"
+
+pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="needs docs: run from a clone or the source distribution")
+
+
+def test_every_equation_is_derived_and_has_a_function_and_a_test():
+    page = PAGE.read_text(encoding="utf-8")
+    assert [int(n) for n in re.findall(r"\\tag\{(\d+)\}", page) if int(n) > 2] == list(range(3, 41))
+    tabled = set()
+    for cell in re.findall(r"^\| ((?:\(|Theorem|Lemma|Code)[^|]*) \|", page, re.MULTILINE):
+        tabled |= {int(n) for n in re.findall(r"\((\d+)\)", cell)}
+        for first, last in re.findall(r"\((\d+)\)-\((\d+)\)", cell):
+            tabled |= set(range(int(first), int(last) + 1))
+        tabled |= set(re.findall(r"(?:Theorem|Lemma) [\d.]+", cell))
+    assert tabled == {*range(1, 41), "Lemma 3.1", "Theorem 5.1", "Theorem 5.4", "Theorem 6.1"}
+
+
+def test_what_the_page_names_exists():
+    page = PAGE.read_text(encoding="utf-8")
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", page):
+        assert f"def {name}(" in tests, name
+    for name in re.findall(r"`((?:reference|paper|functional|engine\.\w+|Network)\.\w+(?:\.\w+)?)`", page):
+        module, *attributes = name.split(".")
+        if module == "engine":
+            module, attributes = f"engine.{attributes[0]}", attributes[1:]
+        if module == "Network":
+            module, attributes = "network", ["Network", *attributes]
+        reduce(getattr, attributes, importlib.import_module(f"fastbackprop.{module}"))
+
+
+def test_the_number_of_planted_errors():
+    count = len(test_mutations.ENGINE) + len(test_mutations.IN_PROCESS)
+    assert f"plants {count} errors" in PAGE.read_text(encoding="utf-8")

@@ -1,0 +1,290 @@
+"""What fit offers around the steps: held-out samples, early stopping, sparse and memory-mapped inputs, records."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastbackprop as fb
+from fastbackprop.fitting import split
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    rng = np.random.default_rng(0)
+    y = np.arange(600) % 3
+    return ((3 * rng.standard_normal((3, 5)))[y] + 2 * rng.standard_normal((600, 5))).astype(np.float32), y
+
+
+def test_the_validation_fraction_is_the_same_share_of_each_class():
+    rng = np.random.default_rng(1)
+    y = rng.permutation(np.repeat([0, 1, 2], [700, 200, 100]))
+    one_hot, column = np.eye(3)[y], (y == 2).astype(float)[:, None]
+    for output, Y in (("softmax", y), ("softmax", one_hot), ("sigmoid", column), ("identity", one_hot)):
+        train, held_out = split(output, Y, 0.2, np.random.default_rng(2))
+        assert sorted([*train, *held_out]) == list(range(1000))
+        assert len(held_out) == 200
+        if output == "softmax":
+            assert np.abs(np.bincount(y[held_out]) - [140, 40, 20]).max() <= 1
+        if output == "sigmoid":
+            assert abs(column[held_out].sum() - 20) <= 1
+    assert not np.array_equal(held_out, split("identity", Y, 0.2, np.random.default_rng(3))[1])
+
+
+def test_held_out_rows_are_not_trained_on(blobs):
+    """As training on the others, which are given alone, and validating on those that are held out."""
+    X, y = blobs
+    key = int(np.random.default_rng(5).integers(1 << 63))
+    train, held_out = split("softmax", y, 0.25, np.random.default_rng(key))
+    whole, parts = (fb.Network((5, 8, 3), seed=0) for _ in range(2))
+    history = whole.fit(X, y, epochs=3, validation_fraction=0.25, shuffle=False, seed=5)
+    expected = parts.fit(X[train], y[train], epochs=3, validation_data=(X[held_out], y[held_out]), shuffle=False)
+    assert np.array_equal(whole.params, parts.params)
+    assert history.validation_score == expected.validation_score
+    assert history.validation_cost == pytest.approx(expected.validation_cost, rel=1e-12)
+    shuffled = fb.Network((5, 8, 3), seed=0)
+    X = X.copy()
+    X[held_out] = 1e30  # would be noticed
+    history = shuffled.fit(X, y, epochs=2, validation_fraction=0.25, seed=np.random.default_rng(5))
+    assert history.cost[-1] < 2
+
+
+def test_early_stopping_restores_the_best(blobs):
+    X, y = blobs
+    params = []
+    net = fb.Network((5, 64, 3), seed=0)
+    rule = fb.EarlyStopping(patience=4, monitor="validation_cost")
+    history = net.fit(
+        X[:60], y[:60], epochs=500, optimizer=fb.Adam(0.02), validation_data=(X[60:], y[60:]), early_stopping=rule,
+        seed=0, callbacks=[lambda record: params.append(net.params.copy())],
+    )  # fmt: skip
+    best = int(np.argmin(history.validation_cost))
+    assert len(history.cost) == best + 1 + 4 < 500
+    assert history.best_epoch == best + 1
+    assert np.array_equal(net.params, params[best])
+    assert history.stopped == "validation_cost had not improved for 4 epochs"
+    assert net.cost(X[60:], y[60:]) == min(history.validation_cost)
+
+
+def test_early_stopping_by_score_and_without_restoring(blobs):
+    X, y = blobs
+    net = fb.Network((5, 8, 3), seed=0)
+    rule = fb.EarlyStopping(patience=3, min_delta=0.5, monitor="validation_score", restore_best=False)
+    last = []
+    history = net.fit(
+        X, y, epochs=50, validation_fraction=0.2, early_stopping=rule, seed=0,
+        callbacks=[lambda record: last.append(net.params.copy())],
+    )  # fmt: skip
+    assert len(history.cost) <= 7  # accuracy cannot rise by 0.5 more than once or twice
+    assert np.array_equal(net.params, last[-1])
+    assert history.best_epoch is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sparse_inputs_are_the_dense_ones(dtype):
+    from scipy import sparse
+
+    rng = np.random.default_rng(6)
+    X = rng.standard_normal((900, 30)) * (rng.random((900, 30)) < 0.2)
+    X, y = X.astype(dtype), rng.integers(0, 3, 900)
+    nets = [fb.Network((30, 20, 3), dtype=dtype, seed=0) for _ in range(4)]
+    for net, inputs in zip(nets, (X, sparse.csr_matrix(X), sparse.csc_array(X), sparse.coo_matrix(X))):
+        history = net.fit(inputs, y, epochs=2, seed=0, validation_fraction=0.1, optimizer="adam")
+        assert net.params.tobytes() == nets[0].params.tobytes()
+        assert net.forward(inputs).tobytes() == net.forward(X).tobytes()
+        assert net.cost(inputs, y) == net.cost(X, y)
+        assert len(history.validation_cost) == 2
+        value, vector = net.value_and_grad(inputs, y)
+        g = net.gradients(X, y)
+        assert value == pytest.approx(g.cost, rel=1e-6)
+        np.testing.assert_allclose(vector, g.vector, rtol=1e-4, atol=1e-6)
+    X = X.astype(np.float64)
+    X[7, 3] = np.inf
+    net = fb.Network((30, 20, 3), dtype=dtype, seed=0)
+    for use in (lambda x: net.forward(x), lambda x: net.fit(x, y, epochs=1)):
+        with pytest.raises(ValueError, match=r"X must be finite, got inf at X\[7, 3\]"):
+            use(sparse.csr_matrix(X))
+
+
+def test_sparse_inputs_are_never_whole():
+    """A matrix that would take 80 GB as an array."""
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    places = rng.integers(0, 2_000_000, 40_000), rng.integers(0, 10_000, 40_000)
+    X = sparse.csr_array((rng.random(40_000), places), shape=(2_000_000, 10_000))
+    net = fb.Network((10_000, 4, 2), seed=0)
+    rows = X[:8000]
+    assert net.fit(rows, np.arange(8000) % 2, epochs=1, batch_size=1000).steps == 8
+    assert net.forward(rows).shape == (8000, 2)
+    with pytest.raises(ValueError, match="one target for each of the 2000000 samples, got 3"):
+        net.fit(X, [0, 1, 0])
+
+
+def test_bad_inputs_are_found_wherever_they_are(blobs):
+    """X is read once, in the training itself: what is not finite is named afterwards, and nothing has changed."""
+    for row in (0, 300, 599):
+        for bad in (np.nan, np.inf, -np.inf):
+            for hidden in ("relu", "tanh", "sigmoid"):
+                X, y = blobs[0].copy(), blobs[1]
+                X[row, 2] = bad
+                net = fb.Network((5, 8, 3), hidden, seed=0)
+                before = net.params.copy()
+                called = []
+                with pytest.raises(ValueError, match=rf"X must be finite, got {bad} at X\[{row}, 2\]"):
+                    net.fit(
+                        X, y, epochs=3, optimizer="adam", callbacks=[called.append], seed=0,
+                        validation_fraction=0.5 if hidden == "relu" else 0.0,
+                    )  # fmt: skip
+                assert np.array_equal(net.params, before)
+                assert not called
+
+
+def test_history_as_a_table(blobs):
+    import pandas
+
+    X, y = blobs
+    history = fb.Network((5, 8, 3), seed=0).fit(X, y, epochs=4, validation_fraction=0.1, seed=0)
+    table = history.to_pandas()
+    assert isinstance(table, pandas.DataFrame)
+    assert table.index.tolist() == [1, 2, 3, 4]
+    assert list(table) == ["cost", "learning_rate", "validation_cost", "validation_score"]
+    assert table.cost.tolist() == history.cost
+    assert [type(c) for c in history.cost] == [float] * 4
+    assert history.plot().axes
+
+
+def test_networks_can_be_copied_and_pickled(blobs):
+    X, y = blobs
+    net = fb.Network((5, 8, 3), "gelu", seed=0)
+    net.fit(X, y, epochs=1, seed=0)
+    for other in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert other.forward(X).tobytes() == net.forward(X).tobytes()
+        other.fit(X, y, epochs=1, seed=0)
+        assert not np.array_equal(other.params, net.params)
+
+
+def test_the_progress_of_a_log_file_is_a_few_lines(blobs, capsys):
+    X, y = blobs
+    fb.Network((5, 8, 3), seed=0).fit(X, y, epochs=300, progress=True)
+    assert capsys.readouterr().err.count("\r") < 10
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be a number of at least 0 and below 1"),
+        ({"validation_fraction": 1e-6}, ValueError, "validation_fraction must leave samples on both sides, got 1e-06"),
+        ({"early_stopping": 3}, TypeError, "early_stopping must be True or a fastbackprop.EarlyStopping, got 3"),
+        ({"early_stopping": True}, ValueError, "early_stopping on validation_cost needs validation_data or"),
+        ({"checkpoint_every": 0}, ValueError, "checkpoint_every must be an integer of at least 1, got 0"),
+        ({"validation_fraction": 0.1, "validation_data": (1, 2)}, ValueError, "validation_data and .* exclude"),
+    ],
+)
+def test_bad_options(blobs, options, error, message):
+    net = fb.Network((5, 8, 3), seed=0)
+    before = net.params.copy()
+    with pytest.raises(error, match=message):
+        net.fit(*blobs, **options)
+    assert np.array_equal(net.params, before)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: fb.EarlyStopping(patience=0), ValueError, "patience must be an integer of at least 1, got 0"),
+        (lambda: fb.EarlyStopping(min_delta=-1), ValueError, "min_delta must be a number of at least 0, got -1"),
+        (lambda: fb.EarlyStopping(monitor="loss"), ValueError, "monitor must be one of validation_cost, .* got 'loss'"),
+        (lambda: fb.EarlyStopping(restore_best=1), TypeError, "restore_best must be True or False, got 1"),
+    ],
+)
+def test_bad_rules(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+# ---------------------------------------------------------------- more data than memory
+
+LIMIT = 400 << 20
+OUT_OF_CORE = """
+import resource, sys
+import numpy as np
+import fastbackprop as fb
+small = np.random.default_rng(0).standard_normal((64, 256)).astype("f4")
+for dtype in ("f4", "f8"):
+    fb.Network((256, 16, 3), seed=0).fit(small.astype(dtype), np.arange(64) % 3, epochs=1)  # compiled before the limit
+path, rows, limit, group = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+if group:
+    open(group + "/cgroup.procs", "w").write("0")
+else:  # of what cannot be given back: the pages of a file that is mapped for reading can
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+y = np.arange(rows) % 3
+for dtype in ("f4", "f8"):
+    X = np.memmap(path, dtype, "r", shape=(rows * 4 // np.dtype(dtype).itemsize, 256))
+    net = fb.Network((256, 16, 3), seed=0, threads=2)
+    history = net.fit(X, y[: len(X)], epochs=1, batch_size=256, validation_fraction=0.05, seed=0)
+    outputs = net.forward(X)
+    print(history.steps, len(outputs), np.isfinite(history.cost).all())
+try:
+    print(len(np.array(X)))  # the whole file in memory: more than the limit
+except MemoryError:
+    print("MemoryError")
+"""
+
+
+@contextlib.contextmanager
+def memory_group(limit):
+    """A control group with a limit of memory, resident pages of mapped files included; empty where there is none."""
+    group = Path("/sys/fs/cgroup/memory") / f"fastbackprop-{os.getpid()}"
+    made = False
+    try:
+        group.mkdir()
+        made = True
+        (group / "memory.limit_in_bytes").write_text(str(limit))
+    except OSError:
+        if made:
+            group.rmdir()
+        yield ""
+        return
+    try:
+        yield str(group)
+    finally:
+        group.rmdir()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_a_file_larger_than_memory(tmp_path):
+    """Four times as large as the memory that the process may use."""
+    rows = 4 * LIMIT // 1024
+    path = tmp_path / "X.bin"
+    block = np.random.default_rng(0).uniform(1, 2, (4096, 256)).astype("f4")  # read as float64 between 2**-7 and 2
+    with open(path, "wb") as file:
+        for _ in range(rows // 4096):
+            file.write(block.tobytes())
+    rows = rows // 4096 * 4096
+    assert path.stat().st_size >= 4 * LIMIT - (8 << 20)
+    with memory_group(LIMIT) as group:
+        command = [sys.executable, "-c", OUT_OF_CORE, str(path), str(rows), str(LIMIT), group]
+        out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+        lines = out.stdout.splitlines()
+        trained = round(rows * 0.95)
+        assert lines[0] == f"{-(-trained // 256)} {rows} True", out.stderr
+        # as float64 the file has half as many rows, each converted in its batch
+        assert lines[1].split()[1:] == [str(rows // 2), "True"], out.stderr
+        if group:
+            peak = int((Path(group) / "memory.max_usage_in_bytes").read_text())
+            assert peak <= LIMIT
+            assert out.returncode != 0  # the copy at the end was killed: the limit is one
+        else:
+            assert lines[2] == "MemoryError"
