@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastbackprop as fb
-from fastbackprop import reference
+from fastbackprop import reference, training
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +181,10 @@ def test_read_only_parameters_are_not_trained(blobs):
 def test_a_last_step_that_overflows_is_an_error():
     net = fb.Network((1, 1), output="identity", seed=0)
     net.params = [1e-3, 0]
-    with pytest.raises(FloatingPointError, match=r"not finite after epoch 1 .*diverged in its last step"):
+    before = net.params.copy()
+    with pytest.raises(FloatingPointError, match=r"parameters are not finite in epoch 1 at learning_rate 0.1"):
         net.fit([[1e21]], [[0.0]], epochs=1)
+    assert np.array_equal(net.params, before)
 
 
 def test_no_epochs_is_no_training(blobs):
@@ -200,6 +202,30 @@ def test_divergence_keeps_the_parameters_before_the_step(blobs):
     with pytest.raises(FloatingPointError, match=r"not finite in epoch \d+ at learning_rate 100: .* diverged"):
         net.fit(X, np.eye(3)[y], epochs=50, optimizer=fb.SGD(100.0))
     assert np.isfinite(net.params).all()
+
+
+@pytest.mark.parametrize("kind", ["in place", "kept often", "converted"])
+def test_a_step_that_makes_parameters_infinite_is_undone(blobs, kind, monkeypatch):
+    """An update beyond float32's largest number, which only the cost of the next step shows."""
+    X, y = blobs
+    if kind == "kept often":
+        monkeypatch.setattr(training, "SECONDS_REPEATED", 0.0)
+
+    def learn(epochs, batch_size):
+        net = fb.Network((5, 8, 3), seed=0)
+        inputs = X.astype(np.float64) if kind == "converted" else X
+        rule = fb.Adam(lambda epoch: 0.01 if epoch < 40 else 1e39)
+        try:
+            net.fit(inputs, y, epochs=epochs, batch_size=batch_size, optimizer=rule, seed=0)
+        except FloatingPointError as error:
+            return net, str(error)
+        return net, ""
+
+    message = "parameters are not finite in epoch 41 at learning_rate 1e+39"
+    for batch_size in (50, 600):  # the step is one of many of its epoch, or the only one
+        net, said = learn(100, batch_size)
+        assert message in said
+        assert np.array_equal(net.params, learn(40, batch_size)[0].params)
 
 
 def test_a_memory_mapped_file_is_read_in_place(tmp_path, blobs):
