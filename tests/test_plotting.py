@@ -29,8 +29,8 @@ def test_curves_are_those_of_the_history(history):
 def test_curves_without_validation_and_of_another_score():
     (cost,) = plotting.learning_curves(fb.History(cost=[1.0])).axes
     assert len(cost.get_lines()) == 1
-    other = fb.History(cost=[1.0], validation_cost=[1.0], validation_score=[-0.25])
-    assert plotting.learning_curves(other, score_name="R²").axes[1].get_title() == "R²: validation, last epoch -0.25"
+    other = fb.History(cost=[1.0], validation_cost=[1.0], validation_score=[-0.25], score_name="R²")
+    assert plotting.learning_curves(other).axes[1].get_title() == "R²: validation, last epoch -0.25"
     with pytest.raises(ValueError, match="history must hold at least one epoch"):
         plotting.learning_curves(fb.History())
 

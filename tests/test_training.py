@@ -270,7 +270,7 @@ def test_bad_options(blobs, options, error, message):
         (lambda: fb.SGD(-0.1), ValueError, "learning_rate must be a number of at least 0, got -0.1"),
         (lambda: fb.SGD("fast"), TypeError, "learning_rate must be a number of at least 0, got 'fast'"),
         (lambda: fb.SGD(float("nan")), ValueError, "learning_rate must be a number of at least 0, got nan"),
-        (lambda: fb.SGD(0.1, momentum=1), ValueError, "momentum must be a number of at least 0 and below 1, got 1"),
+        (lambda: fb.SGD(0.1, momentum=-1), ValueError, "momentum must be a number of at least 0, got -1"),
         (lambda: fb.SGD(0.1, nesterov=True), ValueError, "nesterov needs a momentum above 0"),
         (lambda: fb.Adam(beta2=1.5), ValueError, "beta2 must be a number of at least 0 and below 1, got 1.5"),
         (lambda: fb.Adam(eps=0), ValueError, "eps must be a number above 0, got 0"),
