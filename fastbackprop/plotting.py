@@ -1,6 +1,7 @@
 """Pictures of a training and of what was learned. Needs the extra ``plot``.
 
-Figures are made without pyplot: no window, no state shared between calls, and any thread or server may draw.
+Figures are made without pyplot: no window, no state shared between calls, and any thread or server may draw. A notebook
+shows the one that a cell ends with.
 """
 
 from __future__ import annotations
@@ -471,12 +472,13 @@ def table_summary(
 
 def _figure(size: tuple[float, float]) -> Figure:
     try:
-        from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+        from fastbackprop.figure import Picture
     except ImportError:
         raise ImportError("the pictures need matplotlib: pip install 'fastbackprop[plot]'") from None
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches, also at the edges
-    return Figure(figsize=size, layout=layout, facecolor="white")
+    return Picture(figsize=size, layout=layout, facecolor="white")
 
 
 def _width(texts: Sequence[str], fontsize: float) -> float:

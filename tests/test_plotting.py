@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -192,3 +194,14 @@ def test_boundaries_of_every_head(outputs, output):
 def test_bad_arguments(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_a_notebook_shows_a_picture_that_pyplot_does_not_know(history):
+    """IPython asks an object for `_repr_png_`."""
+    import matplotlib.image
+
+    figure = history.plot()
+    width, height = figure.get_size_inches() * figure.dpi
+    image = matplotlib.image.imread(io.BytesIO(figure._repr_png_()))
+    assert image.shape[:2] == (height, width)
+    assert image[..., :3].std() > 0.05
