@@ -72,34 +72,6 @@ def test_sgd_is_code_4(blobs):
     assert history.seconds > 0
 
 
-@pytest.mark.peers
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
-def test_optimizers_are_those_of_pytorch(blobs, optimizer):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'fastbackprop[peers]'")
-    X, y = blobs[0][:500].astype(np.float64), blobs[1][:500]
-    net = fb.Network((5, 12, 3), "tanh", dtype="float64", seed=0)
-    parameters = [torch.tensor(v, requires_grad=True) for pair in zip(net.weights, net.biases) for v in pair]
-    if isinstance(optimizer, fb.SGD):
-        theirs = torch.optim.SGD(
-            parameters, optimizer.learning_rate, momentum=optimizer.momentum, nesterov=optimizer.nesterov
-        )
-    else:
-        theirs = torch.optim.Adam(
-            parameters, optimizer.learning_rate, (optimizer.beta1, optimizer.beta2), optimizer.eps
-        )
-    W1, b1, W2, b2 = parameters
-    for step in range(50):
-        rows = slice(step % 10 * 50, step % 10 * 50 + 50)
-        z = torch.tanh(torch.tensor(X[rows]) @ W1.T + b1) @ W2.T + b2
-        theirs.zero_grad()
-        torch.nn.functional.cross_entropy(z, torch.tensor(y[rows])).backward()
-        theirs.step()
-    history = net.fit(X, y, epochs=5, batch_size=50, optimizer=optimizer, shuffle=False)
-    assert history.steps == 50
-    expected = np.concatenate([p.detach().numpy().ravel() for p in parameters])
-    np.testing.assert_allclose(net.params, expected, rtol=1e-6, atol=1e-9)
-
-
 def test_every_epoch_has_an_order_of_its_own_and_the_seed_decides(blobs):
     X, y = blobs
 
