@@ -645,8 +645,8 @@ class Network:
             Before anything is changed, for an argument that is not as above. That X holds NaN or infinity is noticed
             during the first epoch; the parameters are then put back.
         FloatingPointError
-            If the cost of a batch is not finite; the parameters are those before that step. Or if they are not finite
-            themselves after the last step.
+            If the cost of a batch, or a parameter after its step, is not finite; the parameters are those before that
+            step.
         KeyboardInterrupt
             On Ctrl-C, between two steps: the parameters are those after the last finished one.
 
