@@ -69,8 +69,8 @@ class Plan:
         self.work_per_sample = self.work(sizes, learning)
         self.threads = min(threads, block // line) if block * self.work_per_sample > SERIAL_WORK else 1
         copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
-        # Worth it where the weights that stay are many beside the inputs that are copied; see engine/step.py.
-        self.divided = copied and sizes[1] >= max(2 * at.CUT * self.threads, block // at.CUT)
+        # Worth it where the weights that stay are more than the inputs that are copied; see engine/step.py.
+        self.divided = copied and sizes[1] >= max(2 * at.CUT * self.threads, block)
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
         job = np.zeros(at.JOB_FIELDS, np.int64)
         elements = parameters = units = 0
