@@ -3,7 +3,8 @@
 * README.md, CONTRIBUTING.md and CHANGELOG.md are pages of it.
 * A link to a file of the repository leads to a page that shows that file, at the function that the link's text names. So
   the same relative link works in the site and where the repository is browsed.
-* Sphinx's roles, as in :func:`report`, which docstrings may have, are dropped, what they mark stays.
+* Examples in docstrings are sections, also where they have no heading; of Sphinx's roles, as in :func:`report`, what they mark
+  stays.
 * A formula becomes MathML, which browsers set by themselves: no script and no font is fetched.
 """
 
@@ -14,6 +15,7 @@ import re
 from html import unescape
 from pathlib import Path
 
+import griffe
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
@@ -22,7 +24,6 @@ PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGEL
 LINK = re.compile(
     r"(?<!!)\[(?P<text>[^\[\]]*)\]\((?P<target>[^)\s:#]+)(?P<anchor>#[^)\s]*)?\)|!\[[^\]]*\]\((?P<image>[^)\s:]+)\)"
 )
-ROLE = re.compile(r":(?:attr|class|func|meth|mod):(?=<code>)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -61,10 +62,31 @@ def on_page_markdown(markdown, page, **_):
 
 
 def on_page_content(html, page, **_):
-    """Set the formulas, drop the roles; and tell mkdocs, which checks the links, of anchors that it has not seen."""
-    content = FORMULA.sub(_mathml, ROLE.sub("", html))
+    """Set the formulas; and tell mkdocs, which checks the links, of anchors that it has not seen."""
+    content = FORMULA.sub(_mathml, html)
     page.present_anchor_ids.update(re.findall(r'\bid="([^"]+)"', content))
     return content
+
+
+class Docstrings(griffe.Extension):
+    """What mkdocstrings reads of a docstring."""
+
+    def on_object(self, *, obj, **_):
+        """Change the text that it will parse."""
+        if obj.docstring:
+            text = re.sub(r":(?:attr|class|func|meth|mod):(?=`)", "", obj.docstring.value)
+            if "\nExamples\n---" not in text:
+                text = re.sub(r"\n\n(?=>>> )", "\n\nExamples\n--------\n", text, count=1)
+            obj.docstring.value = re.sub(r"(?<=\nParameters\n----------\n)(?:.+\n?)+", _one_by_one, text)
+
+
+def _one_by_one(parameters: re.Match[str]) -> str:
+    """Parameters that share an entry get one each: mkdocstrings shows the first's default for all of them."""
+    entry = re.compile(r"^(\w+(?:, \w+)+)( : .*)?\n((?:    .*\n?)*)", re.MULTILINE)
+    return entry.sub(
+        lambda found: "".join(f"{name}{found[2] or ''}\n{found[3]}" for name in found[1].split(", ")),
+        parameters[0] + "\n",
+    )
 
 
 def _resolve(page: str, target: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import fastbackprop
 from fastbackprop import cli, datasets
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +75,12 @@ def test_links_and_pictures_exist(page):
         if anchor and place.suffix == ".md":
             headings = re.findall(r"^#+ (.*)$", text(place), re.MULTILINE)
             assert anchor[1:] in [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings], anchor
+
+
+def test_every_public_name_is_on_a_page_of_the_API():
+    described = set(re.findall(r"^::: fastbackprop\.(\w+)$", "".join(map(text, PAGES)), re.MULTILINE))
+    modules = "datasets functional gradcheck paper persistence plotting reference schedules sklearn tables"
+    assert described == {*fastbackprop.__all__, *modules.split()}
 
 
 def test_every_drawing_is_shown():
