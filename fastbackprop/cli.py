@@ -400,7 +400,7 @@ def _fit_table(
 
 def _describe(table: Table) -> None:
     """Say what is predicted from what."""
-    from fastbackprop.tables import Category
+    from fastbackprop.tables import Category, shown
 
     columns = len(table.columns)
     categories = sum(isinstance(column, Category) for column in table.columns)
@@ -409,7 +409,7 @@ def _describe(table: Table) -> None:
     kinds = f"{columns - categories} of numbers, {categories} of categories; {table.inputs} inputs"
     click.echo(f"columns   {columns}: {kinds}")
     for name, why in list(table.left_out.items())[:MOST_NAMES]:
-        click.echo(f"left out  {name}: {why}")
+        click.echo(f"left out  {shown(name)}: {why}")
     if len(table.left_out) > MOST_NAMES:
         click.echo(f"          and {len(table.left_out) - MOST_NAMES} more columns")
 
@@ -546,8 +546,10 @@ def _few_fields(rule: Any) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_NAMES])
-    return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES} more"
+    from fastbackprop.tables import shown
+
+    first = ", ".join(map(shown, names[:MOST_NAMES]))
+    return first if len(names) <= MOST_NAMES else f"{first} and {len(names) - MOST_NAMES} more"
 
 
 # ---------------------------------------------------------------------- before and around the work

@@ -27,6 +27,11 @@ Callback = Callable[[dict[str, Any]], Any]
 LOG_INTERVAL = 10.0  # seconds between two lines of a progress bar that is written to a file
 
 
+def score_name(output: str) -> str:
+    """What `score` is."""
+    return "accuracy" if output in ("softmax", "sigmoid") else "R²"
+
+
 def score(output: str, o: np.ndarray, y: np.ndarray) -> float:
     """Accuracy of the most probable class (softmax) or of every output's side of 1/2 (sigmoid); R^2 for the others."""
     if output == "softmax":
@@ -221,7 +226,7 @@ def fit(
         "samples": X.shape[0], "weighted": weights is not None, "l1": float(l1), "l2": float(l2),
         "dropout": None if training.dropped is None else training.dropped.tolist(), "validation_fraction": fraction,
     }  # fmt: skip
-    history = History()
+    history = History(score_name=score_name(net.output))
     if resumed is not None:
         history = resumed.restore(settings, net, stopper)
     watch = _Watch(net, history, validation, stopper, callbacks, epochs, progress)
@@ -296,7 +301,7 @@ def _fit_lbfgs(
     checks.finite(X, "X", net.dtype)
     if rows is not None:
         X, Y, weights = X[rows], Y[rows], None if weights is None else weights[rows]
-    history = History()
+    history = History(score_name=score_name(net.output))
     watch = watch_of(history)
     try:
         minimize(net, X, Y, weights, Penalty(0.0, l2), optimizer, epochs, lambda cost: watch.epoch_ends(cost, None))

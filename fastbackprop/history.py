@@ -17,7 +17,9 @@ class History:
     learning_rate : list of float
         Of the epoch's last step.
     validation_cost, validation_score : list of float
-        After the epoch, where there were validation data; the score is the accuracy, for identity and exp outputs R^2.
+        After the epoch, where there were validation data.
+    score_name : str
+        What the score is: "accuracy", or "R²" for identity and exp outputs.
     best_epoch : int or None
         With early stopping: the epoch, from 1, whose parameters the network has.
     stopped : str
@@ -40,6 +42,7 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     validation_cost: list[float] = field(default_factory=list)
     validation_score: list[float] = field(default_factory=list)
+    score_name: str = "accuracy"
     best_epoch: int | None = None
     stopped: str = ""
     steps: int = 0

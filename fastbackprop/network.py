@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from fastbackprop import checks, threads
 from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
-from fastbackprop.few_rows import FewRows
 from fastbackprop.heads import HEADS, read_targets
+from fastbackprop.parameters import parameter_count, split
 from fastbackprop.penalty import Penalty
-from fastbackprop.plan import Plan, parameter_count, round_up, samples_of_block
+from fastbackprop.plan import SERIAL_WORK, Plan, round_up, samples_of_block
+from fastbackprop.small_calls import SmallForward, SmallGradients
 
 if TYPE_CHECKING:
     from fastbackprop.early_stopping import EarlyStopping
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 LINE = 16  # samples: a multiple of the line of both dtypes
 
 
-@dataclass(frozen=True)
 class Gradients:
     """Gradients of the cost J by the parameters, each of its parameter's shape (the paper's convention).
 
@@ -42,11 +43,26 @@ class Gradients:
         The gradient by X: eq. (22) at the first layer, ``dZ[1] @ W[1]``; N times it is eq. (13).
     """
 
-    cost: float
-    vector: np.ndarray
-    dW: list[np.ndarray]
-    db: list[np.ndarray]
-    dX: np.ndarray | None = None
+    def __init__(self, sizes: Sequence[int], cost: float, vector: np.ndarray, dX: np.ndarray | None = None) -> None:
+        self._sizes, self.cost, self.vector, self.dX = sizes, cost, vector, dX
+
+    @cached_property
+    def _views(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        dW, db = split(self.vector, self._sizes)
+        return list(dW), list(db)
+
+    @property
+    def dW(self) -> list[np.ndarray]:
+        """By the weights, eq. (24)."""
+        return self._views[0]
+
+    @property
+    def db(self) -> list[np.ndarray]:
+        """By the biases, eq. (25)."""
+        return self._views[1]
+
+    def __repr__(self) -> str:
+        return f"Gradients(cost={self.cost!r}, {self.vector.size} parameters)"
 
 
 @dataclass(frozen=True)
@@ -138,10 +154,13 @@ class Network:
 
     def _connect(self) -> None:
         """Make the views of the flat vector; there are no other copies of the parameters."""
-        self._weights, self._biases = self.split(self._params)
+        self._weights, self._biases = split(self._params, self._sizes)
         self._block = samples_of_block(self._sizes, self._dtype)
         self._plans: dict[tuple[int, int | None, bool], list[Plan]] = {}
-        self._few_rows: list[FewRows] = []
+        # Two threads that use the network at once get one of these each; the gradients' by the size of their block.
+        self._small_forward: list[SmallForward] = []
+        self._small_gradients: dict[int, list[SmallGradients]] = {}
+        self._small_batch = SERIAL_WORK // Plan.work(self._sizes, learning=True)
 
     def initialize(self, seed: int | np.random.Generator | None = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
@@ -210,14 +229,8 @@ class Network:
         self._threads = None if count is None else checks.whole_number(count, "threads", 1)
 
     def split(self, vector: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-        """Views of a flat vector as the weights and the biases of each layer."""
-        weights, biases, start = [], [], 0
-        for n_in, n_out in zip(self._sizes, self._sizes[1:], strict=False):
-            weights.append(vector[start : start + n_out * n_in].reshape(n_out, n_in))
-            start += n_out * n_in
-            biases.append(vector[start : start + n_out])
-            start += n_out
-        return tuple(weights), tuple(biases)
+        """Views of a vector in the order of ``params`` as the weights and the biases of each layer."""
+        return split(vector, self._sizes)
 
     def __repr__(self) -> str:
         layers = "-".join(str(n) for n in self._sizes)
@@ -321,22 +334,40 @@ class Network:
         >>> Network((2, 3), seed=0).forward(np.zeros((1, 2)))
         array([[0.33333334, 0.33333334, 0.33333334]], dtype=float32)
         """
-        plain = type(X) is np.ndarray and X.dtype == self._dtype and X.ndim == 2 and X.shape[1] == self._sizes[0]
-        if plain and 0 < X.shape[0] <= LINE:
+        if self._is_plain(X) and 0 < X.shape[0] <= LINE:
             return self._forward_few(X)
         return self._forward(checks.rows(X, "X", self._sizes[0], self._dtype, unread=True), check=True)
 
     __call__ = forward
 
+    def _is_plain(self, X: Any) -> bool:
+        """Whether X needs no reading: an array of the network's dtype and width."""
+        return type(X) is np.ndarray and X.dtype == self._dtype and X.ndim == 2 and X.shape[1] == self._sizes[0]
+
     def _forward_few(self, X: np.ndarray) -> np.ndarray:
         try:
-            few = self._few_rows.pop()
+            small = self._small_forward.pop()
         except IndexError:
-            few = FewRows(self.plan(LINE, False, 1), self._sizes, LINE)
+            small = SmallForward(self.plan(LINE, False, 1), self._sizes)
         try:
-            return few.forward(X, self._params)
+            return small.forward(X, self._params)
         finally:
-            self._few_rows.append(few)
+            self._small_forward.append(small)
+
+    def _gradients_few(self, X: np.ndarray, y: np.ndarray) -> Gradients | None:
+        """Of a small batch with class numbers; None where something is wrong, which then is for others to say."""
+        block = max(LINE, 1 << (len(y) - 1).bit_length())
+        kept = self._small_gradients.setdefault(block, [])
+        try:
+            small = kept.pop()
+        except IndexError:
+            small = SmallGradients(self.plan(block, True, 1), self._sizes[-1])
+        try:
+            vector = np.empty_like(self._params)
+            cost = small.gradients(X, y, self._params, vector)
+            return None if cost is None else Gradients(self._sizes, cost, vector)
+        finally:
+            kept.append(small)
 
     def _forward(self, X: Any, check: bool = False) -> np.ndarray:
         out = np.empty((X.shape[0], self._sizes[-1]), self._dtype)
@@ -402,14 +433,21 @@ class Network:
         >>> g.dW[0].shape, g.db[0].shape
         ((3, 2), (3,))
         """
+        if (
+            sample_weight is None and not input_gradient and self._output == "softmax" and self._is_plain(X)
+            and type(Y) is np.ndarray and Y.dtype == np.int64 and Y.shape == X.shape[:1] and len(Y) <= self._small_batch
+            and X.flags.c_contiguous and Y.flags.c_contiguous and len(Y)
+        ):  # fmt: skip
+            small = self._gradients_few(X, Y)
+            if small is not None:
+                return small
         X = checks.rows(X, "X", self._sizes[0], self._dtype, unread=True)
         Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
         weights = checks.sample_weights(sample_weight, X.shape[0], self._dtype)
         vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype) if input_gradient else None
         with self.plan(X.shape[0], True) as plan:
             cost = self._gradients(plan, self.readable(X), Y, weights, vector, dX, check=True)
-        dW, db = self.split(vector)
-        return Gradients(cost, vector, list(dW), list(db), dX)
+        return Gradients(self._sizes, cost, vector, dX)
 
     def _gradients(
         self, plan: Plan, x: np.ndarray, Y: np.ndarray, weights: np.ndarray | None, vector: np.ndarray,
@@ -528,7 +566,7 @@ class Network:
             cost = self._gradients(plan, X, Y, None, vector, dX)
             A = [X.copy(), *(plan.panels(at.PANELS, l, count) + 0 for l in range(1, last + 1))]  # + 0: -0.0 is 0
             dZ = [plan.panels(at.DELTAS, l, count) for l in range(1, last + 1)]
-        dW, db = self.split(vector)
+        dW, db = split(vector, self._sizes)
         Z: list[np.ndarray | None] = [None]
         dA: list[np.ndarray | None] = [dX]
         for l in range(1, last + 1):
@@ -607,8 +645,8 @@ class Network:
             Before anything is changed, for an argument that is not as above. That X holds NaN or infinity is noticed
             during the first epoch; the parameters are then put back.
         FloatingPointError
-            If the cost of a batch is not finite; the parameters are those before that step. Or if they are not finite
-            themselves after the last step.
+            If the cost of a batch, or a parameter after its step, is not finite; the parameters are those before that
+            step.
         KeyboardInterrupt
             On Ctrl-C, between two steps: the parameters are those after the last finished one.
 

@@ -79,7 +79,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate : float, at least 0, a Schedule, or a function of the epoch's number
-    momentum : float in [0, 1)
+    momentum : float, at least 0
     nesterov : bool
     weight_decay : float, at least 0
         ``dW += weight_decay * W`` before anything else.
@@ -103,7 +103,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
-        checks.real_number(self.momentum, "momentum", 0, 1)
+        checks.real_number(self.momentum, "momentum", 0)
         checks.boolean(self.nesterov, "nesterov")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, got 0")
@@ -138,7 +138,7 @@ class RMSprop(Optimizer):
     alpha : float in [0, 1)
         Decay of the mean square.
     eps : float above 0
-    momentum : float in [0, 1)
+    momentum : float, at least 0
     weight_decay, decay_biases, clip_norm
         As of :class:`SGD`.
 
@@ -160,7 +160,7 @@ class RMSprop(Optimizer):
         _check_rate(self.learning_rate)
         checks.real_number(self.alpha, "alpha", 0, 1)
         checks.real_number(self.eps, "eps", 0, open_low=True)
-        checks.real_number(self.momentum, "momentum", 0, 1)
+        checks.real_number(self.momentum, "momentum", 0)
         _check_decay(self.weight_decay, self.decay_biases, self.clip_norm)
 
     @property

@@ -11,6 +11,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.epoch import run
 from fastbackprop.engine.simd import LINE_BYTES
 from fastbackprop.engine.update import HYPER_FIELDS
+from fastbackprop.parameters import parameter_count
 from fastbackprop.threads import run_on
 
 # A block of fewer multiply-adds than this is done by one thread: meeting the other twice would cost more than it saves.
@@ -33,11 +34,6 @@ _NO_HYPER = np.zeros(HYPER_FIELDS)
 def round_up(n: int, multiple: int) -> int:
     """The least multiple that is not below n."""
     return -(-n // multiple) * multiple
-
-
-def parameter_count(sizes: Sequence[int]) -> int:
-    """Elements of the flat vector of all W[l] and b[l]."""
-    return sum(n_out * (n_in + 1) for n_in, n_out in zip(sizes, sizes[1:], strict=False))
 
 
 def samples_of_block(sizes: Sequence[int], dtype: np.dtype[Any]) -> int:
@@ -68,13 +64,13 @@ class Plan:
     ) -> None:  # fmt: skip
         self.home = home
         line = LINE_BYTES // dtype.itemsize
-        weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
         self.dtype = dtype
         self.block = block
-        self.work_per_sample = weights * (3 if learning else 1)  # multiply-adds
+        self.work_per_sample = self.work(sizes, learning)
         self.threads = min(threads, block // line) if block * self.work_per_sample > SERIAL_WORK else 1
         copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
-        self.divided = copied and sizes[1] >= 2 * at.CUT * self.threads  # see engine/step.py
+        # Worth it where the weights that stay are many beside the inputs that are copied; see engine/step.py.
+        self.divided = copied and sizes[1] >= max(2 * at.CUT * self.threads, block // at.CUT)
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
         job = np.zeros(at.JOB_FIELDS, np.int64)
         elements = parameters = units = 0
@@ -127,6 +123,11 @@ class Plan:
         self._job = job
         self._clock_size = at.clock_size(int(job[at.SLICES]), int(job[at.TASKS]))
 
+    @staticmethod
+    def work(sizes: Sequence[int], learning: bool) -> int:
+        """Multiply-adds a sample, about."""
+        return sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) * (3 if learning else 1)
+
     def __enter__(self) -> Plan:
         return self
 
@@ -135,11 +136,13 @@ class Plan:
 
     def _cut_weights(self, sizes: Sequence[int]) -> np.ndarray:
         """The work of the third phase in tasks of equal size: runs of outputs, for each thread those of its own."""
+        line = LINE_BYTES // self.dtype.itemsize
         pieces = [(l, o, min(o + at.CUT, sizes[l])) for l in range(1, len(sizes)) for o in range(0, sizes[l], at.CUT)]
 
         def cut(pieces: Sequence[tuple[int, int, int]], parts: int) -> list[int]:
             """Which of so many parts of equal weight each piece belongs to."""
-            ends = np.cumsum([0, *((last - first) * (sizes[l - 1] + 1) for l, first, last in pieces)])
+            lines = [-(-n // line) for n in sizes]  # a part of a line takes as long as a whole one
+            ends = np.cumsum([0, *((last - first) * lines[l - 1] for l, first, last in pieces)])
             return [int((a + b) // 2 * parts // ends[-1]) for a, b in zip(ends, ends[1:])]
 
         ordered = pieces

@@ -1,6 +1,7 @@
 """Pictures of a training and of what was learned. Needs the extra ``plot``.
 
-Figures are made without pyplot: no window, no state shared between calls, and any thread or server may draw.
+Figures are made without pyplot: no window, no state shared between calls, and any thread or server may draw. A notebook
+shows the one that a cell ends with.
 """
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ POINTS_SHOWN = 3000  # more points than that hide each other
 BOLD_WIDTH = 0.75  # inches a character for each inch of font size: generous, for any font
 
 
-def learning_curves(
-    history: History, figure: Any = None, *, score_name: str = "accuracy", held_out: str = "validation"
-) -> Any:
+def learning_curves(history: History, figure: Any = None, *, held_out: str = "validation") -> Any:
     """Cost by epoch, and beside it (in an upright figure, below it) the validation score where there is one.
 
     Parameters
@@ -41,8 +40,6 @@ def learning_curves(
         Of at least one epoch.
     figure : matplotlib Figure or SubFigure, optional
         To draw into; a new Figure otherwise.
-    score_name : str
-        "accuracy" is shown in percent, another score as it is.
     held_out : str
         What the validation data are called in the picture.
 
@@ -80,12 +77,13 @@ def learning_curves(
         best = history.best_epoch
         last = history.validation_score[-1 if best is None else best - 1]
         _curve(scores, history.validation_score, HELD_OUT, "-", held_out)
-        percent = score_name == "accuracy"
+        name = history.score_name
+        percent = name == "accuracy"
         if percent:
             scores.yaxis.set_major_formatter(PercentFormatter(1.0))
         last_text = f"{last:.2%}" if percent else f"{last:.4g}"
         which = "last epoch" if best is None else f"epoch {best}:"
-        title = f"{score_name[:1].upper()}{score_name[1:]}: {held_out}, {which} {last_text}"
+        title = f"{name[:1].upper()}{name[1:]}: {held_out}, {which} {last_text}"
         _dress(scores, title, len(history.validation_score))
     if history.best_epoch is not None:  # early stopping went back to it
         for axes in panels:
@@ -464,7 +462,7 @@ def table_summary(
         figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)
     parts: Any = figure.subfigures(1, 2, width_ratios=(curves, width))
     left, right = parts
-    learning_curves(history, left, score_name="accuracy" if labels is not None else "R²", held_out=held_out)
+    learning_curves(history, left, held_out=held_out)
     if labels is None:
         predicted_and_true(y, predicted, names, right)
     else:
@@ -474,12 +472,13 @@ def table_summary(
 
 def _figure(size: tuple[float, float]) -> Figure:
     try:
-        from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+        from fastbackprop.figure import Picture
     except ImportError:
         raise ImportError("the pictures need matplotlib: pip install 'fastbackprop[plot]'") from None
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches, also at the edges
-    return Figure(figsize=size, layout=layout, facecolor="white")
+    return Picture(figsize=size, layout=layout, facecolor="white")
 
 
 def _width(texts: Sequence[str], fontsize: float) -> float:

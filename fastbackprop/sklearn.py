@@ -83,7 +83,7 @@ class _MLP(BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -542,7 +542,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         Print the loss of each epoch.
     warm_start : bool
         Whether ``fit`` goes on from the weights of the last one.
-    momentum, nesterovs_momentum : float in [0, 1), bool
+    momentum, nesterovs_momentum : float in [0, 1], bool
         Of the name sgd.
     early_stopping, validation_fraction : bool, float
         Hold samples back, stop when the score on them stops to improve, keep the best weights.

@@ -25,6 +25,7 @@ PARQUET = (".parquet", ".pq")
 SEPARATORS = "\t;|,"  # where the header has as many of two: the comma is the one that stands in names
 
 MOST_CATEGORIES = 100  # of a column; the rarer ones are read like unknown ones
+LONGEST = 1000  # characters of a category: longer texts are no names, and the model would hold them
 FEW_VALUES = 20  # a target of at most so many different whole numbers is one of classes
 SHORT = 10  # at most so many different texts are categories, however few the rows
 ROW_NAMES = re.compile(r"(?i:unnamed: \d+|index|id|.*[_ .-]id)|.*[a-z](Id|ID)")
@@ -75,7 +76,11 @@ class Category:
             raise TypeError(f"missing must be True or False, got {self.missing!r}")
 
     def __str__(self) -> str:
-        names = [*self.values[:FEW_VALUES], *["..."] * (len(self.values) > FEW_VALUES), *["missing"] * self.missing]
+        names = [
+            *map(shown, self.values[:FEW_VALUES]),
+            *["..."] * (len(self.values) > FEW_VALUES),
+            *["missing"] * self.missing,
+        ]
         return f"{self.name}: category, {', '.join(names)}"
 
     @property
@@ -419,6 +424,9 @@ def _fit_column(name: str, column: Any, rows: np.ndarray, kind: str | None) -> N
     counts = sorted(text.value_counts().items(), key=lambda item: (-item[1], item[0]))
     if not counts:
         return "has no value to learn from"
+    counts = [item for item in counts if len(item[0]) <= LONGEST]
+    if not counts:
+        return f"has only texts of more than {LONGEST} characters"
     if len(counts) + missing < 2:
         return "has one value only"
     if kind is None and len(counts) > max(SHORT, len(rows) / 2):
@@ -446,6 +454,10 @@ def _classes(column: Any) -> tuple[str, ...]:
     labels = [str(label) for label in _labels(column).unique()]
     if values is not None:
         return tuple(sorted(labels, key=float))
+    if longest := [label for label in labels if len(label) > LONGEST]:
+        raise ValueError(
+            f"target {column.name!r} must have classes of at most {LONGEST} characters, got one of {len(longest[0])}"
+        )
     if len(labels) > max(FEW_VALUES, len(column) / 2):
         _, bad = _parsed(column)
         example = f"; as numbers it cannot be read because of {_at(column, int(bad[0]))}"
@@ -523,12 +535,23 @@ def _named(frame: Any) -> Any:
 
 
 def _listed(names: Collection[Any], most: int = 20) -> str:
-    shown = ", ".join(repr(str(name)) for name in list(names)[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    first = ", ".join(repr(shown(str(name))) for name in list(names)[:most])
+    return first if len(names) <= most else f"{first} and {len(names) - most} more"
 
 
 def _at(column: Any, row: int) -> str:
-    return f"'{column.iloc[row]}' in row {row + 1}"
+    return f"'{shown(str(column.iloc[row]))}' in row {row + 1}"
+
+
+def shown(text: str, most: int = 80) -> str:
+    """A text as it is put into a line for the user: without its middle where it is long.
+
+    Examples
+    --------
+    >>> shown("Lorem ipsum dolor sit amet", 11)
+    'Lorem… amet'
+    """
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - 1) // 2 :]}"
 
 
 def _kind_name(column: Number | Category) -> str:

@@ -28,6 +28,8 @@ SECONDS_PER_CALL = 0.05
 FIRST_CALL_WORK = 250_000_000
 # Epochs whose order of samples is drawn ahead hold at most so many samples together.
 DRAWN_AHEAD = 1 << 20
+# The parameters are copied again after so long; a step that makes one infinite is found by repeating from there.
+SECONDS_REPEATED = 2.0
 
 
 @dataclass
@@ -143,8 +145,8 @@ class Training:
         ValueError
             If X is not finite; the parameters are as before the training.
         FloatingPointError
-            If the cost of a batch is not finite; the parameters are those before that step. Or if they are not finite
-            themselves after the last step.
+            If the cost of a batch, or a parameter after its step, is not finite; the parameters and the optimizer's
+            vectors are those before that step.
         KeyboardInterrupt
             Between two steps; the parameters are those after the last finished one.
         """
@@ -161,11 +163,6 @@ class Training:
                 finally:
                     self._prove_inputs()
                 done += many
-        if not np.isfinite(self.net.params).all():  # the cost is that before each step: of the last, only this tells
-            raise FloatingPointError(
-                f"the parameters are not finite after epoch {self.state.epoch} at learning_rate {self.rates[-1]:g}: "
-                "the training diverged in its last step"
-            )
         return costs / self.samples
 
     def _prove_inputs(self, failed: bool = False) -> None:
@@ -187,26 +184,69 @@ class Training:
         """As many epochs as ``costs`` has rows."""
         order = self._orders(len(costs))
         total = len(costs) * self.per_epoch
-        done = 0
+        done = kept = 0
+        kept_steps, copied, copies = self.state.steps, time.perf_counter(), self._copies()
         while done < total:
+            if time.perf_counter() - copied > SECONDS_REPEATED and np.isfinite(self.net.params).all():
+                kept, kept_steps, copied, copies = done, self.state.steps, time.perf_counter(), self._copies()
             steps = min(self.steps_per_call, total - done) if self.in_place else 1
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
             start = time.perf_counter()
             failed = self._steps(plan, done, steps, order, rates, costs)
             seconds = time.perf_counter() - start
+            what = "cost is"
             if failed:
                 self._prove_inputs(failed=True)
-                raise FloatingPointError(
-                    f"the cost is not finite in epoch {self.state.epoch + (done + failed - 1) // self.per_epoch + 1} "
-                    f"at learning_rate {rates[failed - 1]:g}: the training diverged; the parameters are "
-                    "those before that step. A smaller learning_rate, or scaled inputs, may help"
-                )
+                steps, rate = failed - 1, rates[failed - 1]
             done += steps
             self.state.steps += steps
+            # The costs are those before each step: of the last one, only the parameters tell.
+            if (failed or done == total) and not np.isfinite(self.net.params).all():
+                self._prove_inputs()
+                self.state.steps = kept_steps
+                done, rate = self._undo_overflow(plan, kept, done, copies, order, learning_rate)
+                what, failed = "parameters are", 1
+            if failed:
+                raise FloatingPointError(
+                    f"the {what} not finite in epoch {self.state.epoch + done // self.per_epoch + 1} "
+                    f"at learning_rate {rate:g}: the training diverged; the parameters kept are "
+                    "those before that step. A smaller learning_rate, or scaled inputs, may help"
+                )
             self.rates += rates[self.per_epoch - 1 - (done - steps) % self.per_epoch :: self.per_epoch].tolist()
             wanted = int(steps * SECONDS_PER_CALL / max(seconds, 1e-6))
             self.steps_per_call = max(1, min(wanted, 8 * steps))
         self.state.epoch += len(costs)
+
+    def _copies(self) -> list[np.ndarray]:
+        """Of the parameters and the optimizer's vectors."""
+        return [vector.copy() for vector in (self.net.params, *self.state.vectors)]
+
+    def _undo_overflow(
+        self, plan: Plan, first: int, last: int, copies: list[np.ndarray], order: np.ndarray,
+        learning_rate: float | None,
+    ) -> tuple[int, float]:  # fmt: skip
+        """Find the step, of ``first`` to ``last``, that made a parameter infinite, and go back to what was before it.
+
+        ``copies`` are those of before ``first``. The same steps have the same bits, so halves of what is left are
+        repeated. Returns the step and its learning rate.
+        """
+        costs = np.zeros((len(order) or last // self.per_epoch + 1, at.COST_FIELDS))
+        while True:
+            for vector, copy in zip((self.net.params, *self.state.vectors), copies, strict=True):
+                vector[...] = copy
+            half = (first + last) // 2
+            if half == first:
+                return first, float(self._rates(self.state.epoch * self.per_epoch + first, 1, learning_rate)[0])
+            done, steps_before = first, self.state.steps
+            while done < half:
+                steps = half - done if self.in_place else 1
+                rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
+                self._steps(plan, done, steps, order, rates, costs)
+                done, self.state.steps = done + steps, self.state.steps + steps
+            if np.isfinite(self.net.params).all():
+                first, copies = half, self._copies()
+            else:
+                last, self.state.steps = half, steps_before
 
     def _orders(self, epochs: int) -> np.ndarray:
         """The row numbers of the epochs to come, one after the other; empty for all rows in their order."""

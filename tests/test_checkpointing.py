@@ -149,8 +149,8 @@ def kill_and_resume(directory, kills, epochs):
         process = subprocess.Popen(
             [sys.executable, "-c", TRAIN, str(path), str(10**6)], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
-        for _ in range(2):  # when an epoch's line is there, the checkpoint of the one before is
-            process.stdout.readline()
+        while not (process.stdout.readline() and path.exists()):  # an epoch is done, and the first one is in the file
+            assert process.poll() is None
         time.sleep(rng.uniform(0, 0.03))
         process.kill()
         process.communicate()

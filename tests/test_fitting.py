@@ -161,7 +161,10 @@ def test_history_as_a_table(blobs):
     assert list(table) == ["cost", "learning_rate", "validation_cost", "validation_score"]
     assert table.cost.tolist() == history.cost
     assert [type(c) for c in history.cost] == [float] * 4
-    assert history.plot().axes
+    assert history.plot().axes[1].get_title().startswith("Accuracy: validation")
+    net = fb.Network((5, 8, 1), output="identity", seed=0)
+    values = net.fit(X, X[:, 0], epochs=4, optimizer=fb.SGD(0.01), validation_fraction=0.1, seed=0)
+    assert values.plot().axes[1].get_title().startswith("R²: validation, last epoch 0.")
 
 
 def test_networks_can_be_copied_and_pickled(blobs):

@@ -325,3 +325,28 @@ def test_outputs_of_few_rows_are_the_callers_own():
     assert np.array_equal(first[0], net.forward(X)[0])
     net.params = net.params * 2
     assert not np.array_equal(second, net.forward(X[1:]))
+
+
+def test_gradients_of_small_batches_are_those_of_any_other_call():
+    """Small batches of class numbers take a shorter way; the bits are those of the longer one, of other dtypes."""
+    net = fb.Network((5, 7, 3), seed=0)
+    rng = np.random.default_rng(0)
+    for samples in (1, 16, 17, 100):
+        X, y = rng.standard_normal((samples, 5)).astype(np.float32), rng.integers(0, 3, samples)
+        short, long = net.gradients(X, y), net.gradients(X, y.astype(np.int32))
+        assert short.cost == long.cost
+        assert short.vector.tobytes() == long.vector.tobytes()
+        again = net.gradients(X, y).vector
+        assert again is not short.vector
+        assert not np.shares_memory(again, short.vector)
+
+
+@pytest.mark.parametrize(("bad", "word"), [(3, "0 to 2"), (-1, "0 to 2")])
+def test_small_batches_are_checked_too(bad, word):
+    net = fb.Network((5, 7, 3), seed=0)
+    X, y = np.ones((4, 5), np.float32), np.array([0, 1, 2, bad])
+    with pytest.raises(ValueError, match=f"Y must hold class numbers from {word}"):
+        net.gradients(X, y)
+    X[2, 3] = np.nan
+    with pytest.raises(ValueError, match=r"X must be finite, got nan at X\[2, 3\]"):
+        net.gradients(X, np.array([0, 1, 2, 0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -29,8 +31,8 @@ def test_curves_are_those_of_the_history(history):
 def test_curves_without_validation_and_of_another_score():
     (cost,) = plotting.learning_curves(fb.History(cost=[1.0])).axes
     assert len(cost.get_lines()) == 1
-    other = fb.History(cost=[1.0], validation_cost=[1.0], validation_score=[-0.25])
-    assert plotting.learning_curves(other, score_name="R²").axes[1].get_title() == "R²: validation, last epoch -0.25"
+    other = fb.History(cost=[1.0], validation_cost=[1.0], validation_score=[-0.25], score_name="R²")
+    assert plotting.learning_curves(other).axes[1].get_title() == "R²: validation, last epoch -0.25"
     with pytest.raises(ValueError, match="history must hold at least one epoch"):
         plotting.learning_curves(fb.History())
 
@@ -192,3 +194,14 @@ def test_boundaries_of_every_head(outputs, output):
 def test_bad_arguments(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_a_notebook_shows_a_picture_that_pyplot_does_not_know(history):
+    """IPython asks an object for `_repr_png_`."""
+    import matplotlib.image
+
+    figure = history.plot()
+    width, height = figure.get_size_inches() * figure.dpi
+    image = matplotlib.image.imread(io.BytesIO(figure._repr_png_()))
+    assert image.shape[:2] == (height, width)
+    assert image[..., :3].std() > 0.05

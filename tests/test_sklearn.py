@@ -88,6 +88,7 @@ def test_the_constructor_is_scikit_learns_and_what_is_added_comes_after(name):
     [
         ("classes", {}, False),
         ("classes", {"momentum": 0}, True),
+        ("classes", {"momentum": 1, "learning_rate_init": 1e-4}, False),
         ("classes", {"nesterovs_momentum": False, "alpha": 1.0}, False),
         ("classes", {"activation": "tanh", "hidden_layer_sizes": (30, 20)}, True),
         ("classes", {"activation": "logistic", "hidden_layer_sizes": (30, 20)}, False),

@@ -302,3 +302,19 @@ def test_missing_extras_are_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install 'fastbackprop\[cli\]'"):
         tables.read(path)
+
+
+def test_a_huge_cell_is_not_carried_along():
+    """It is read like an unknown category; neither the model nor a message holds it."""
+    huge = "x" * 100_000
+    frame = pd.DataFrame({"a": [huge, "u", "v", "u", "v"], "long": [huge, huge + "y"] * 2 + [huge], "t": list("pqpqp")})
+    table = tables.Table.fit(frame, ["t"])
+    assert len(table.to_json()) < 1000
+    assert table.columns == (tables.Category("a", ("u", "v"), False),)
+    assert table.left_out == {"long": "has only texts of more than 1000 characters"}
+    assert table.transform(frame)[0].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="classes of at most 1000 characters, got one of 100000"):
+        tables.Table.fit(frame, ["a"])
+    with pytest.raises(ValueError, match=r"column 'a' must hold numbers, got 'x+…x+' in row 1") as error:
+        tables.Table.fit(frame, ["t"], numeric=["a"])
+    assert len(str(error.value)) < 200

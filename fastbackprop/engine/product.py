@@ -11,7 +11,17 @@ from fastbackprop.engine.jit import kernel, part
 from fastbackprop.engine.layout import DEPTH, STRIP
 from fastbackprop.engine.panels import transpose_line, write_line
 from fastbackprop.engine.simd import itemsize, line, load_scalar, store
-from fastbackprop.engine.tile import BIAS, CONTINUE, STORE, ZERO, height, tile_of_columns, tile_of_panels, tile_of_rows
+from fastbackprop.engine.tile import (
+    BIAS,
+    CONTINUE,
+    LINES,
+    STORE,
+    ZERO,
+    height,
+    tile_of_columns,
+    tile_of_panels,
+    tile_of_rows,
+)
 from fastbackprop.engine.tile import RELU as TILE_RELU
 from fastbackprop.engine.tile import RELU0 as TILE_RELU0
 
@@ -56,22 +66,30 @@ def forward(
             a = weights + (o * n_in + k) * size
             if packed:
                 pack_rows(a, n_in, rows, depth, strip, like)
-            for p in range(panels):
+            for p in range(0, panels, LINES):
+                lines = min(LINES, panels - p)
                 b = inputs + (p * in_stride + k) * n * size
                 r = 0
                 while r < rows:
-                    h = height(rows - r)
+                    h = height(rows - r, lines)
                     c = outputs + (p * out_stride + o + r) * n * size
                     start_from, start = (BIAS, biases + (o + r) * size) if k == 0 else (CONTINUE, c)
                     end = epilogue if last else STORE
                     if packed:
-                        tile_of_columns(h, strip + r * size, STRIP, depth, b, start_from, start, end, c, c, like)
+                        tile_of_columns(
+                            h, lines, strip + r * size, STRIP, depth, b, in_stride * n, start_from, start, end,
+                            c, out_stride * n, c, like,
+                        )  # fmt: skip
                     else:
-                        tile_of_rows(h, a + r * n_in * size, n_in, depth, b, start_from, start, end, c, like)
+                        tile_of_rows(
+                            h, lines, a + r * n_in * size, n_in, depth, b, in_stride * n, start_from, start, end,
+                            c, out_stride * n, like,
+                        )  # fmt: skip
                     r += h
                 if last and activation != IDENTITY and epilogue == STORE:
-                    at = (p * out_stride + o) * n * size
-                    activate(activation, outputs + at, slopes + at if slopes != 0 else 0, rows, like)
+                    for j in range(p, p + lines):
+                        at = (j * out_stride + o) * n * size
+                        activate(activation, outputs + at, slopes + at if slopes != 0 else 0, rows, like)
 
 
 @part
@@ -88,16 +106,17 @@ def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilo
             if packed:
                 pack_columns(a, n_in, rows, depth, strip, like)
                 a, k_stride = strip, STRIP
-            for p in range(panels):
+            for p in range(0, panels, LINES):
+                lines = min(LINES, panels - p)
                 b = deltas + (p * out_stride + k) * n * size
                 r = 0
                 while r < rows:
-                    h = height(rows - r)
+                    h = height(rows - r, lines)
                     at = (p * in_stride + i + r) * n * size
                     c = results + at
                     tile_of_columns(
-                        h, a + r * size, k_stride, depth, b, ZERO if k == 0 else CONTINUE, c,
-                        epilogue if last else STORE, c, aux + at, like,
+                        h, lines, a + r * size, k_stride, depth, b, out_stride * n, ZERO if k == 0 else CONTINUE, c,
+                        epilogue if last else STORE, c, in_stride * n, aux + at, like,
                     )  # fmt: skip
                     r += h
 
@@ -108,14 +127,15 @@ def gradient(
 ):
     """dW = dZ A^T, eq. (24), for the outputs first to last - 1 over all panels of the block; `rate` as in the tile."""
     n, size = line(rate), itemsize(rate)
-    for q in range(0, n_in, n):
+    for q in range(0, n_in, n * LINES):
+        lines = min(LINES, (n_in - q + n - 1) // n)
         b = units + q // n * units_stride * size
         o = first
         while o < last:
-            h = height(last - o)
+            h = height(last - o, lines)
             at = (o * n_in + q) * size
             tile_of_panels(
-                h, deltas + o * n * size, out_stride * n, panels, b, start_from, start + at, epilogue, result + at,
-                n_in, n_in - q, rate,
+                h, lines, deltas + o * n * size, out_stride * n, panels, b, units_stride, start_from, start + at,
+                epilogue, result + at, n_in, n_in - q, rate,
             )  # fmt: skip
             o += h

@@ -13,6 +13,7 @@ order of k, whatever the height of the tile, so its bits depend on nothing else.
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from typing import Any
 
@@ -37,6 +38,7 @@ from fastbackprop.engine.simd import (
     emit_splat,
     emit_store,
     int_const,
+    line,
     llvm_float,
     llvm_int,
     llvm_type,
@@ -44,11 +46,18 @@ from fastbackprop.engine.simd import (
     scalar_of,
 )
 
-# Rows of the tallest tile: as many accumulators as the registers hold (32 of AVX-512 and NEON, 16 of AVX2 and SSE).
+# A tile is some rows by one or two lines. Its accumulators are what the registers hold: 16 or more of the 32 of AVX-512
+# and NEON, 12 of the 16 of AVX2, 8 of SSE's. With two lines a broadcast element is used twice: a tile of 8 rows by 2
+# lines loads 10 times for 16 FMA, one of 16 rows by 1 line 17 times, which takes longer than the FMA where both go two
+# a cycle (Zen 5). Where a line is more than one vector, that is so with one line.
+LINES = 2 if LANES32 == 16 else 1
 ROWS = {16: 16, 8: 6, 4: 2 if X86 else 6}[LANES32]
-# The heights that are compiled; other numbers of rows are two tiles (all 16 would double the time of compiling).
-HEIGHTS = [h for h in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16) if h <= ROWS]
-_TALLEST = tuple(max(h for h in HEIGHTS if h <= max(1, rows)) for rows in range(ROWS + 1))
+# The heights that are compiled, by lines; other numbers of rows are two tiles (all would double the time of compiling).
+HEIGHTS = [[h for h in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16) if h <= ROWS]]
+if LINES == 2:
+    HEIGHTS.append([h for h in HEIGHTS[0] if h <= ROWS // 2 + 2])
+# The tallest tile by lines and rows: _TALLEST[(lines - 1) * (ROWS + 1) + rows]. To Numba an array is one load.
+_TALLEST = np.array([max(h for h in heights if h <= max(1, rows)) for heights in HEIGHTS for rows in range(ROWS + 1)])
 VECTORS_OF_LINE = 16 // LANES32
 
 # where the chains start
@@ -81,9 +90,14 @@ def _splat_at(bld: Any, t: Any, pointer: Any, offset: Any) -> Any:
     return emit_splat(bld, t, bld.load(bld.gep(pointer, [offset])))
 
 
+def _cells(rows: int, lines: int) -> list[tuple[int, int, int]]:
+    """(row, line, vector of the line) of each accumulator."""
+    return list(itertools.product(range(rows), range(lines), range(VECTORS_OF_LINE)))
+
+
 def _chains(
-    bld: Any, t: Any, rows: int, a: Any, row_stride: Any, k_stride: Any, depth: Any, b: Any, start_from: Any,
-    starts: Blocks, panels: Any = None, panel_stride: Any = None,
+    bld: Any, t: Any, rows: int, lines: int, a: Any, row_stride: Any, k_stride: Any, depth: Any, b: Any, b_stride: Any,
+    start_from: Any, starts: Blocks, panels: Any = None, panel_stride: Any = None,
 ) -> list[Any]:  # fmt: skip
     """The chains of all elements of the tile over k, `depth` of them, for each panel of A where A has several."""
     ptr = llvm_float(t.dtype).as_pointer()
@@ -93,18 +107,21 @@ def _chains(
     bld.position_at_end(loop)
     state = [bld.phi(INT), bld.phi(ptr), bld.phi(ptr)]
     outer = [bld.phi(INT), bld.phi(ptr)] if panels is not None else []
-    sums = [bld.phi(llvm_type(t)) for _ in range(rows * VECTORS_OF_LINE)]
+    sums = [bld.phi(llvm_type(t)) for _ in _cells(rows, lines)]
     zero, one = int_const(0), int_const(1)
     k, pa, pb = state
     for block, values in begun:
         for phi, value in zip([*state, *outer, *sums], [zero, a, b, *([zero, a] if outer else []), *values]):
             phi.add_incoming(value, block)
-    of_b = [emit_load(bld, t, pb, int_const(v * t.lanes)) for v in range(VECTORS_OF_LINE)]
-    results = []
-    for r in range(rows):
-        broadcast = _splat_at(bld, t, pa, bld.mul(row_stride, int_const(r)))
-        for v in range(VECTORS_OF_LINE):
-            results.append(emit(bld, "fma", t, broadcast, of_b[v], sums[r * VECTORS_OF_LINE + v]))
+    of_b = [
+        emit_load(bld, t, pb, bld.add(bld.mul(b_stride, int_const(j)), int_const(v * t.lanes)))
+        for _, j, v in _cells(1, lines)
+    ]
+    of_a = [_splat_at(bld, t, pa, bld.mul(row_stride, int_const(r))) for r in range(rows)]
+    results = [
+        emit(bld, "fma", t, of_a[r], of_b[j * VECTORS_OF_LINE + v], sums[i])
+        for i, (r, j, v) in enumerate(_cells(rows, lines))
+    ]
     next_state = [bld.add(k, one), bld.gep(pa, [k_stride]), bld.gep(pb, [int_const(t.lanes * VECTORS_OF_LINE)])]
     inside = bld.block
     after = bld.append_basic_block("next_panel") if outer else done
@@ -121,20 +138,20 @@ def _chains(
     return results
 
 
-def _emit_on_panels(by_rows: bool, bld: Any, t: Any, rows: int, args: Any) -> None:
-    """A tile of the forward or backward product: C is a panel, its rows one line apart."""
-    a, stride, depth, b, start_from, start, epilogue, c, aux = args[:9]
+def _emit_on_panels(by_rows: bool, bld: Any, t: Any, rows: int, lines: int, args: Any) -> None:
+    """A tile of the forward or backward product: C is one or two panels, its rows one line apart."""
+    a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, aux = args[:11]
     a, b, start, c, aux = (pointer_to(bld, t.dtype, x) for x in (a, b, start, c, aux))
-    cells = [(r, v) for r in range(rows) for v in range(VECTORS_OF_LINE)]
-    at = [int_const((r * VECTORS_OF_LINE + v) * t.lanes) for r, v in cells]
+    cells = _cells(rows, lines)
+    at = [bld.add(bld.mul(c_stride, int_const(j)), int_const((r * VECTORS_OF_LINE + v) * t.lanes)) for r, j, v in cells]
     one = int_const(1)
     starts: Blocks = [
         ((ZERO,), lambda: [constant(t, 0.0)] * len(cells)),
         ((CONTINUE,), lambda: [emit_load(bld, t, start, i) for i in at]),
-        ((BIAS,), lambda: [_splat_at(bld, t, start, int_const(r)) for r, _ in cells]),
+        ((BIAS,), lambda: [_splat_at(bld, t, start, int_const(r)) for r, _, _ in cells]),
     ]
     strides = (stride, one) if by_rows else (one, stride)
-    sums = _chains(bld, t, rows, a, *strides, depth, b, start_from, starts)
+    sums = _chains(bld, t, rows, lines, a, *strides, depth, b, b_stride, start_from, starts)
 
     # relu dies where s < 0, relu0 where s <= 0, that is where s is below the smallest positive number
     smallest = bld.bitcast(constant_bits(t, 1), llvm_type(t))
@@ -169,24 +186,23 @@ def _emit_on_panels(by_rows: bool, bld: Any, t: Any, rows: int, args: Any) -> No
     bld.position_at_end(end)
 
 
-def _emit_of_gradient(bld: Any, t: Any, rows: int, args: Any) -> None:
-    """A tile of the gradient: C lies in the parameters or in the gradient, and may have fewer columns than a line."""
-    a, panel_stride, panels, b, start_from, start, epilogue, c, c_stride, columns, rate = args
+def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any) -> None:
+    """A tile of the gradient: C lies in the parameters or in the gradient, and its last line may be a part of one."""
+    a, panel_stride, panels, b, b_stride, start_from, start, epilogue, c, c_stride, columns, rate = args
     a, b, start, c = (pointer_to(bld, t.dtype, x) for x in (a, b, start, c))
-    cells = [(r, v) for r in range(rows) for v in range(VECTORS_OF_LINE)]
+    cells = _cells(rows, lines)
     line_ = int_const(t.lanes * VECTORS_OF_LINE)
-    whole = bld.icmp_signed(">=", columns, line_)
+    whole = bld.icmp_signed(">=", columns, bld.mul(line_, int_const(lines)))
     minus_rate = emit_splat(bld, t, bld.fneg(rate))
     # one more bit in the codes: whether the line is partial, and memory beyond `columns` is not touched
     partial = bld.select(whole, int_const(0), int_const(PARTIAL))
 
     def each(masked: bool, use: Any) -> list[Any]:
-        masks = [
-            emit_first(bld, t, bld.sub(columns, int_const(v * t.lanes))) if masked else None
-            for v in range(VECTORS_OF_LINE)
-        ]
-        offsets = [bld.add(bld.mul(c_stride, int_const(r)), int_const(v * t.lanes)) for r, v in cells]
-        return [use(i, offset, masks[v]) for i, (offset, (_, v)) in enumerate(zip(offsets, cells))]
+        vectors = range(lines * VECTORS_OF_LINE)
+        masks = [emit_first(bld, t, bld.sub(columns, int_const(v * t.lanes))) if masked else None for v in vectors]
+        at = [(r, j * VECTORS_OF_LINE + v) for r, j, v in cells]
+        offsets = [bld.add(bld.mul(c_stride, int_const(r)), int_const(v * t.lanes)) for r, v in at]
+        return [use(i, offset, masks[v]) for i, (offset, (_, v)) in enumerate(zip(offsets, at))]
 
     def read(pointer: Any, offset: Any, mask: Any) -> Any:
         if mask is None:
@@ -217,7 +233,7 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, args: Any) -> None:
         ((ZERO, ZERO + PARTIAL), lambda: [constant(t, 0.0)] * len(cells)),
     ]
     code = bld.add(start_from, partial)
-    sums = _chains(bld, t, rows, a, line_, int_const(1), line_, b, code, starts, panels, panel_stride)
+    sums = _chains(bld, t, rows, lines, a, line_, int_const(1), line_, b, b_stride, code, starts, panels, panel_stride)
     end = bld.append_basic_block("end")
     epilogues: Blocks = [
         ((SGD,), sgd(False)), ((SGD + PARTIAL,), sgd(True)),
@@ -227,17 +243,18 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, args: Any) -> None:
     bld.position_at_end(end)
 
 
-def _of_any_height(emit_tile: Any, bld: Any, t: Any, args: Any) -> None:
-    """Choose the tile of height args[0]."""
+def _of_any_shape(emit_tile: Any, bld: Any, t: Any, args: Any) -> None:
+    """Choose the tile of args[0] rows and args[1] lines."""
     bld.function.attributes.add("noinline")  # one copy, whoever calls
     end = bld.append_basic_block("end")
-    switch = bld.switch(args[0], end)
-    for height in HEIGHTS:
-        block = bld.append_basic_block(f"rows_{height}")
-        switch.add_case(int_const(height), block)
-        bld.position_at_end(block)
-        emit_tile(bld, t, height, args[1:])
-        bld.branch(end)
+    switch = bld.switch(bld.add(args[0], bld.mul(args[1], int_const(ROWS + 1))), end)
+    for lines, heights in enumerate(HEIGHTS, start=1):
+        for rows in heights:
+            block = bld.append_basic_block(f"tile_{rows}_{lines}")
+            switch.add_case(int_const(rows + lines * (ROWS + 1)), block)
+            bld.position_at_end(block)
+            emit_tile(bld, t, rows, lines, args[2:])
+            bld.branch(end)
     bld.position_at_end(end)
 
 
@@ -245,25 +262,28 @@ def _panel_tile(by_rows: bool) -> Any:
     @intrinsic
     def tile(
         typingctx: Any,
-        rows: Any,  # one of HEIGHTS
+        rows: Any,  # one of HEIGHTS[lines - 1]
+        lines: Any,  # 1 to LINES
         a: Any,  # address of A[0, 0]
         stride: Any,  # of A, from row to row or from k to k
         depth: Any,  # of k, at least 1
         b: Any,  # address of B[0, :]
+        b_stride: Any,  # from line to line
         start_from: Any,  # ZERO, CONTINUE or BIAS
-        start: Any,  # address
+        start: Any,  # address; of partial sums: lines c_stride apart
         epilogue: Any,  # STORE, RELU, RELU0; by columns also MASK and SCALE
         c: Any,  # address of C[0, 0]
-        aux: Any,  # address of the activations (MASK) or slopes (SCALE), rows one line apart
+        c_stride: Any,  # from line to line
+        aux: Any,  # address of the activations (MASK) or slopes (SCALE), laid out as C
         like: Any,
     ) -> Any:
         t = VECTORS[scalar_of(like)]
 
         def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-            _of_any_height(functools.partial(_emit_on_panels, by_rows), bld, t, args)
+            _of_any_shape(functools.partial(_emit_on_panels, by_rows), bld, t, args)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 10, like), codegen
+        return types.void(*[types.intp] * 13, like), codegen
 
     return tile
 
@@ -274,11 +294,13 @@ _tile_of_rows, _tile_of_columns = _panel_tile(True), _panel_tile(False)
 @intrinsic
 def _tile_of_panels(
     typingctx: Any,
-    rows: Any,  # one of HEIGHTS
+    rows: Any,  # one of HEIGHTS[lines - 1]
+    lines: Any,  # 1 to LINES
     a: Any,  # address of A[0, 0] in its first panel
     panel_stride: Any,  # of A
     panels: Any,  # at least 1
-    b: Any,  # address of B[0, :]; all its lines are contiguous
+    b: Any,  # address of B[0, :]; the lines of all k are contiguous
+    b_stride: Any,  # from line to line of the same k
     start_from: Any,  # ZERO or CONTINUE
     start: Any,  # address; rows c_stride apart
     epilogue: Any,  # STORE or SGD: C -= rate * sums
@@ -290,43 +312,48 @@ def _tile_of_panels(
     t = VECTORS[scalar_of(rate)]
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        _of_any_height(_emit_of_gradient, bld, t, args)
+        _of_any_shape(_emit_of_gradient, bld, t, args)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 11, rate), codegen
+    return types.void(*[types.intp] * 13, rate), codegen
 
 
 @inline
-def height(rows):
-    """The tallest tile that fits into so many rows."""
-    return _TALLEST[min(rows, ROWS)]
+def height(rows, lines):
+    """The tallest tile of so many lines that fits into so many rows."""
+    return _TALLEST[(lines - 1) * (ROWS + 1) + min(rows, ROWS)]
 
 
 # The functions around the intrinsics are the units that LLVM compiles once.
 
 
 @kernel
-def tile_of_rows(rows, a, stride, depth, b, start_from, start, epilogue, c, like):
+def tile_of_rows(rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, like):
     """One tile of the forward product; the arguments are described at :func:`_panel_tile`."""
-    _tile_of_rows(rows, a, stride, depth, b, start_from, start, epilogue, c, c, like)
+    _tile_of_rows(rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, c, like)
 
 
 @kernel
-def tile_of_columns(rows, a, stride, depth, b, start_from, start, epilogue, c, aux, like):
+def tile_of_columns(rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, aux, like):
     """One tile of the backward product, or of the forward product from a packed strip."""
-    _tile_of_columns(rows, a, stride, depth, b, start_from, start, epilogue, c, aux, like)
+    _tile_of_columns(rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, aux, like)
 
 
 @kernel
-def tile_of_panels(rows, a, panel_stride, panels, b, start_from, start, epilogue, c, c_stride, columns, rate):
+def tile_of_panels(
+    rows, lines, a, panel_stride, panels, b, b_stride, start_from, start, epilogue, c, c_stride, columns, rate
+):
     """One tile of the gradient; the arguments are described at :func:`_tile_of_panels`."""
-    _tile_of_panels(rows, a, panel_stride, panels, b, start_from, start, epilogue, c, c_stride, columns, rate)
+    _tile_of_panels(
+        rows, lines, a, panel_stride, panels, b, b_stride, start_from, start, epilogue, c, c_stride, columns, rate
+    )
 
 
 @kernel
 def _repeat(a, b, c, k, times, rate):
+    rows = height(ROWS, LINES)
     for _ in range(times):
-        tile_of_columns(ROWS, a, ROWS, k, b, ZERO, c, STORE, c, c, rate)
+        tile_of_columns(rows, LINES, a, rows, k, b, k * line(rate), ZERO, c, STORE, c, rows * line(rate), c, rate)
 
 
 def peak(dtype: str = "float32", seconds: float = 0.3) -> float:
@@ -336,9 +363,9 @@ def peak(dtype: str = "float32", seconds: float = 0.3) -> float:
     """
     k, times = 256, 200
     rate = np.dtype(dtype).type(0)
-    a, b, c = (np.zeros(n * 64 + LINE_BYTES, np.uint8) for n in (k * 16, k, 64))
+    a, b, c = (np.zeros(n * LINE_BYTES, np.uint8) for n in (k * ROWS, k * LINES + 1, ROWS * LINES + 1))
     at = [(x.ctypes.data + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES for x in (a, b, c)]
-    operations = 2.0 * ROWS * (LINE_BYTES // rate.itemsize) * k * times
+    operations = 2.0 * int(_TALLEST[-1]) * LINES * (LINE_BYTES // rate.itemsize) * k * times
     _repeat(*at, k, 1, rate)
     best, end = 0.0, time.perf_counter() + seconds
     while time.perf_counter() < end:

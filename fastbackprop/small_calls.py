@@ -1,0 +1,72 @@
+"""Outputs and gradients of a few samples with as little Python around the engine as can be.
+
+A network inside a control loop or a simulation is asked for one row at a time, an optimizer of another library for the
+gradient of a small batch; then the arrays that describe the job cost more than the job. Here they are made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastbackprop import checks
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.arrays import put_classes
+from fastbackprop.engine.epoch import run
+from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
+from fastbackprop.plan import Plan
+
+
+class _SmallCall:
+    """A job for one thread and a single block. One call at a time may use it; the plan is from now on its own."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.job = plan.new_job(plan.block, plan.block)
+        self.job[at.CHECK_INPUTS] = 1
+        self.clock = np.zeros(at.clock_size(int(self.job[at.SLICES]), int(self.job[at.TASKS])), np.int64)
+        self.costs = np.zeros((1, at.COST_FIELDS))
+        self.hyper = np.zeros(HYPER_FIELDS)
+
+    def run(self, params: np.ndarray) -> bool:
+        """Returns whether all was finite."""
+        self.clock.fill(0)
+        run(self.job, self.plan.layers, self.plan.tasks, params, self.hyper, self.costs, self.clock, 0)
+        return not self.clock.item(at.FAILED_STEP)
+
+
+class SmallForward(_SmallCall):
+    """Forward passes of at most as many rows as the plan's block has: the rows are copied in, the outputs out."""
+
+    def __init__(self, plan: Plan, sizes: Sequence[int]) -> None:
+        super().__init__(plan)
+        self.inputs = np.zeros((plan.block, sizes[0]), plan.dtype)
+        self.outputs = np.zeros((plan.block, sizes[-1]), plan.dtype)
+        self.job[at.INPUTS], self.job[at.INPUT_STRIDE] = self.inputs.ctypes.data, sizes[0]
+        self.job[at.OUTPUTS] = self.outputs.ctypes.data
+
+    def forward(self, X: np.ndarray, params: np.ndarray) -> np.ndarray:
+        """The outputs, (N, n[L]), of X, (N, n[0]) of the plan's dtype; ValueError where X is not finite."""
+        n = X.shape[0]
+        self.inputs[:n] = X
+        self.job[at.SAMPLES] = self.job[at.BATCH] = n
+        if not self.run(params):
+            checks.finite(X, "X", X.dtype)
+        return self.outputs[:n].copy()
+
+
+class SmallGradients(_SmallCall):
+    """Gradients of at most as many samples as the plan's block has, whose targets are class numbers."""
+
+    def __init__(self, plan: Plan, outputs: int) -> None:
+        super().__init__(plan)
+        self.outputs = outputs
+        self.job[at.UPDATE] = GRADIENT
+
+    def gradients(self, X: np.ndarray, y: np.ndarray, params: np.ndarray, vector: np.ndarray) -> float | None:
+        """Fill ``vector``, as params; returns the cost, or None where X, y or a loss is not what it should be."""
+        if not put_classes(self.job, X, y, self.outputs, vector):
+            return None
+        self.costs.fill(0.0)
+        return self.costs.item(0) / len(y) if self.run(params) else None
