@@ -44,3 +44,16 @@ def test_what_the_page_names_exists():
 def test_the_number_of_planted_errors():
     count = len(test_mutations.ENGINE) + len(test_mutations.IN_PROCESS)
     assert f"plants {count} errors" in PAGE.read_text(encoding="utf-8")
+
+
+def test_functions_and_tests_are_linked_to_the_file_that_defines_them():
+    page = PAGE.read_text(encoding="utf-8")
+    tables = "\n".join(re.findall(r"^\| (?:\(|Theorem|Lemma|Code).*$", page, re.MULTILINE))
+    links = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/]+\.py)\)", tables)
+    assert len(links) > 100
+    assert not re.findall(r"(?<!\[)`(?:test_|reference\.|functional\.|paper\.|engine\.|Network\.)\w+", tables)
+    for name, file in links:
+        last = name.split(".")[-1]
+        if last != Path(file).stem:
+            source = (ROOT / file).read_text(encoding="utf-8")
+            assert re.search(rf"^\s*(?:(?:def|class) {last}\b|{last}(?:: .*)? = )", source, re.MULTILINE), name

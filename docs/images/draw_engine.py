@@ -186,14 +186,17 @@ def tile() -> Drawing:
 
 
 def phases() -> Drawing:
-    """Two threads do one block: the slices, then the tasks."""
-    d = Drawing(760, 400, "Two threads do a block: claims, shares, leftovers and waits")
-    begin, meet, end, height = 110, 330, 690, 34
+    """Two threads do one block: its three phases."""
+    d = Drawing(760, 400, "Two threads do a block: three phases, claims, leftovers and waits")
+    begin, entered, passed, end, height = 90, 220, 400, 720, 34
     rows = {0: 84, 1: 134}
-    d.text((begin + meet) / 2, 34, "phase 1: slices of samples", "title middle")
-    d.text((begin + meet) / 2, 52, "forward, head, deltas back", "small middle")
-    d.text((meet + end) / 2, 34, "phase 2: tasks of weights", "title middle")
-    d.text((meet + end) / 2, 52, "gradient and update", "small middle")
+    for start, stop, name, what in (
+        (begin, entered, "1: ENTRY", "first layer forward"),
+        (entered, passed, "2: PASS", "forward, head, deltas back"),
+        (passed, end, "3: weights", "gradient and update"),
+    ):
+        d.text((start + stop) / 2, 34, name, "title middle")
+        d.text((start + stop) / 2, 52, what, "small middle")
     for thread, y in rows.items():
         d.text(24, y + 22, f"thread {thread}")
 
@@ -202,30 +205,32 @@ def phases() -> Drawing:
         d.box(start, y, stop - start, height, kind)
         d.text((start + stop) / 2, y + 22, name, "small middle")
 
-    bar(0, begin, 270, "slice 0", "first")
-    d.box(270, rows[0], meet - 270, height, "wait")
-    d.text(300, rows[0] + 22, "waits", "small middle")
-    bar(1, begin, meet, "slice 1", "first")
+    bar(0, begin, entered, "entry 0", "first")
+    bar(1, begin, 202, "entry 1", "first")
+    d.box(202, rows[1], entered - 202, height, "wait")
+    bar(0, entered, 350, "slice 0", "first")
+    d.box(350, rows[0], passed - 350, height, "wait")
+    d.text(375, rows[0] + 22, "waits", "small middle")
+    bar(1, entered, passed, "slice 1", "first")
     for i in range(4):
-        bar(0, meet + i * 64, meet + (i + 1) * 64, f"task {i}", "second")
-    bar(0, meet + 256, 652, "task 7", "third")
-    d.box(652, rows[0], end - 652, height, "wait")
-    for i, stop in enumerate((450, 570, end)):
-        bar(1, (meet, 450, 570)[i], stop, f"task {i + 4}", "second")
-    for x in (meet, end):
+        bar(0, passed + i * 58, passed + (i + 1) * 58, f"task {i}", "second")
+    bar(0, passed + 232, 690, "task 7", "third")
+    d.box(690, rows[0], end - 690, height, "wait")
+    for i, stop in enumerate((510, 615, end)):
+        bar(1, (passed, 510, 615)[i], stop, f"task {i + 4}", "second")
+    for x in (entered, passed, end):
         d.arrow((x, 66), (x, 184), tip=False, kind="mark")
-    d.text(meet, 202, "all slices are done", "small middle")
-    d.text(end + 40, 202, "all tasks are done", "small end")
-    d.text(meet + 64, 228, "Thread 1 is held up. Task 7 is of its share, 4 to 7:", "small")
-    d.text(meet + 64, 244, "thread 0, done with its own, claims it.", "small")
+    d.text((entered + passed) / 2, 202, "a phase begins when all of the one before is done", "small middle")
+    d.text(passed + 64, 228, "Thread 1 is held up. Task 7 is of its share, 4 to 7:", "small")
+    d.text(passed + 64, 244, "thread 0, done with its own, claims it.", "small")
 
     y, width = 296, 66
-    names = ["slice 0", "slice 1", "task 0", "task 1", "...", "task 7"]
-    d.text(24, y - 14, "The clock: a word for each slice and task, each on a cache line of its own", "title")
+    names = ["entry 0", "entry 1", "slice 0", "slice 1", "task 0", "task 1", "...", "task 7"]
+    d.text(24, y - 14, "The clock: a word for each of these, each on a cache line of its own", "title")
     for i, name in enumerate(names):
         x = 24 + i * (width + 8)
         if name != "...":
-            d.box(x, y, width, 30, "first" if name.startswith("slice") else "second")
+            d.box(x, y, width, 30, "second" if name.startswith("task") else "first")
         d.text(x + width / 2, y + 20, name, "small middle")
     d.text(24, y + 54, "In block n (from 1) a word goes from 2n − 2", "small")
     d.arrow((272, y + 50), (300, y + 50))
