@@ -99,8 +99,13 @@ def test_shuffling_and_conversion_do_not_change_the_bits():
 @pytest.mark.slow
 @pytest.mark.parametrize("lanes", ["4", "8", "16"])
 def test_any_width_of_the_vectors(lanes):
+    """Here, and in the file of digests, which test_golden.py compares with for the width of this processor."""
     environment = os.environ | {"FASTBACKPROP_LANES": lanes}
-    code = "from tests.test_bits import digest; print(digest())"
+    code = """
+from benchmarks import golden
+from tests.test_bits import digest
+print(digest(), *golden.differences())
+"""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     out = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=True
