@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastbackprop as fb
+from fastbackprop import schedules
 
 CASES = [
     ((64, 128, 10), "relu", "softmax", fb.SGD(0.1)),
@@ -94,6 +95,15 @@ def test_shuffling_and_conversion_do_not_change_the_bits():
         net.fit(inputs, y, epochs=2, batch_size=64, seed=1)
         nets.append(net.params.tobytes())
     assert len(set(nets)) == 1
+
+
+def test_rates_are_the_same_on_every_processor():
+    """NumPy has powers of its own for arrays where a processor has AVX-512."""
+    steps = np.arange(3000)
+    decay = [0.1 * 0.97 ** (k // 2 // 3) for k in range(3000)]
+    assert schedules.Step(0.1, every=3, factor=0.97).rates(steps, 2, 100, {}).tolist() == decay
+    inverse = [0.1 / (1.0 + k // 2 * 100) ** 0.3 for k in range(3000)]
+    assert schedules.InverseScaling(0.1, 0.3).rates(steps, 2, 100, {}).tolist() == inverse
 
 
 @pytest.mark.slow

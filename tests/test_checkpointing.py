@@ -149,7 +149,8 @@ def kill_and_resume(directory, kills, epochs):
         process = subprocess.Popen(
             [sys.executable, "-c", TRAIN, str(path), str(10**6)], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
-        process.stdout.readline()  # the first epoch of this process is done
+        for _ in range(2):  # callbacks come before the file of their epoch: with the second, the first file is there
+            process.stdout.readline()
         time.sleep(rng.uniform(0, 0.03))
         process.kill()
         process.communicate()
