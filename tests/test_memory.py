@@ -86,6 +86,27 @@ use()
     assert "x" in out or "save" in use  # to save, a few kilobytes are enough
 
 
+def test_memory_that_runs_short_between_two_epochs(tmp_path):
+    """As by the doing of another thread: what was learned until then stays, as after Ctrl-C."""
+    code = """
+X, y = rng.standard_normal((1_000_000, 4)).astype("f4"), rng.integers(0, 3, 1_000_000)
+unlimited = resource.getrlimit(resource.RLIMIT_AS)
+def limit(record):
+    if record["epoch"] == 2:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 1_000_000, unlimited[1]))
+nets = [fb.Network((4, 5, 3), seed=0) for _ in range(2)]
+nets[0].fit(X, y, epochs=2, batch_size=10_000, seed=0)
+try:
+    nets[1].fit(X, y, epochs=5, batch_size=10_000, seed=0, callbacks=[limit])
+except MemoryError:
+    resource.setrlimit(resource.RLIMIT_AS, unlimited)
+    print(np.array_equal(nets[0].params, nets[1].params))
+"""
+    # The C library is told to give memory back, or the next epoch finds that of the last.
+    assert python(LIMITED + code, tmp_path, MALLOC_MMAP_THRESHOLD_="1000000") == "True"
+
+
 def test_a_network_beyond_memory(tmp_path):
     code = """
 print(short(10**8, lambda: fb.Network((100_000, 1000, 10), seed=0)))
