@@ -68,7 +68,7 @@ def test_short_memory(use, tmp_path):
 def use():
     {use}
 answers = []
-for room in [*range(1_000_000, 12_000_000, 2_000_000), *range(12_000_000, 140_000_000, 4_000_000), 10**9]:
+for room in [*range(1_000_000, 12_000_000, 2_000_000), *range(12_000_000, 140_000_000, 8_000_000), 10**9]:
     net._plans.clear()  # what was allocated by an earlier call is not there
     net._few_rows.clear()
     answers.append(short(room, use))
