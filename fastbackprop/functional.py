@@ -24,7 +24,7 @@ from numba.np.ufunc.gufunc import GUFunc
 from numpy.typing import ArrayLike, NDArray
 
 from fastbackprop.engine import activations, elementary
-from fastbackprop.engine.jit import kernel
+from fastbackprop.engine.jit import kernel, need_compiler
 from fastbackprop.engine.simd import const, fma, if_equal, if_less, magnitude
 
 __all__ = [
@@ -75,6 +75,7 @@ class Elementwise(DUFunc):
     @global_compiler_lock
     def _compile_for_argtys(self, argtys: Any, return_type: Any = None) -> None:
         if not self._frozen:
+            need_compiler()
             for dtype in (float32, float64):
                 super()._compile_for_argtys((dtype,) * self.nin)
             self.disable_compile()  # from now on inputs are converted to the loops there are
@@ -92,6 +93,7 @@ class Generalized(GUFunc):
     @global_compiler_lock
     def _compile_for_argtys(self, argtys: Any, return_type: Any = None) -> None:
         if not self._frozen:
+            need_compiler()
             for dtype in (float32, float64):
                 super()._compile_for_argtys((dtype,) * self.nargs)
             self.build_ufunc()

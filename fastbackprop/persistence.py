@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ FORMAT = "fastbackprop"
 FORMAT_VERSION = "1"
 USER_PREFIX = "user."  # before the user's keys, so that they never meet the format's own
 TRAINING_PREFIX = "training."  # before the names of a checkpoint's tensors
+STORED_AS = {"float32": "F32", "float64": "F64"}
 TRAINING = "training"  # the key of a checkpoint's record
 
 
@@ -71,8 +72,6 @@ def save(
     {'classes': 'setosa, versicolor, virginica'}
     """
     _import_safetensors()
-    import safetensors.numpy
-
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -87,12 +86,11 @@ def save(
         header[USER_PREFIX + key] = value
     tensors = {}
     for l, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
-        # safetensors writes an array's memory as it lies
-        tensors[f"weights.{l}"], tensors[f"biases.{l}"] = np.ascontiguousarray(W), np.ascontiguousarray(b)
+        tensors[f"weights.{l}"], tensors[f"biases.{l}"] = W, b
     if training is not None:
         header[TRAINING] = training[0]
-        tensors |= {TRAINING_PREFIX + name: np.ascontiguousarray(vector) for name, vector in training[1].items()}
-    write_atomically(path, safetensors.numpy.save(tensors, header))
+        tensors |= {TRAINING_PREFIX + name: vector for name, vector in training[1].items()}
+    write_atomically(path, *_content(tensors, header))
 
 
 def load(path: str | os.PathLike[str]) -> Network:
@@ -139,7 +137,7 @@ def load(path: str | os.PathLike[str]) -> Network:
         if names != set(shapes):
             unlike = sorted(names ^ set(shapes))[0]
             raise _bad_file(path, f"for sizes {sizes} the tensor {unlike!r} is missing or one too many")
-        stored_as = {"float32": "F32", "float64": "F64"}[dtype.name]
+        stored_as = STORED_AS[dtype.name]
         for name, shape in shapes.items():
             part = file.get_slice(name)
             if tuple(part.get_shape()) != shape or part.get_dtype() != stored_as:
@@ -176,8 +174,26 @@ def read_training(path: str | os.PathLike[str]) -> tuple[str, dict[str, np.ndarr
         return metadata[TRAINING], {name.removeprefix(TRAINING_PREFIX): file.get_tensor(name) for name in names}
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file that appears whole or not at all, whenever the process or the machine stops."""
+def _content(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Iterator[Any]:
+    """A safetensors file in parts: the size of the header, the header, and each tensor's memory as it lies.
+
+    The safetensors package makes two copies of all tensors, and ends the process where there is no memory for them.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, tensor in tensors.items():
+        offsets = [end, end := end + tensor.nbytes]
+        header[name] = {"dtype": STORED_AS[tensor.dtype.name], "shape": tensor.shape, "data_offsets": offsets}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors' memory is aligned
+    yield len(text).to_bytes(8, "little")
+    yield text
+    for tensor in tensors.values():
+        yield np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+
+
+def write_atomically(path: str | os.PathLike[str], *parts: Any) -> None:
+    """Write a file, of bytes or arrays of bytes, that appears whole or not at all, whenever the machine stops."""
     target = Path(os.path.realpath(path))  # a link stays a link
     if target.exists() and not target.is_file():
         raise ValueError(f"path must be a file, new or to be replaced; {os.fspath(path)!r} is something else")
@@ -185,7 +201,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         if target.exists():  # who may read the file stays as it was

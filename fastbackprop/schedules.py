@@ -7,6 +7,7 @@ number.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,12 @@ class Schedule:
         return False
 
 
+def _by_epoch(steps: np.ndarray, per_epoch: int, rate: Callable[[np.float64], np.float64]) -> np.ndarray:
+    """The rate of each step's epoch, one at a time: the bits of NumPy's powers of arrays depend on the processor."""
+    epochs, index = np.unique(steps // per_epoch, return_inverse=True)
+    return np.array([rate(epoch) for epoch in epochs.astype(np.float64)])[index]
+
+
 @dataclass(frozen=True)
 class Step(Schedule):
     """Multiplied by ``factor`` every ``every`` epochs, as PyTorch's StepLR.
@@ -52,7 +59,7 @@ class Step(Schedule):
 
     def rates(self, steps: np.ndarray, per_epoch: int, samples: int, state: dict[str, Any]) -> np.ndarray:
         """``initial * factor ** floor(epoch / every)``."""
-        return self.initial * self.factor ** (steps // per_epoch // self.every).astype(float)
+        return _by_epoch(steps, per_epoch, lambda epoch: self.initial * self.factor ** (epoch // self.every))
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class InverseScaling(Schedule):
 
     def rates(self, steps: np.ndarray, per_epoch: int, samples: int, state: dict[str, Any]) -> np.ndarray:
         """One rate an epoch."""
-        return self.initial / (1.0 + steps // per_epoch * samples) ** self.power
+        return _by_epoch(steps, per_epoch, lambda epoch: self.initial / (1.0 + epoch * samples) ** self.power)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -119,6 +120,7 @@ class Training:
             self.state.vectors = optimizer.first_state(net.params.size, net.dtype)
         if isinstance(optimizer.learning_rate, Schedule) and not self.state.schedule:
             self.state.schedule = optimizer.learning_rate.first_state()
+        self._kept = [np.empty_like(vector) for vector in self._vectors()]
         self.in_place = net.reads(self.X) and (self.Y.ndim == 1 or net.reads(self.Y))
         self.steps_per_call = 0  # not yet measured
         # X is not looked at before the training, which would read it twice; see `_prove_inputs`.
@@ -165,6 +167,10 @@ class Training:
                 done += many
         return costs / self.samples
 
+    def _params_finite(self) -> bool:
+        """Without memory of its own, which might be short in the middle of a training."""
+        return math.isfinite(self.net.params.min()) and math.isfinite(self.net.params.max())
+
     def _prove_inputs(self, failed: bool = False) -> None:
         """After the first epoch, or where it ended: X was finite if no step failed and the parameters still are.
 
@@ -172,7 +178,7 @@ class Training:
         """
         if self.before is None:
             return
-        if failed or not np.isfinite(self.net.params).all():
+        if failed or not self._params_finite():
             try:
                 checks.finite(self.X, "X", self.net.dtype)
             except ValueError:
@@ -185,10 +191,12 @@ class Training:
         order = self._orders(len(costs))
         total = len(costs) * self.per_epoch
         done = kept = 0
-        kept_steps, copied, copies = self.state.steps, time.perf_counter(), self._copies()
+        kept_steps, copied = self.state.steps, time.perf_counter()
+        self._keep()
         while done < total:
-            if time.perf_counter() - copied > SECONDS_REPEATED and np.isfinite(self.net.params).all():
-                kept, kept_steps, copied, copies = done, self.state.steps, time.perf_counter(), self._copies()
+            if time.perf_counter() - copied > SECONDS_REPEATED and self._params_finite():
+                kept, kept_steps, copied = done, self.state.steps, time.perf_counter()
+                self._keep()
             steps = min(self.steps_per_call, total - done) if self.in_place else 1
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
             start = time.perf_counter()
@@ -201,10 +209,10 @@ class Training:
             done += steps
             self.state.steps += steps
             # The costs are those before each step: of the last one, only the parameters tell.
-            if (failed or done == total) and not np.isfinite(self.net.params).all():
+            if (failed or done == total) and not self._params_finite():
                 self._prove_inputs()
                 self.state.steps = kept_steps
-                done, rate = self._undo_overflow(plan, kept, done, copies, order, learning_rate)
+                done, rate = self._undo_overflow(plan, kept, done, order, learning_rate)
                 what, failed = "parameters are", 1
             if failed:
                 raise FloatingPointError(
@@ -217,22 +225,26 @@ class Training:
             self.steps_per_call = max(1, min(wanted, 8 * steps))
         self.state.epoch += len(costs)
 
-    def _copies(self) -> list[np.ndarray]:
-        """Of the parameters and the optimizer's vectors."""
-        return [vector.copy() for vector in (self.net.params, *self.state.vectors)]
+    def _vectors(self) -> list[np.ndarray]:
+        """What a step changes."""
+        return [self.net.params, *self.state.vectors]
+
+    def _keep(self) -> None:
+        """Copy what a step changes, to go back to; the memory is taken once."""
+        for copy, vector in zip(self._kept, self._vectors(), strict=True):
+            copy[...] = vector
 
     def _undo_overflow(
-        self, plan: Plan, first: int, last: int, copies: list[np.ndarray], order: np.ndarray,
-        learning_rate: float | None,
-    ) -> tuple[int, float]:  # fmt: skip
+        self, plan: Plan, first: int, last: int, order: np.ndarray, learning_rate: float | None
+    ) -> tuple[int, float]:
         """Find the step, of ``first`` to ``last``, that made a parameter infinite, and go back to what was before it.
 
-        ``copies`` are those of before ``first``. The same steps have the same bits, so halves of what is left are
+        What was kept is that of before ``first``. The same steps have the same bits, so halves of what is left are
         repeated. Returns the step and its learning rate.
         """
         costs = np.zeros((len(order) or last // self.per_epoch + 1, at.COST_FIELDS))
         while True:
-            for vector, copy in zip((self.net.params, *self.state.vectors), copies, strict=True):
+            for vector, copy in zip(self._vectors(), self._kept, strict=True):
                 vector[...] = copy
             half = (first + last) // 2
             if half == first:
@@ -243,8 +255,9 @@ class Training:
                 rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
                 self._steps(plan, done, steps, order, rates, costs)
                 done, self.state.steps = done + steps, self.state.steps + steps
-            if np.isfinite(self.net.params).all():
-                first, copies = half, self._copies()
+            if self._params_finite():
+                first = half
+                self._keep()
             else:
                 last, self.state.steps = half, steps_before
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastbackprop as fb
+from fastbackprop import schedules
 
 CASES = [
     ((64, 128, 10), "relu", "softmax", fb.SGD(0.1)),
@@ -96,11 +97,25 @@ def test_shuffling_and_conversion_do_not_change_the_bits():
     assert len(set(nets)) == 1
 
 
+def test_rates_are_the_same_on_every_processor():
+    """NumPy has powers of its own for arrays where a processor has AVX-512."""
+    steps = np.arange(3000)
+    decay = [0.1 * 0.97 ** (k // 2 // 3) for k in range(3000)]
+    assert schedules.Step(0.1, every=3, factor=0.97).rates(steps, 2, 100, {}).tolist() == decay
+    inverse = [0.1 / (1.0 + k // 2 * 100) ** 0.3 for k in range(3000)]
+    assert schedules.InverseScaling(0.1, 0.3).rates(steps, 2, 100, {}).tolist() == inverse
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("lanes", ["4", "8", "16"])
 def test_any_width_of_the_vectors(lanes):
+    """Here, and in the file of digests, which test_golden.py compares with for the width of this processor."""
     environment = os.environ | {"FASTBACKPROP_LANES": lanes}
-    code = "from tests.test_bits import digest; print(digest())"
+    code = """
+from benchmarks import golden
+from tests.test_bits import digest
+print(digest(), *golden.differences())
+"""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     out = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=True

@@ -201,7 +201,10 @@ def test_a_missing_extra_is_one_line_before_the_work(monkeypatch, tmp_path, caps
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_keeps_the_network(tmp_path):
     command = [sys.executable, "-m", "fastbackprop.cli", "train", "digits", "--epochs", "100000", "-o", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     for line in process.stdout:
         if line.startswith("epoch"):
             break

@@ -13,6 +13,7 @@ from safetensors.numpy import save as to_bytes
 
 import fastbackprop as fb
 from fastbackprop import persistence
+from tests.processes import python
 
 
 @pytest.fixture
@@ -166,6 +167,28 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path, monkeypat
     assert error.value.filename == str(path)
     assert path.read_bytes() == old
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_disk_that_is_full_in_the_middle_of_a_file(path):
+    """The limit of the size of files stops a write where a full disk would, here of a save and of a checkpoint."""
+    code = """
+import os, resource, sys
+import numpy as np
+import fastbackprop as fb
+path = sys.argv[1]
+net = fb.Network((100, 100, 3), seed=0)
+net.save(path)
+old = open(path, "rb").read()
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+for use in (net.save, lambda path: net.fit(np.eye(100), np.arange(100) % 3, epochs=2, checkpoint=path)):
+    try:
+        use(path)
+    except OSError as error:
+        print(error.strerror, error.filename == path, open(path, "rb").read() == old, len(os.listdir(sys.argv[2])))
+print(np.isfinite(net.params).all())
+"""
+    assert python(code, path, path.parent).splitlines() == ["File too large True True 1"] * 2 + ["True"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="symbolic links and permission bits")

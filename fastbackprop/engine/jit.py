@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import pickle
+import secrets
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 from numba import njit
+from numba.core.caching import FunctionCache
+from numba.core.serialize import dumps
 
 # No fastmath anywhere: it drops signed zeros and NaN checks, and lets sums be reordered.
 # error_model="numpy": a division by zero gives inf or nan, as in NumPy, without a branch.
@@ -20,13 +28,86 @@ part: Any = njit(error_model="numpy", inline="always")
 NIL = np.int64(0)
 
 
+class _Files:
+    """Machine code on disk: a file for each key, named after it, which begins with a digest of the rest.
+
+    Numba's own files, an index and numbered data, have no digest: what is left of a full disk, or of a process killed
+    between the two, raises errors for ever after, or is run in the place of other code.
+    """
+
+    def __init__(self, directory: str, name: str) -> None:
+        self.directory, self.name = Path(directory), name
+
+    def _path(self, key: Any) -> Path:
+        digest = hashlib.sha256(repr((numba.__version__, key)).encode()).hexdigest()
+        return self.directory / f"{self.name}.{digest[:32]}.nbc"
+
+    def load(self, key: Any) -> Any:
+        """What was saved; None where there is no file, or a damaged one."""
+        try:
+            content = self._path(key).read_bytes()
+        except OSError:
+            return None
+        size = hashlib.sha256().digest_size
+        if hashlib.sha256(content[size:]).digest() != content[:size]:
+            return None
+        return pickle.loads(content[size:])
+
+    def save(self, key: Any, data: Any) -> None:
+        """Write a file that appears whole or not at all."""
+        content = dumps(data)
+        path = self._path(key)
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+    def flush(self) -> None:
+        """Forget all of the function, as Numba's ``recompile`` wants."""
+        for path in self.directory.glob(f"{self.name}.*.nbc"):
+            path.unlink(missing_ok=True)
+
+
+class _Cache(FunctionCache):
+    """Numba's cache of a function, in such files; where it cannot be written, nothing fails."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            warnings.warn(
+                f"the compiled engine could not be written to {self._cache_path} ({error.strerror}), so every process "
+                "compiles it anew; NUMBA_CACHE_DIR names another directory",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def need_compiler() -> None:
+    """Raise RuntimeError where Numba has been told not to compile: the engine's kernels mean nothing as Python."""
+    if numba.config.DISABLE_JIT:
+        raise RuntimeError(
+            "NUMBA_DISABLE_JIT is set, but fastbackprop's engine exists as machine code only: unset it, or use "
+            "fastbackprop.reference, which is plain NumPy"
+        )
+
+
 def entry(function: Any) -> Any:
     """Compile a function that Python calls: without the interpreter's lock, kept on disk where that is possible."""
-    options = {"error_model": "numpy", "nogil": True}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba has found no directory that it may write to
-        return njit(**options)(function)
+    if numba.config.DISABLE_JIT:
+        return lambda *_: need_compiler()
+    dispatcher = njit(error_model="numpy", nogil=True)(function)
+    with contextlib.suppress(RuntimeError):  # Numba has found no directory that it may write to
+        dispatcher._cache = _Cache(function)
+    return dispatcher
 
 
 def source_hash() -> str:

@@ -1,0 +1,213 @@
+"""Compiled code on disk: never stale, never damaged, and nothing fails where it cannot be written.
+
+The cache of a function does not know what the function does, so most of these use the smallest, which compiles in a
+second.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT, python
+
+SHUFFLE = """
+import sys, warnings
+import numpy as np
+from fastbackprop.engine import shuffle as module
+order = np.zeros(5, np.int64)
+def use(shuffle):
+    # The result, and whether it came from the disk.
+    shuffle(order, 1, 1)
+    stats = shuffle.stats
+    assert sum(stats.cache_hits.values()) + sum(stats.cache_misses.values()) == 1
+    return order.tolist(), sum(stats.cache_hits.values()) == 1
+"""
+EXPECTED = [4, 2, 1, 3, 0]
+
+
+def test_damaged_files_are_compiled_anew(tmp_path):
+    """One process sees them all: a new dispatcher reads the directory as a new process would."""
+    code = """
+from pathlib import Path
+from fastbackprop.engine.jit import source_hash
+def again():
+    return use(module._compiled(source_hash()))
+print(again(), again())
+[path] = Path(sys.argv[1]).rglob("*.nbc")
+whole = path.read_bytes()
+rng = np.random.default_rng(0)
+flipped = bytearray(whole)
+flipped[len(whole) // 2] ^= 1
+code = bytearray(whole)
+code[-2000:] = bytes(2000)
+damages = [b"", whole[:10], whole[: len(whole) // 2], whole[:-1], whole + b"x", bytes(flipped), bytes(code),
+           rng.bytes(len(whole)), rng.bytes(20), b"\\x80\\x05."]
+for damage in damages:
+    path.write_bytes(damage)
+    print(again(), again())  # compiled, then read: the file is whole again
+path.unlink()
+path.mkdir()
+print(again(), again())
+"""
+    out = python(SHUFFLE + code, tmp_path, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
+    assert out[:-1] == [f"({EXPECTED}, False) ({EXPECTED}, True)"] * 11
+    assert out[-1] == f"({EXPECTED}, False) ({EXPECTED}, False)"  # no file can be there
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_full_directory_is_a_warning(tmp_path):
+    """The limit of the size of files stops a write in the middle, as a full disk does."""
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(use(module.shuffle))
+print([str(w.message) for w in caught])
+"""
+    first, second = python(SHUFFLE + code, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
+    assert first == f"({EXPECTED}, False)"
+    assert second.count("the compiled engine could not be written to") == 1
+    assert "(File too large)" in second
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="gives up root's privileges as Linux has them")
+@pytest.mark.parametrize("when", ["before the import", "after it"])
+def test_a_read_only_directory(when, tmp_path):
+    code = """
+import ctypes, os, sys
+def lock():
+    # Even for root, who may write anywhere until it gives up its capabilities.
+    for directory, _, _ in os.walk(sys.argv[1]):
+        os.chmod(directory, 0o555)
+    header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset(header, nothing) == 0
+    assert not os.access(sys.argv[1], os.W_OK)
+"""
+    use = """
+from numba.core.caching import CacheImpl, UserProvidedCacheLocator
+CacheImpl._locator_classes = [UserProvidedCacheLocator]  # no other directory is tried
+"""
+    then = """
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(use(module.shuffle))
+print(*[w.message for w in caught])
+"""
+    lock = "lock()\n"
+    code += use + (lock + SHUFFLE if when == "before the import" else SHUFFLE + lock) + then
+    directory = tmp_path / "cache"
+    directory.mkdir()
+    out = python(code, directory, NUMBA_CACHE_DIR=str(directory)).splitlines()
+    assert out[0] == f"({EXPECTED}, False)"
+    if when == "after it":
+        assert out[1].startswith(f"the compiled engine could not be written to {directory}")
+        assert "(Permission denied)" in out[1]
+    assert not [path for path in directory.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("places", ["no directory is writable", "the chosen one is not"])
+def test_without_a_cache_nothing_fails(places, tmp_path):
+    code = SHUFFLE + "print(use(module.shuffle))"
+    if places == "no directory is writable":
+        code = "from numba.core.caching import CacheImpl\nCacheImpl._locator_classes = []\n" + code
+    blocked = tmp_path / "file"
+    blocked.write_text("not a directory")
+    assert python(code, NUMBA_CACHE_DIR=str(blocked)).startswith(f"({EXPECTED}, ")
+
+
+def test_several_processes_may_fill_the_cache_at_once(tmp_path):
+    command = [sys.executable, "-c", SHUFFLE + "print(use(module.shuffle)[0])"]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    assert [process.communicate()[0].strip() for process in processes] == [str(EXPECTED)] * 4
+    assert python(SHUFFLE + "print(use(module.shuffle))", NUMBA_CACHE_DIR=str(tmp_path)).endswith("True)")
+    assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".nbc"]
+
+
+def test_the_key_holds_every_file_of_the_engine(tmp_path):
+    """Numba's cache looks at one file; the key of ours holds a digest of all."""
+    package = shutil.copytree(
+        ROOT / "fastbackprop", tmp_path / "fastbackprop", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    code = SHUFFLE + "print(use(module.shuffle)[1])"
+
+    def from_disk():
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        out = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return out.stdout.strip() == "True"
+
+    assert [from_disk(), from_disk()] == [False, True]
+    for name in ("tile.py", "layout.py"):
+        path = package / "engine" / name
+        path.write_text(path.read_text() + "\n# changed\n")
+        assert [from_disk(), from_disk()] == [False, True]
+    path.touch()
+    (package / "network.py").touch()
+    assert from_disk()  # what is older and newer does not count, nor what is outside the engine
+
+
+@pytest.mark.slow
+def test_a_change_anywhere_in_the_engine_is_compiled_anew(tmp_path):
+    """Numba's cache looks at one file; the key of ours holds a digest of all."""
+    shutil.copytree(ROOT / "fastbackprop", tmp_path / "fastbackprop")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import fastbackprop as fb
+assert fb.__file__.startswith({str(tmp_path)!r})
+net = fb.Network((1, 1, 1), "leaky_relu", "identity")
+net.params = [1, 0, 1, 0]
+print(net.forward([[-1.0]])[0, 0])
+"""
+    cache = str(tmp_path / "cache")
+    run = {"cwd": tmp_path, "env": os.environ | {"NUMBA_CACHE_DIR": cache}, "capture_output": True, "text": True}
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, **run).stdout.strip() == "-0.01"
+    files = sorted(Path(cache).rglob("*.nbc"))
+    assert files
+    assert subprocess.run(command, **run).stdout.strip() == "-0.01"
+    assert sorted(Path(cache).rglob("*.nbc")) == files  # taken from the cache
+    path = tmp_path / "fastbackprop" / "engine" / "activations.py"
+    path.write_text(path.read_text().replace("LEAK = 0.01", "LEAK = 0.25"))
+    assert subprocess.run(command, **run).stdout.strip() == "-0.25"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "fb.Network((4, 5, 3), seed=0).forward(np.eye(4))",
+        "net.fit(np.eye(4), [0, 1, 2, 0])",
+        "fb.functional.gelu(1.0)",
+        "fb.functional.softmax([1.0, 2.0])",
+        "fb.paper.relu(np.eye(2))",
+    ],
+)
+def test_without_a_compiler_the_error_says_so(use):
+    """NUMBA_DISABLE_JIT=1: kernels made of machine instructions have no meaning as Python."""
+    code = f"""
+import numpy as np, fastbackprop as fb, fastbackprop.functional, fastbackprop.paper
+net = fb.Network((4, 5, 3), seed=0)
+before = net.params.copy()
+try:
+    {use}
+except RuntimeError as error:
+    print(error, np.array_equal(net.params, before))
+from fastbackprop import reference
+assert reference.relu(np.array([-1.0, 2.0])).tolist() == [0.0, 2.0]
+"""
+    assert python(code, NUMBA_DISABLE_JIT="1") == (
+        "NUMBA_DISABLE_JIT is set, but fastbackprop's engine exists as machine code only: unset it, or use "
+        "fastbackprop.reference, which is plain NumPy True"
+    )

@@ -1,0 +1,333 @@
+"""Threads, forks and Ctrl-C: the same bits whoever does the work, and nothing half done when it is stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fastbackprop import threads
+from tests.processes import ROOT, python
+
+
+def test_threads_follow_the_environment(monkeypatch):
+    for name in ("FASTBACKPROP_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    cores = threads.available()
+    assert cores >= 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads.available() == 1
+    monkeypatch.setenv("FASTBACKPROP_NUM_THREADS", "3")
+    assert threads.available() == 3
+
+
+LARGE_JOB = """
+import atexit, concurrent.futures, sys, numpy as np, fastbackprop as fb
+from fastbackprop import threads
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((20000, 64)).astype("f4"), rng.integers(0, 10, 20000)
+def train(count, **options):
+    net = fb.Network((64, 128, 10), seed=0, threads=count)
+    net.fit(X, y, epochs=1, batch_size=2000, seed=0, **options)
+    return net.params.tobytes()
+expected = train(1)
+"""
+
+
+def test_a_thread_that_cannot_start_is_not_missed():
+    """As at a limit of processes: submit has queued the work when it fails."""
+    code = (
+        LARGE_JOB
+        + """
+import threading
+def start(self): raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+print(train(4) == expected)
+"""
+    )
+    assert python(code) == "True"
+
+
+def test_work_at_the_end_of_the_interpreter():
+    assert python(LARGE_JOB + "atexit.register(lambda: print(train(2) == expected))") == "True"
+
+
+def test_an_interrupt_while_threads_are_woken_leaves_no_work_behind():
+    code = (
+        LARGE_JOB
+        + """
+import time
+submit = concurrent.futures.ThreadPoolExecutor.submit
+def interrupted(*args):
+    submit(*args)
+    raise KeyboardInterrupt
+concurrent.futures.ThreadPoolExecutor.submit = interrupted
+net = fb.Network((64, 128, 10), seed=0, threads=3)
+for _ in range(20):
+    try:
+        net.fit(X, y, epochs=100, batch_size=2000)
+    except KeyboardInterrupt:
+        kept = net.params.copy()
+    time.sleep(0.01)
+    assert np.array_equal(kept, net.params)
+print(np.isfinite(net.params).all())
+"""
+    )
+    assert python(code) == "True"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_children_work():
+    """After threads have been used: the child starts its own."""
+    code = """
+import os, numpy as np, fastbackprop as fb
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((4000, 64)).astype("f4"), rng.integers(0, 10, 4000)
+def train():
+    net = fb.Network((64, 128, 10), seed=0)
+    net.fit(X, y, epochs=2, batch_size=128, seed=0, threads=2)
+    return net.params.tobytes()
+expected = train()
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if train() == expected else 1)
+    print(os.waitpid(child, 0)[1])
+"""
+    assert python(code).split() == ["0", "0", "0"]
+
+
+SHARING = """
+import os, sys, threading
+import numba, numpy as np
+import fastbackprop as fb
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((6000, 64)).astype("f4"), rng.integers(0, 10, 6000)
+def train(net, epochs):
+    net.fit(X, y, epochs=epochs, batch_size=500, seed=0, optimizer="adam")
+    return net.params.tobytes()
+def new():
+    return fb.Network((64, 128, 10), seed=0, threads=2)
+def at_once(*functions):
+    errors = []
+    def kept(function):
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+    workers = [threading.Thread(target=kept, args=(function,)) for function in functions]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if errors:
+        raise errors[0]
+expected = train(new(), 10)
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+def test_two_threads_fit_and_four_predict_at_once(layer):
+    """Whatever layer of threads Numba is told to use: the engine uses none."""
+    code = (
+        SHARING
+        + """
+shared = new()
+few, many = shared.forward(X[:3]).tobytes(), shared.forward(X).tobytes()
+results, busy = [], threading.Event()
+def fit():
+    results.extend([train(new(), 10) == expected for _ in range(3)])
+def predict():
+    for _ in range(30):
+        results.append(shared.forward(X).tobytes() == many)
+        results.append(shared.forward(X[:3]).tobytes() == few)
+at_once(fit, fit, predict, predict, predict, predict)
+print(len(results), all(results))
+try:
+    print(numba.threading_layer())
+except ValueError as error:
+    print("no layer:", error)
+"""
+    )
+    out = python(code, NUMBA_THREADING_LAYER=layer).splitlines()
+    assert out == ["246 True", "no layer: Threading layer is not initialized."]
+
+
+def test_one_network_is_trained_and_asked_by_threads_at_once():
+    """What it learns is then nobody's promise, but outputs are outputs, and the next training is as ever."""
+    code = (
+        SHARING
+        + """
+net = new()
+start = net.params.copy()
+probabilities = []
+def predict():
+    for _ in range(50):
+        o = net.forward(X)
+        probabilities.append(np.isfinite(o).all() and np.abs(o.sum(axis=1) - 1).max() < 1e-5)
+at_once(lambda: train(net, 10), lambda: train(net, 10), predict, predict, predict, predict)
+print(len(probabilities), all(probabilities), np.isfinite(net.params).all())
+net.params = start
+print(train(net, 10) == expected)
+"""
+    )
+    assert python(code).split() == ["200", "True", "True", "True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_in_the_middle_of_a_training():
+    """The child has the parent's memory and none of its threads, and may have been forked between any two steps."""
+    code = (
+        SHARING
+        + """
+import time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, which is what is tried
+results, stop = [], threading.Event()
+def fit():
+    while not stop.is_set():
+        results.append(train(new(), 10) == expected)
+worker = threading.Thread(target=fit)
+worker.start()
+for _ in range(10):
+    time.sleep(rng.uniform(0, 0.03))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if train(new(), 10) == expected else 1)
+    results.append(os.waitpid(child, 0)[1] == 0)
+stop.set()
+worker.join()
+print(len(results) > 10, all(results))
+"""
+    )
+    assert python(code).split() == ["True", "True"]
+
+
+PARALLEL = """
+import multiprocessing, sys
+import numpy as np
+import fastbackprop as fb
+def train(seed):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((4000, 64)).astype("f4"), rng.integers(0, 10, 4000)
+    net = fb.Network((64, 128, 10), seed=seed)
+    net.fit(X, y, epochs=2, batch_size=500, seed=seed, threads=2)
+    return net
+if __name__ == "__main__":
+    expected = [train(seed).params.tobytes() for seed in range(4)]  # threads have been used when processes start
+    way = sys.argv[1]
+    if way == "loky":
+        from joblib import Parallel, delayed
+        nets = Parallel(n_jobs=2, backend="loky")(delayed(train)(seed) for seed in range(4))
+    else:
+        with multiprocessing.get_context(way).Pool(2) as pool:
+            nets = pool.map(train, range(4), chunksize=1)
+    print([net.params.tobytes() for net in nets] == expected)
+"""
+
+
+@pytest.mark.parametrize("way", ["fork", "spawn", "forkserver", "loky"])
+def test_other_processes_train_after_this_one_has(way, tmp_path):
+    if way not in (*multiprocessing.get_all_start_methods(), "loky"):
+        pytest.skip(f"no {way} on this system")
+    script = tmp_path / "script.py"
+    script.write_text(PARALLEL)
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", str(script), way],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert out.stdout.strip() == "True", out.stderr
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"NUMBA_NUM_THREADS": "1"},
+        {"NUMBA_NUM_THREADS": "64"},
+        {"FASTBACKPROP_NUM_THREADS": "1"},
+        {"FASTBACKPROP_NUM_THREADS": "32"},
+        {"OMP_NUM_THREADS": "1"},
+    ],
+    ids=str,
+)
+def test_any_number_of_threads_by_the_environment(environment):
+    """More than there are processors too: a thread that waits for another's work lets it run."""
+    code = LARGE_JOB + "print(train(None) == expected, train(24) == expected)"
+    assert python(code, **environment) == "True True"
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np
+import fastbackprop as fb
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without
+moments = int(sys.argv[1])
+rng = np.random.default_rng(moments)
+X, y = rng.standard_normal((1600, 30)).astype("f4"), rng.integers(0, 3, 1600)
+def new():
+    return fb.Network((30, 64, 3), seed=0, threads=2)
+def train(net, **options):
+    net.fit(X, y, epochs=1500, batch_size=len(X), optimizer=fb.SGD(0.05, momentum=0.9), seed=0, **options)
+# An epoch is one step, so these are all the states between two steps.
+net, states = new(), set()
+states.add(net.params.tobytes())
+train(net, callbacks=[lambda record: states.add(net.params.tobytes())])
+expected = net.params.tobytes()
+begin = time.perf_counter()
+train(net := new())
+seconds = time.perf_counter() - begin
+assert net.params.tobytes() == expected and len(states) == 1501
+middles = 0
+for _ in range(moments):
+    net = new()
+    try:
+        timer = threading.Timer(rng.uniform(0, 0.9 * seconds), os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        train(net)
+        time.sleep(10)
+        raise SystemExit("not interrupted")
+    except KeyboardInterrupt:
+        timer.join()
+    kept = net.params.tobytes()
+    assert kept in states
+    middles += kept not in (expected, new().params.tobytes())
+    time.sleep(0.005)
+    assert net.params.tobytes() == kept  # no helper is at work any more
+    net.params = new().params
+    if middles % 10 == 1:
+        train(net)  # with the workspace that was left
+        assert net.params.tobytes() == expected
+print(middles > moments // 2)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize("moments", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_ctrl_c_leaves_the_parameters_after_a_whole_step(moments):
+    assert python(INTERRUPTED, moments) == "True"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.slow
+def test_ctrl_c_while_the_engine_is_compiled(tmp_path):
+    """The next call compiles again, and the cache holds nothing that is half written."""
+    code = """
+import os, signal, sys, threading, time
+from pathlib import Path
+import numpy as np
+import fastbackprop as fb
+signal.signal(signal.SIGINT, signal.default_int_handler)
+net = fb.Network((4, 5, 3), seed=0)
+before = net.params.copy()
+threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    net.fit(np.eye(4), [0, 1, 2, 0], epochs=1)
+except KeyboardInterrupt:
+    print(np.array_equal(net.params, before))
+net.fit(np.eye(4), [0, 1, 2, 0], epochs=1)
+print(not np.array_equal(net.params, before))
+print(sorted({path.suffix for path in Path(sys.argv[1]).rglob("*") if path.is_file()}))
+"""
+    assert python(code, tmp_path, NUMBA_CACHE_DIR=str(tmp_path)).splitlines() == ["True", "True", "['.nbc']"]
