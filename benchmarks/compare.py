@@ -37,6 +37,8 @@ from benchmarks.workloads import WORKLOADS, Workload, layers, make_problem
 # Of the change made by the short training. Small networks agree to 1e-5 and 1e-14. At wide, rounding moves some of
 # four million Z across relu's kink, in each engine others: 1e-3. Work in bfloat16 misses by 1e-2 and more.
 TOLERANCE = {"float32": 5e-3, "float64": 1e-8}
+# scikit-learn adds Adam's epsilon before the bias correction, the others after it: 4e-5 at matexp, in both dtypes.
+OTHER_ADAM = {"sklearn": 1e-4}
 BASELINE = "numpy"
 
 
@@ -57,6 +59,8 @@ def check(work: Workload, seed: int, peer: str, got: np.ndarray, expected: np.nd
     """The peer's deviation, if it is below the tolerance."""
     start = make_problem(work, seed).params if work.optimizer else np.zeros_like(expected)
     error, limit = deviation(work, got, expected, start), TOLERANCE[work.dtype]
+    if work.optimizer == "adam":
+        limit = max(limit, OTHER_ADAM.get(peer, 0.0))
     if not error <= limit:
         what = "parameters after a short training" if work.optimizer else "gradient"
         raise ResultsDiffer(

@@ -1,19 +1,28 @@
 """The benchmark suite: its counts, its data, its baseline, and that nobody is timed on other work."""
 
+import functools
 import json
+import math
 import os
+import shutil
+import subprocess
+import sys
 import textwrap
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import compare
+from benchmarks import compare, latency, scaling
 from benchmarks.peers import PEERS, PeerError, Worker, busy_seconds
 from benchmarks.peers.numpy_code4 import Engine
+from benchmarks.suites import forward, peers, start, training
 from benchmarks.workloads import WORKLOADS, Workload, check_problem, flat, layers, make_problem
 
+ROOT = Path(__file__).parents[1]
+DTYPES = ("float32", "float64")
 SMALL = Workload("small", (3, 5, 4, 2), batch=8, samples=24, dtype="float64")
 
 
@@ -147,16 +156,19 @@ def test_deviation_is_relative_to_the_change_and_by_part():
         pytest.param(peer, marks=[pytest.mark.peers] if peer.startswith(("torch", "jax")) else [])
         for peer in PEERS
         if peer not in ("numpy", "torch_compile")
-    ],
+    ]
+    + [pytest.param("torch_compile", marks=[pytest.mark.peers, pytest.mark.slow])],
 )
 def test_peers_do_the_same_work(peer):
+    if peer == "torch_compile" and not shutil.which("g++"):
+        pytest.skip("torch.compile needs a C++ compiler")
     try:
         worker = Worker(peer, 1)
     except PeerError as error:
         pytest.skip(f"{peer}: {error.kind} ({error})")
     try:
-        for name in ("tiny", "digits", "matexp", "readme24"):
-            work = WORKLOADS[name]
+        for name, dtype in [(name, dtype) for name in ("tiny", "digits", "matexp", "readme24") for dtype in DTYPES]:
+            work = replace(WORKLOADS[name], dtype=dtype)
             problem, epochs = check_problem(make_problem(work))
             baseline = Engine(problem, threads=1)
             baseline.run(epochs, shuffle=False)
@@ -289,3 +301,189 @@ def test_busy_seconds_sees_work():
     while time.process_time() - started < 0.3:
         pass
     assert busy_seconds() - before > 0.25
+
+
+# ---------------------------------------------------------------------- asv's suites
+
+
+def test_asv_imports_its_suites_without_the_peers_libraries():
+    code = """
+        import importlib, pkgutil, sys
+        import suites
+        for module in pkgutil.iter_modules(suites.__path__, "suites."):
+            importlib.import_module(module.name)
+        print(*sorted({"torch", "jax", "sklearn", "suites.peers", "suites.start"} & sys.modules.keys()))
+    """
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "benchmarks")}  # as asv imports them: not as benchmarks.suites
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd="/", env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["suites.peers", "suites.start"], done.stderr
+
+
+def test_suites_train():
+    epoch = training.Epoch()
+    epoch.setup("tiny", "float32", "1")
+    before = epoch.engine.result()
+    epoch.time_epoch("tiny", "float32", "1")
+    assert not np.array_equal(epoch.engine.result(), before)
+    epoch.setup("tiny", "float32", "1")
+    assert not np.array_equal(epoch.engine.result(), before), "setup before each sample must not start anew"
+    epoch.setup("tiny", "float64", "all")
+    assert epoch.engine.result().dtype == np.float64
+    training.Memory().peakmem_epoch("tiny", "float32")
+
+
+def test_suites_step_and_share(monkeypatch):
+    assert 0.1 < training.Step().track_step("tiny", "float32", "all") < 1e5
+    monkeypatch.setattr(training, "us_per_step", lambda network, dtype, threads: 2.0)
+    share = training.Peak().track_share({"float64": {"together": 100.0}}, "tiny", "float64")
+    assert share == WORKLOADS["tiny"].flops / 2e-6 / 1e11
+
+
+def test_suites_forward():
+    suite = forward.Forward()
+    for rows in (1, 32, 1024):
+        suite.setup("digits", rows, "float64", "1")
+        assert suite.X.shape == (rows, 64)
+        assert suite.X.dtype == suite.net.dtype == np.float64
+        suite.time_forward("digits", rows, "float64", "1")
+
+
+@pytest.mark.parametrize(
+    ("suite", "arguments"),
+    [
+        (start.Import().timeraw_import, ()),
+        (start.WarmFirstCall().timeraw_first_call, ("float32",)),
+        pytest.param(start.ColdFirstCall().timeraw_first_call, ("float32",), marks=pytest.mark.slow),
+    ],
+    ids=["import", "warm", "cold"],
+)
+def test_suites_of_a_new_process(suite, arguments):
+    statement, setup = suite(*arguments)
+    check = """
+import sys
+assert "fastbackprop" in sys.modules
+if "folder" in globals():  # compiled just now, and nowhere else
+    from pathlib import Path
+    assert list(Path(folder.name).rglob("*.nbc"))
+"""
+    code = setup + "\n" + statement + check
+    done = subprocess.run([sys.executable, "-"], input=code, cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_suites_ratios_come_from_one_comparison(monkeypatch):
+    monkeypatch.setitem(PEERS, "absent", "benchmarks.peers.no_such_library")
+    small = functools.partial(compare.compare, ["tiny"], ["ours", "numpy", "absent"], threads=1)
+    monkeypatch.setattr(peers, "compare", small)
+    suite = peers.Peers()
+    rows = suite.setup_cache()
+    assert suite.track_ratio(rows, "tiny", "numpy") == rows["tiny", "numpy"]["us"] / rows["tiny", "ours"]["us"]
+    assert math.isnan(suite.track_ratio(rows, "tiny", "absent")), "asv shows NaN as n/a"
+    rows["tiny", "numpy"] = {"status": "failed", "reason": "the process ended with code 3"}
+    with pytest.raises(RuntimeError, match="code 3"):
+        suite.track_ratio(rows, "tiny", "numpy")
+
+
+# ---------------------------------------------------------------------- scaling
+
+
+def test_fit_finds_the_line_its_range_and_the_exponent():
+    x = np.geomspace(1, 1e5, 11)
+    found = scaling.fit(x, 5 + 0.1 * x)
+    assert (found["a"], found["b"]) == pytest.approx((5, 0.1))
+    assert found["worst"] < 1e-9
+    # 5 is a twentieth of 5 + 0.1 x at x = 950; the first point above it is 1000.
+    assert found["from"] == pytest.approx(1000)
+    assert found["points"] == 5
+    assert 0.97 < found["exponent"] < 1
+
+    steep = scaling.fit(x, 3 * x**1.5)
+    assert steep["exponent"] == pytest.approx(1.5)
+    assert steep["worst"] > 0.5, "a line does not describe it"
+
+
+def test_fit_has_no_negative_parts_and_no_exponent_of_two_points():
+    found = scaling.fit([10, 100, 1000], [0.9, 9.9, 100])
+    assert found["a"] == 0
+    assert found["b"] > 0
+    flat = scaling.fit([1, 2, 3, 4], [4, 3, 2, 1])
+    assert flat["b"] == 0
+    assert flat["exponent"] is None
+    assert "too few points" in scaling.verdict({"fit": flat})
+
+
+def test_scaling_covers_three_decades():
+    for make, sizes, x_of in scaling.SERIES.values():
+        works = [make(size) for size in sizes]
+        assert x_of(works[-1]) >= 1000 * x_of(works[0])
+        assert all(work.samples == work.steps * work.batch for work in works)
+
+
+def test_scaling_measures_and_writes_its_files(tmp_path):
+    points = {"batch": [16, 32, 64], "parameters": [8, 12]}
+    report = scaling.scaling("float64", threads=[1], rounds=1, points=points)
+    batch, parameters = report["series"]
+    assert [row["batch"] for row in batch["rows"]] == [16, 32, 64]
+    assert [row["parameters"] for row in parameters["rows"]] == [2 * 8 * 9 + 9 * 10, 2 * 12 * 13 + 13 * 10]
+    assert all(row["us"] > 0 for series in report["series"] for row in series["rows"])
+    files = scaling.save(report, tmp_path / "new")
+    assert json.loads(files[0].read_text())["series"][0]["fit"] == batch["fit"]
+    assert "By the batch, 64-128-10, 1 thread(s): t = " in files[1].read_text()
+    if len(files) == 3:  # matplotlib is an extra
+        assert files[2].read_bytes().startswith(b"\x89PNG")
+
+
+# ---------------------------------------------------------------------- latency
+
+
+@pytest.mark.parametrize(
+    ("network", "rows", "dtype"), [("tiny", 1, "float32"), ("digits", 3, "float64"), ("matexp", 2, None)]
+)
+def test_latency_of_the_same_outputs(network, rows, dtype, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(PEERS, "absent", "benchmarks.peers.no_such_library")
+    names = ["ours", "numpy", "sklearn", "absent"]
+    arguments = ["--network", network, "--rows", str(rows), "--rounds", "1", "--out", str(tmp_path), "--peers", *names]
+    assert latency.main(arguments + (["--dtype", dtype] if dtype else [])) == 0, capsys.readouterr().err
+    report = json.loads((tmp_path / "latency.json").read_text())
+    assert list(report["peers"]) == names
+    assert report["peers"]["absent"]["status"] == "not installed"
+    assert all(report["peers"][name]["us"] > 0 for name in names[:3])
+    text = (tmp_path / "latency.md").read_text()
+    assert f"`forward` of {rows} row(s) of {network}" in text
+    assert text in capsys.readouterr().out
+
+
+@pytest.mark.peers
+def test_latency_of_the_frameworks():
+    for name, row in latency.latency(peers=["torch", "jax_step", "torch_compile"], rounds=1)["peers"].items():
+        if row["status"] == "not installed":
+            pytest.skip(row["reason"])
+        assert row["status"] == ("n/a" if name == "torch_compile" else "ok"), row
+
+
+def test_a_peer_with_other_outputs_has_no_latency(peer):
+    careless = peer(
+        "rough",
+        """
+        class Engine(Engine):
+            def forward(self, X):
+                return super().forward(X).round(3)
+        """,
+    )
+    with pytest.raises(compare.ResultsDiffer, match="peer 'rough' on network 'tiny'"):
+        latency.latency(peers=["numpy", careless], rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "value"),
+    [(latency, "--rows", "0"), (latency, "--network", "huge"), (scaling, "--threads", "0"), (scaling, "--rounds", "0")],
+)
+def test_bad_arguments_of_the_other_commands_are_named(command, argument, value, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main([argument, value])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert argument in message
+    assert value in message

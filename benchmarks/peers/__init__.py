@@ -6,6 +6,8 @@ A peer is a module with `version` (a string) and `Engine`:
     run(epochs, shuffle)        whole epochs of mini-batch steps; returns when they are done. With optimizer None:
                                 the gradient of the whole batch, `epochs` times
     result()                    the parameters, or that gradient, as one vector in the order of `problem.params`
+    forward(X)                  the outputs of `work.batch` rows, an array in and an array out, as a user would call it
+                                (where the peer has it: benchmarks.latency)
 
 A worker is a process of its own, because idle threads of OpenBLAS and OpenMP spin: in one process they would slow
 whoever runs next. For how long they spin is not assumed but measured: a worker answers only when its process uses no
@@ -21,7 +23,9 @@ import importlib
 import math
 import multiprocessing
 import os
+import statistics
 import time
+import timeit
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -203,6 +207,23 @@ class Session:
             "us": us, "calls": len(times), "steps": steps, "idle": idle, "idle_cpu": idle_cpu, "spun": self.spun,
             "others": max(0.0, others),
         }  # fmt: skip
+
+    def prepare_forward(self, work: Workload, seed: int) -> np.ndarray:
+        """Make the engine for calls of `work.batch` rows, and choose the calls of a turn. Returns the outputs."""
+        problem = make_problem(work, seed)
+        self.engine = self.peer.Engine(problem, self.threads)
+        if not hasattr(self.engine, "forward"):
+            raise Unsupported("it is not called for outputs here")
+        self.X = problem.X[: work.batch]
+        outputs = np.array(self.engine.forward(self.X))  # compiles, where there is something to compile
+        self.calls = timeit.Timer(lambda: self.engine.forward(self.X)).autorange()[0]
+        return outputs
+
+    def turn_forward(self) -> float:
+        """Microseconds a call, the median of five runs of a fifth of a second or more."""
+        engine, X = self.engine, self.X
+        times = timeit.repeat(lambda: engine.forward(X), number=self.calls, repeat=5)
+        return 1e6 * statistics.median(times) / self.calls
 
     def finish(self) -> bool:
         """Forget the engine; whether its numbers stayed finite."""

@@ -16,13 +16,24 @@ from benchmarks.workloads import Problem, Workload, flat, layers
 version = f"JAX {jax.__version__}"
 
 
-def cost(work: Workload, params, X, Y):
-    """J, the mean over samples; params is a list of (W, b) with W (n[l], n[l+1])."""
+def linear_outputs(work: Workload, params, X):
+    """Z of the last layer; params is a list of (W, b) with W (n[l], n[l+1])."""
     A = X
     for i, (W, b) in enumerate(params, start=1):
         A = A @ W + b
         if i < len(params):
             A = jax.nn.relu(A) if work.hidden == "relu" else jnp.tanh(A)
+    return A
+
+
+def outputs(work: Workload, params, X):
+    Z = linear_outputs(work, params, X)
+    return Z if work.output == "identity" else jax.nn.softmax(Z)
+
+
+def cost(work: Workload, params, X, Y):
+    """J, the mean over samples."""
+    A = linear_outputs(work, params, X)
     loss = (A - Y) ** 2 / 2 if work.output == "identity" else -Y * jax.nn.log_softmax(A)
     return loss.sum() / len(X)
 
@@ -53,6 +64,7 @@ class Engine:
         zeros = partial(jax.tree.map, jnp.zeros_like)
         adam = work.optimizer == "adam"
         self.state = (params, zeros(params) if adam else None, zeros(params) if adam else None, jnp.zeros(()))
+        self.outputs = jax.jit(partial(outputs, work))
         self.compile()
 
     def compile(self) -> None:
@@ -60,6 +72,9 @@ class Engine:
         donate = () if work.optimizer is None else (0,)
         self.full_batch = jax.jit(partial(step, work), donate_argnums=donate)
         self.mini_batch = jax.jit(lambda state, X, Y, rows: step(work, state, X[rows], Y[rows]), donate_argnums=donate)
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        return np.asarray(self.outputs(self.state[0], X))
 
     def order(self, shuffle: bool) -> np.ndarray:
         """The rows of each step of an epoch, (steps, batch)."""

@@ -63,6 +63,10 @@ class Engine:
             np.exp(o, out=o)
             o /= np.add.reduce(o, axis=1, keepdims=True)
 
+    def forward(self, X):
+        self.forward_propagation(X)
+        return self.A[self.L]
+
     def back_propagation(self, X, Y):
         Z, A, W, dZ, dA, dW, db = self.Z, self.A, self.W, self.dZ, self.dA, self.dW, self.db
         self.forward_propagation(X)

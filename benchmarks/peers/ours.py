@@ -13,9 +13,10 @@ version = f"fastbackprop {__version__}"
 class Engine:
     def __init__(self, problem: Problem, threads: int):
         self.work = work = problem.work
-        self.X, self.y, self.threads = problem.X, problem.y, threads
-        self.net = Network(work.sizes, hidden=work.hidden, output=work.output, dtype=work.dtype, seed=0)
+        self.X, self.y = problem.X, problem.y
+        self.net = Network(work.sizes, hidden=work.hidden, output=work.output, dtype=work.dtype, threads=threads)
         self.net.params[:] = problem.params
+        self.forward = self.net.forward
         if work.optimizer:
             self.optimizer = {"sgd": SGD, "adam": Adam}[work.optimizer](work.learning_rate)
 
@@ -26,7 +27,7 @@ class Engine:
         else:
             self.net.fit(
                 self.X, self.y, epochs=epochs, batch_size=self.work.batch, optimizer=self.optimizer, seed=0,
-                shuffle=shuffle, threads=self.threads,
+                shuffle=shuffle,
             )  # fmt: skip
 
     def result(self) -> np.ndarray:

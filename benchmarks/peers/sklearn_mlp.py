@@ -49,3 +49,6 @@ class Engine:
 
     def result(self) -> np.ndarray:
         return flat([W.T for W in self.model.coefs_], self.model.intercepts_)
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        return self.model.predict(X) if isinstance(self.model, MLPRegressor) else self.model.predict_proba(X)

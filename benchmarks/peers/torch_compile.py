@@ -27,7 +27,8 @@ class Engine:
         weights, biases = layers(problem.params, work.sizes)
         self.params = [torch.tensor(part) for pair in zip(weights, biases) for part in pair]
         self.m, self.v = [torch.zeros_like(p) for p in self.params], [torch.zeros_like(p) for p in self.params]
-        self.t = torch.zeros((), dtype=self.X.dtype)
+        # Of one dimension: what the compiled step adds to a float64 scalar is lost (PyTorch 2.13).
+        self.t = torch.zeros(1, dtype=self.X.dtype)
         self.step = torch.compile(self.make_step(), fullgraph=True, dynamic=False)
 
     def make_step(self):

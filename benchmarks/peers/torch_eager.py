@@ -58,3 +58,8 @@ class Engine:
         if self.work.optimizer is None:
             return flat([f.weight.grad.numpy() for f in self.linear], [f.bias.grad.numpy() for f in self.linear])
         return flat([f.weight.detach().numpy() for f in self.linear], [f.bias.detach().numpy() for f in self.linear])
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            Z = self.model(torch.from_numpy(X))
+            return (Z if self.work.output == "identity" else torch.softmax(Z, 1)).numpy()
