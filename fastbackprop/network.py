@@ -114,7 +114,8 @@ class Network:
     weights, biases : tuple of ndarray
         W[l+1], (n[l+1], n[l]), and b[l+1], (n[l+1],), for l from 0: writable views of ``params``.
     threads : int or None
-        Threads to use; None: all processors. Results have the same bits for any number.
+        Threads to use. None: all processors, or one where ``fit`` finds that to be faster. Results have the same bits
+        for any number.
 
     Examples
     --------
@@ -221,7 +222,7 @@ class Network:
 
     @property
     def threads(self) -> int | None:
-        """Threads to use; None: all processors."""
+        """Threads to use; None: as many as pay."""
         return self._threads
 
     @threads.setter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine import update as kernels
 from fastbackprop.engine.shuffle import shuffle as shuffle_order
 from fastbackprop.heads import read_targets
+from fastbackprop.pace import LONG_STEP, Pace
 from fastbackprop.penalty import Penalty
 from fastbackprop.schedules import Schedule
 
@@ -123,6 +125,7 @@ class Training:
         self._kept = [np.empty_like(vector) for vector in self._vectors()]
         self.in_place = net.reads(self.X) and (self.Y.ndim == 1 or net.reads(self.Y))
         self.steps_per_call = 0  # not yet measured
+        self.pace: Pace | None = None
         # X is not looked at before the training, which would read it twice; see `_prove_inputs`.
         self.before: np.ndarray | None = net.params.copy()
         self.rates: list[float] = []  # of the last step of each epoch of the last run
@@ -154,14 +157,19 @@ class Training:
         """
         costs = np.zeros((epochs, at.COST_FIELDS))
         done, self.rates = 0, []
-        with self.net.plan(self.batch_size, True, self.threads) as plan:
+        with ExitStack() as stack:
+            plans = [stack.enter_context(self.net.plan(self.batch_size, True, self.threads))]
+            work = self.batch_size * plans[0].work_per_sample
             if self.steps_per_call == 0:
-                self.steps_per_call = max(1, FIRST_CALL_WORK // (self.batch_size * plan.work_per_sample))
+                self.steps_per_call = max(1, FIRST_CALL_WORK // work)
+            if (self.threads or self.net.threads) is None and plans[0].threads > 1 and work < LONG_STEP:
+                plans.append(stack.enter_context(self.net.plan(self.batch_size, True, 1)))
+            self.pace = self.pace or Pace(len(plans))
             while done < epochs:
                 many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
                 many = 1 if self.before is not None else max(1, many)  # the first epoch proves the inputs
                 try:
-                    self._epochs(plan, costs[done : done + many], learning_rate)
+                    self._epochs(plans, self.pace, costs[done : done + many], learning_rate)
                 finally:
                     self._prove_inputs()
                 done += many
@@ -186,8 +194,8 @@ class Training:
                 raise
         self.before = None
 
-    def _epochs(self, plan: Plan, costs: np.ndarray, learning_rate: float | None) -> None:
-        """As many epochs as ``costs`` has rows."""
+    def _epochs(self, plans: list[Plan], pace: Pace, costs: np.ndarray, learning_rate: float | None) -> None:
+        """As many epochs as ``costs`` has rows, each call by the plan that is the fastest."""
         order = self._orders(len(costs))
         total = len(costs) * self.per_epoch
         done = kept = 0
@@ -197,11 +205,12 @@ class Training:
             if time.perf_counter() - copied > SECONDS_REPEATED and self._params_finite():
                 kept, kept_steps, copied = done, self.state.steps, time.perf_counter()
                 self._keep()
-            steps = min(self.steps_per_call, total - done) if self.in_place else 1
+            way, steps = pace.choose(min(self.steps_per_call, total - done) if self.in_place else 1)
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
             start = time.perf_counter()
-            failed = self._steps(plan, done, steps, order, rates, costs)
+            failed = self._steps(plans[way], done, steps, order, rates, costs)
             seconds = time.perf_counter() - start
+            pace.took(seconds / steps)
             what = "cost is"
             if failed:
                 self._prove_inputs(failed=True)
@@ -212,7 +221,7 @@ class Training:
             if (failed or done == total) and not self._params_finite():
                 self._prove_inputs()
                 self.state.steps = kept_steps
-                done, rate = self._undo_overflow(plan, kept, done, order, learning_rate)
+                done, rate = self._undo_overflow(plans[0], kept, done, order, learning_rate)
                 what, failed = "parameters are", 1
             if failed:
                 raise FloatingPointError(

@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmarks.workloads import Problem
 from fastbackprop import SGD, Adam, Network, __version__
+from fastbackprop.threads import available
 
 version = f"fastbackprop {__version__}"
 
@@ -14,7 +15,8 @@ class Engine:
     def __init__(self, problem: Problem, threads: int):
         self.work = work = problem.work
         self.X, self.y = problem.X, problem.y
-        self.net = Network(work.sizes, hidden=work.hidden, output=work.output, dtype=work.dtype, threads=threads)
+        chosen = None if threads == available() else threads  # of all processors the library takes as many as pay
+        self.net = Network(work.sizes, hidden=work.hidden, output=work.output, dtype=work.dtype, threads=chosen)
         self.net.params[:] = problem.params
         self.forward = self.net.forward
         if work.optimizer:

@@ -1,0 +1,60 @@
+"""Which of several ways a training takes."""
+
+import numpy as np
+
+import fastbackprop as fb
+from fastbackprop.pace import PART, RETRY, Pace
+
+
+def drive(pace, seconds_of, calls, steps=80):
+    """The ways taken, with the steps of each call."""
+    taken = []
+    for _ in range(calls):
+        way, count = pace.choose(steps)
+        pace.took(seconds_of[way])
+        taken.append((way, count))
+    return taken
+
+
+def test_both_ways_are_tried_and_the_faster_one_is_taken():
+    for seconds, fastest in (((1.0, 2.0), 0), ((2.0, 1.0), 1)):
+        taken = drive(Pace(2), seconds, 10 * RETRY)
+        assert taken[:2] == [(0, 80), (1, 80 // PART)]
+        others = [count for way, count in taken[2:] if way != fastest]
+        assert 0 < len(others) <= 10
+        assert set(others) == {80 // PART}
+
+
+def test_a_way_that_becomes_slow_is_left_and_found_again():
+    pace = Pace(2)
+    drive(pace, (1.0, 2.0), 5)
+    assert drive(pace, (3.0, 2.0), 4)[-1][0] == 1
+    assert drive(pace, (1.0, 2.0), 3 * RETRY)[-1][0] == 0
+
+
+def test_one_call_that_was_held_up_changes_nothing():
+    pace = Pace(2)
+    drive(pace, (1.0, 2.0), 5)
+    pace.choose(80)
+    pace.took(50.0)
+    assert pace.choose(80) == (0, 80)
+
+
+def test_the_only_way_is_taken_always():
+    assert set(drive(Pace(1), (1.0,), 3 * RETRY)) == {(0, 80)}
+
+
+def test_the_bits_do_not_depend_on_the_choice(monkeypatch):
+    """Whatever the times say, also where they change from call to call."""
+    X, y = np.random.default_rng(0).standard_normal((3000, 40)), np.arange(3000) % 7
+    monkeypatch.setattr("fastbackprop.threads.available", lambda: 2)
+    results = set()
+    for ways in ([0], [1], [0, 1, 1]):
+        calls = iter(range(10**6))
+        monkeypatch.setattr(
+            Pace, "choose", lambda self, steps, w=ways, c=calls: (w[next(c) % len(w)], max(1, steps // 3))
+        )
+        net = fb.Network((40, 90, 7), seed=0)
+        net.fit(X, y, epochs=3, batch_size=128, seed=0, optimizer="adam", dropout=0.2)
+        results.add(net.params.tobytes())
+    assert len(results) == 1
