@@ -154,7 +154,7 @@ def calls() -> list[Call]:
     ]  # fmt: skip
     rest = {"weight_decay": "number", "decay_biases": "flag", "clip_norm": "number or None"}
     own = {
-        fb.SGD: {"momentum": "share", "nesterov": "flag"}, fb.RMSprop: {"rho": "share", "eps": "number"},
+        fb.SGD: {"momentum": "number", "nesterov": "flag"}, fb.RMSprop: {"rho": "share", "eps": "number"},
         fb.Adagrad: {"eps": "number"}, fb.Adam: {"beta1": "share", "beta2": "share", "eps": "number"},
         fb.AdamW: {"beta1": "share", "beta2": "share", "eps": "number"},
     }  # fmt: skip

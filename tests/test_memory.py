@@ -70,7 +70,8 @@ def use():
 answers = []
 for room in [*range(1_000_000, 12_000_000, 2_000_000), *range(12_000_000, 140_000_000, 8_000_000), 10**9]:
     net._plans.clear()  # what was allocated by an earlier call is not there
-    net._few_rows.clear()
+    net._small_forward.clear()
+    net._small_gradients.clear()
     answers.append(short(room, use))
     if answers[-1]:
         assert np.array_equal(net.params, start), room

@@ -51,7 +51,8 @@ class Mutation:
 ENGINE = [
     Mutation(
         "forward without the bias", "engine/tile.py",
-        "lambda: [_splat_at(bld, t, start, int_const(r)) for r, _ in cells]", "lambda: [constant(t, 0.0)] * len(cells)",
+        "lambda: [_splat_at(bld, t, start, int_const(r)) for r, _, _ in cells]",
+        "lambda: [constant(t, 0.0)] * len(cells)",
         red=("(3)", "(5)", "Code 2", "Code 3", "Code 4"), green=("(1)", "(2)", "Lemma 3.1"),
     ),
     Mutation(
@@ -96,13 +97,13 @@ ENGINE = [
     ),
     Mutation(
         "dA without the last output", "engine/product.py",
-        "k_stride, depth, b, ZERO if k == 0", "k_stride, depth - 1, b, ZERO if k == 0",
+        "k_stride, depth, b, out_stride * n, ZERO", "k_stride, depth - 1, b, out_stride * n, ZERO",
         red=("(13)", "(15)", "(16)", "(17)", "(22)", "Theorem 5.1", "Theorem 5.4", "Code 2", "Code 4"),
         green=("(3)", "(37)", "(38)", "Theorem 6.1", "Code 3"),
     ),
     Mutation(
         "dW without the last samples", "engine/product.py",
-        "out_stride * n, panels, b, start_from", "out_stride * n, max(1, panels - 1), b, start_from",
+        "out_stride * n, panels, b, units_stride", "out_stride * n, max(1, panels - 1), b, units_stride",
         red=("(24)", "(31)", "(37)", "Theorem 5.4", "Theorem 5.4, differences", "Code 2", "Code 3", "Code 4"),
         green=("(11)", "(18)", "(22)", "(25)", "(38)", "Theorem 6.1"),
     ),

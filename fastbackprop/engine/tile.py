@@ -1,9 +1,9 @@
-"""The register tile: C[rows, one line] = epilogue(C0 + A B), the inner loop of all three products of a step.
+"""The register tile: C[rows, one or two lines] = epilogue(C0 + A B), the inner loop of all three products of a step.
 
 The lanes of a line are samples in the forward and backward products and inputs of the layer in the gradient. B is read
 a line at a time, contiguous; A is read an element at a time and broadcast, from wherever it lies, so the weights are
 used as the user holds them, row-major, without a copy. Every element of C is one chain of fused multiply-adds in the
-order of k, whatever the height of the tile, so its bits depend on nothing else. One source makes three tiles:
+order of k, whatever the shape of the tile, so its bits depend on nothing else. One source makes three tiles:
 
     tile_of_rows      Z = b + W A     rows: outputs    k: inputs     A[r, k] = W[o, i], k contiguous      lanes: samples
     tile_of_columns   dA = W^T dZ     rows: inputs     k: outputs    A[r, k] = W[o, i], r contiguous      lanes: samples
