@@ -161,7 +161,7 @@ class Network:
         # Two threads that use the network at once get one of these each; the gradients' by the size of their block.
         self._small_forward: list[SmallForward] = []
         self._small_gradients: dict[int, list[SmallGradients]] = {}
-        self._small_batch = SERIAL_WORK // Plan.work(self._sizes, learning=True)
+        self._small_batch = min(self._block, SERIAL_WORK // Plan.work(self._sizes, learning=True))
 
     def initialize(self, seed: int | np.random.Generator | None = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
@@ -345,6 +345,14 @@ class Network:
         """Whether X needs no reading: an array of the network's dtype and width."""
         return type(X) is np.ndarray and X.dtype == self._dtype and X.ndim == 2 and X.shape[1] == self._sizes[0]
 
+    def _is_small(self, X: Any, Y: Any) -> bool:
+        """Whether X and Y need no reading, and Y holds the class numbers of a small batch."""
+        return (
+            self._output == "softmax" and self._is_plain(X) and 0 < len(X) <= self._small_batch
+            and type(Y) is np.ndarray and Y.dtype == np.int64 and Y.shape == X.shape[:1]
+            and all(array.flags.c_contiguous and array.flags.aligned for array in (X, Y))
+        )  # fmt: skip
+
     def _forward_few(self, X: np.ndarray) -> np.ndarray:
         try:
             small = self._small_forward.pop()
@@ -434,11 +442,7 @@ class Network:
         >>> g.dW[0].shape, g.db[0].shape
         ((3, 2), (3,))
         """
-        if (
-            sample_weight is None and not input_gradient and self._output == "softmax" and self._is_plain(X)
-            and type(Y) is np.ndarray and Y.dtype == np.int64 and Y.shape == X.shape[:1] and len(Y) <= self._small_batch
-            and X.flags.c_contiguous and Y.flags.c_contiguous and len(Y)
-        ):  # fmt: skip
+        if sample_weight is None and not input_gradient and self._is_small(X, Y):
             small = self._gradients_few(X, Y)
             if small is not None:
                 return small
