@@ -21,7 +21,7 @@ try:
 except ImportError:
     raise SystemExit("fastbackprop: the command line needs click: pip install 'fastbackprop[cli]'") from None
 
-from fastbackprop.verify import verify
+from fastbackprop.verify import Sizes, verify
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,23 +40,6 @@ SET_ASIDE = 0.1  # of the training samples, for early stopping
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 MOST_LINES = 50  # about epochs
 MOST_NAMES = 30  # of columns or classes, in one list
-
-
-class _Sizes(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions only
-    """Layer sizes such as 128 or 128,64."""
-
-    name = "sizes"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            sizes = tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            sizes = ()
-        if not sizes or min(sizes) < 1:
-            self.fail(f"must be positive whole numbers with commas between them, such as 128,64; got {value!r}")
-        return sizes
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -94,7 +77,7 @@ _THREADS = click.option(
 @click.option("--drop", multiple=True, metavar="COLUMN", help="Leave it out. Repeatable.")
 @click.option(
     "--hidden",
-    type=_Sizes(),
+    type=Sizes(1, "must be positive whole numbers with commas between them, such as 128,64"),
     help="Sizes of the hidden layers, with commas between them.  [default: 100, for digits 256]",
 )
 @click.option("--activation", type=click.Choice(HIDDEN_NAMES), default="relu", help="Of the hidden layers.")

@@ -13,25 +13,32 @@ from fastbackprop.heads import HEADS
 SAMPLES = 100  # of which the report chooses
 
 
-class _Layers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions only
-    """All layer sizes, such as 5,18,11,4."""
+class Sizes(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions only
+    """At least ``least`` sizes of layers, such as 128,64; ``accepted`` says so where a text is something else."""
 
     name = "sizes"
 
+    def __init__(self, least: int, accepted: str) -> None:
+        self.least, self.accepted = least, accepted
+
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """The sizes from the text of the option, or from its default."""
         if isinstance(value, tuple):
             return value
         try:
             sizes = tuple(int(part) for part in str(value).split(","))
         except ValueError:
             sizes = ()
-        if len(sizes) < 2 or min(sizes) < 1:
-            self.fail(f"must be the inputs, any hidden layers and the outputs, such as 5,18,11,4; got {value!r}")
+        if len(sizes) < self.least or min(sizes) < 1:
+            self.fail(f"{self.accepted}; got {value!r}")
         return sizes
 
 
+LAYERS = Sizes(2, "must be the inputs, any hidden layers and the outputs, such as 5,18,11,4")
+
+
 @click.command(context_settings={"show_default": True}, short_help="Check the paper's equations on this machine.")
-@click.option("--sizes", type=_Layers(), default="5,18,11,4", help="Inputs, hidden layers and outputs.")
+@click.option("--sizes", type=LAYERS, default="5,18,11,4", help="Inputs, hidden layers and outputs.")
 @click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", help="Of the hidden layers.")
 @click.option(
     "--output",
