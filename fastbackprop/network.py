@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fastbackprop.optimizers import LBFGS, Optimizer
 
 LINE = 16  # samples: a multiple of the line of both dtypes
+# Samples whose gradient is one chain of sums in the network's dtype; more are several, summed in float64.
+PART = 1 << 16
 
 
 class Gradients:
@@ -290,19 +292,19 @@ class Network:
             return np.ascontiguousarray(array if isinstance(array, np.ndarray) else array.toarray(), self._dtype)
 
     def _batches(self, X: Any, Y: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray, Any]]:
-        """X and Y as the engine reads them: whole where they lie so, else in parts, each converted."""
+        """X and Y as the engine reads them, in parts: of PART samples where they lie so, else a block, converted."""
 
         def good(array: np.ndarray | None) -> bool:
             return array is None or array.ndim == 1 or self.reads(array)
 
-        samples = X.shape[0]
-        if good(X) and good(Y):
-            yield slice(0, samples), X, Y
-            return
-        for start in range(0, samples, self._block):
-            part = slice(start, min(start + self._block, samples))
-            y = None if Y is None else Y[part] if Y.ndim == 1 else self.readable(Y[part])
-            yield part, self.readable(X[part]), y
+        samples, as_they_lie = X.shape[0], good(X) and good(Y)
+        step = max(PART, self._block) if as_they_lie else self._block
+        for start in range(0, samples, step):
+            part = slice(start, min(start + step, samples))
+            x, y = X[part], None if Y is None else Y[part]
+            if not as_they_lie:
+                x, y = self.readable(x), y if y is None or y.ndim == 1 else self.readable(y)
+            yield part, x, y
 
     @staticmethod
     def put_data(job: np.ndarray, X: np.ndarray, Y: np.ndarray | None, weights: np.ndarray | None = None) -> None:
@@ -449,16 +451,18 @@ class Network:
         X = checks.rows(X, "X", self._sizes[0], self._dtype, unread=True)
         Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
         weights = checks.sample_weights(sample_weight, X.shape[0], self._dtype)
-        vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype) if input_gradient else None
-        with self.plan(X.shape[0], True) as plan:
-            cost = self._gradients(plan, self.readable(X), Y, weights, vector, dX, check=True)
+        dX = np.empty(X.shape, self._dtype) if input_gradient else None
+        cost, vector = self._value_and_grad(X, Y, weights, Penalty(0.0, 0.0), dX, check=True)
         return Gradients(self._sizes, cost, vector, dX)
 
     def _gradients(
         self, plan: Plan, x: np.ndarray, Y: np.ndarray, weights: np.ndarray | None, vector: np.ndarray,
         dX: np.ndarray | None, penalty: Penalty | None = None, check: bool = False,
     ) -> float:  # fmt: skip
-        """Fill ``vector`` and ``dX``; returns the cost. ``x`` is readable by the engine; ``check`` as above."""
+        """Fill ``vector`` and ``dX``; returns the cost. ``x`` is readable by the engine.
+
+        All is NaN where a loss is not finite or, with ``check``, where an input is not.
+        """
         y = Y if Y.ndim == 1 else self.readable(Y)
         job = plan.new_job(len(x), len(x))
         self.put_data(job, x, y, weights)
@@ -471,9 +475,7 @@ class Network:
             penalty.put(job, hyper)
         costs = np.zeros((1, at.COST_FIELDS))
         if plan.run(job, self._params, costs, hyper):
-            if check:
-                checks.finite(x, "X", self._dtype)
-            vector[...] = np.nan  # a loss is not finite: so is the gradient
+            vector[...] = np.nan
             if dX is not None:
                 dX[...] = np.nan
         return float(costs[0].sum()) / len(x)
@@ -508,17 +510,27 @@ class Network:
         return self._value_and_grad(X, Y, weights, Penalty(l1, l2))
 
     def _value_and_grad(
-        self, X: Any, Y: np.ndarray, weights: np.ndarray | None, penalty: Penalty
-    ) -> tuple[float, np.ndarray]:
-        vector, own = np.zeros_like(self._params), np.empty_like(self._params)
-        value, total = 0.0, X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
+        self, X: Any, Y: np.ndarray, weights: np.ndarray | None, penalty: Penalty, dX: np.ndarray | None = None,
+        check: bool = False,
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
+        """The cost with its penalties and the gradient; fills ``dX``. With ``check``, X has not been looked at yet."""
+        value, vector, sums = 0.0, np.empty_like(self._params), None
+        total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
         for part, x, y in self._batches(X, Y):
-            w = None if weights is None else weights[part]
-            share = (len(x) if w is None else float(w.sum(dtype=np.float64))) / total
+            w, dx = None if weights is None else weights[part], None if dX is None else dX[part]
             with self.plan(len(x), True) as plan:
-                value += share * self._gradients(plan, x, y, w, own, None, penalty)
-            vector += own * self._dtype.type(share)
-        return value, vector
+                cost = self._gradients(plan, x, y, w, vector, dx, penalty, check)
+            if check and not np.isfinite(vector).all():
+                checks.finite(X, "X", self._dtype)
+            if len(x) == X.shape[0]:
+                return cost, vector
+            share = (len(x) if w is None else float(w.sum(dtype=np.float64))) / total
+            value += share * cost
+            sums = vector * np.float64(share) if sums is None else sums + vector * np.float64(share)
+            if dx is not None:
+                dx *= self._dtype.type(share)
+        assert sums is not None
+        return value, sums.astype(self._dtype)
 
     def _pull_back(self, X: np.ndarray, dZ: np.ndarray) -> np.ndarray:
         """The gradient by X of sum(dZ * Z[L]), for any (N, n[L]) array: eqs. (16) and (17) without a loss."""

@@ -228,7 +228,6 @@ def test_the_cost_of_ten_million_samples(many, output):
     assert history.cost[0] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="a gradient by a weight is one chain of float32 additions over all samples")
 def test_the_gradient_of_ten_million_samples(many):
     X, Y = many
     net = fb.Network((1, 1), output="identity", seed=1)
