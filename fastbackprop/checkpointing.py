@@ -6,6 +6,7 @@ stands, the history, the best parameters so far, and the settings that must be t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fastbackprop.network import Network
 
 BEST = "best"
+ROWS_LOOKED_AT = 1000  # of the samples, to tell one data set from another without reading all of a large file
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Checkpoint:
     def restore(self, settings: dict[str, Any], net: Network, stopper: Stopper | None) -> History:
         """Put the network and early stopping where they were; returns the history. ``settings`` must be the same."""
         for name, value in settings.items():
+            if name == "data" and self.record["settings"].get(name) != value:
+                raise ValueError(f"resume: {self.path!r} was made with other samples, or with these in another order")
             if self.record["settings"].get(name) != value:
                 raise ValueError(
                     f"resume: {self.path!r} was made with {name} = {self.record['settings'].get(name)!r}, got {value!r}"
@@ -51,6 +55,14 @@ class Checkpoint:
             for name, value in self.record["stopper"].items():
                 setattr(stopper, name, value)
         return History(**self.record["history"])
+
+
+def fingerprint(net: Network, X: Any, Y: np.ndarray) -> str:
+    """A digest by which other samples, or the same in another order, are noticed: of all targets and some rows of X."""
+    rows = np.unique(np.linspace(0, X.shape[0] - 1, ROWS_LOOKED_AT).astype(np.int64))
+    digest = hashlib.sha256(net.readable(X[rows]).tobytes())
+    digest.update(Y.tobytes() if Y.ndim == 1 else net.readable(Y).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save(

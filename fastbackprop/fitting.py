@@ -226,6 +226,10 @@ def fit(
         "samples": X.shape[0], "weighted": weights is not None, "l1": float(l1), "l2": float(l2),
         "dropout": None if training.dropped is None else training.dropped.tolist(), "validation_fraction": fraction,
     }  # fmt: skip
+    if checkpoint is not None or resumed is not None:
+        from fastbackprop import checkpointing
+
+        settings["data"] = checkpointing.fingerprint(net, X, Y)
     history = History(score_name=score_name(net.output))
     if resumed is not None:
         history = resumed.restore(settings, net, stopper)

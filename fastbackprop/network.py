@@ -647,8 +647,9 @@ class Network:
             Write the training to this file (needs the extra ``io``) after every ``checkpoint_every`` epochs, and at the
             end.
         resume : None or path
-            Go on from this checkpoint, to the same bits as if the training had not stopped. The network's own
-            parameters and ``seed`` have no say; ``epochs`` counts from the start of the training.
+            Go on from this checkpoint, to the same bits as if the training had not stopped. The samples must be the
+            same, in the same order. The network's own parameters and ``seed`` have no say; ``epochs`` counts from the
+            start of the training.
         threads : int or None
             Instead of the network's own number.
 

@@ -124,6 +124,20 @@ def test_files_that_are_no_checkpoints(blobs, tmp_path):
         net.fit(X, y, resume=tmp_path / "other", optimizer="adam")
 
 
+def test_other_samples_are_noticed(tmp_path, blobs):
+    """Going on with other data would be another training, and one with another split would score on its own samples."""
+    X, y = blobs
+    path = tmp_path / "c.safetensors"
+    fb.Network((5, 8, 3), seed=0).fit(X, y, epochs=1, checkpoint=path)
+    for other in ((X[::-1], y[::-1]), (X, np.roll(y, 1)), (X + 1, y)):
+        net = fb.Network((5, 8, 3), seed=0)
+        before = net.params.copy()
+        with pytest.raises(ValueError, match=r"resume: .*c\.safetensors' was made with other samples"):
+            net.fit(*other, epochs=2, resume=path)
+        assert np.array_equal(net.params, before)
+    net.fit(X.astype(np.float32), y.astype(np.uint8), epochs=2, resume=path)
+
+
 TRAIN = """
 import hashlib, sys
 from pathlib import Path
