@@ -26,6 +26,7 @@ class Pace:
     """
 
     def __init__(self, ways: int) -> None:
+        self.ways = ways
         self._calls = 0
         self._way = 0
         # Of the last two calls of each way the faster counts: a single call may have been held up.
@@ -38,11 +39,11 @@ class Pace:
         if untried:
             self._way = untried[0]
             return self._way, steps if self._way == 0 else max(1, steps // PART)
-        fastest = min(range(len(self._seconds)), key=lambda way: min(self._seconds[way]))
-        if self._calls % RETRY or len(self._seconds) == 1:
+        fastest = min(range(self.ways), key=lambda way: min(self._seconds[way]))
+        if self._calls % RETRY or self.ways == 1:
             self._way = fastest
             return fastest, steps
-        self._way = (fastest + self._calls // RETRY % (len(self._seconds) - 1) + 1) % len(self._seconds)
+        self._way = (fastest + self._calls // RETRY % (self.ways - 1) + 1) % self.ways
         return self._way, max(1, steps // PART)
 
     def took(self, seconds: float) -> None:

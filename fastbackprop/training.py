@@ -164,7 +164,8 @@ class Training:
                 self.steps_per_call = max(1, FIRST_CALL_WORK // work)
             if (self.threads or self.net.threads) is None and plans[0].threads > 1 and work < LONG_STEP:
                 plans.append(stack.enter_context(self.net.plan(self.batch_size, True, 1)))
-            self.pace = self.pace or Pace(len(plans))
+            if self.pace is None or self.pace.ways != len(plans):  # a callback may have set the network's threads
+                self.pace = Pace(len(plans))
             while done < epochs:
                 many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
                 many = 1 if self.before is not None else max(1, many)  # the first epoch proves the inputs

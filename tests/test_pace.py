@@ -1,6 +1,7 @@
 """Which of several ways a training takes."""
 
 import numpy as np
+import pytest
 
 import fastbackprop as fb
 from fastbackprop.pace import PART, RETRY, Pace
@@ -58,3 +59,16 @@ def test_the_bits_do_not_depend_on_the_choice(monkeypatch):
         net.fit(X, y, epochs=3, batch_size=128, seed=0, optimizer="adam", dropout=0.2)
         results.add(net.params.tobytes())
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("threads", [[None, 1, 2], [1, None, None], [2, None, 1]])
+def test_a_callback_may_set_the_threads(monkeypatch, threads):
+    X, y = np.random.default_rng(0).standard_normal((1000, 40)), np.arange(1000) % 7
+    monkeypatch.setattr("fastbackprop.threads.available", lambda: 2)
+    nets = [fb.Network((40, 90, 7), seed=0) for _ in range(2)]
+    nets[0].fit(X, y, epochs=4, batch_size=128, seed=0, threads=1)
+    settings = iter([*threads, None])
+    nets[1].fit(
+        X, y, epochs=4, batch_size=128, seed=0, callbacks=[lambda _: setattr(nets[1], "threads", next(settings))]
+    )
+    assert (nets[0].params == nets[1].params).all()
