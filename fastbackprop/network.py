@@ -53,6 +53,9 @@ class Gradients:
         dW, db = split(self.vector, self._sizes)
         return list(dW), list(db)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_views"}  # a copy has views of its own
+
     @property
     def dW(self) -> list[np.ndarray]:
         """By the weights, eq. (24)."""

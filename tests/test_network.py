@@ -341,6 +341,15 @@ def test_gradients_of_small_batches_are_those_of_any_other_call():
         assert not np.shares_memory(again, short.vector)
 
 
+def test_gradients_that_were_copied_or_pickled_have_views_of_their_own(net, X):
+    g = net.gradients(X, np.arange(len(X)) % net.sizes[-1])
+    g.dW[0][0, 0] = 7.0
+    for twin in (copy.deepcopy(g), pickle.loads(pickle.dumps(g))):
+        twin.vector[0] += 1.0
+        assert twin.dW[0][0, 0] == 8.0
+    assert g.dW[0][0, 0] == g.vector[0] == 7.0
+
+
 @pytest.mark.parametrize(("bad", "word"), [(3, "0 to 2"), (-1, "0 to 2")])
 def test_small_batches_are_checked_too(bad, word):
     net = fb.Network((5, 7, 3), seed=0)
