@@ -268,14 +268,17 @@ def _train(
         raise click.UsageError("--learning-rate does not go with --optimizer lbfgs")
     _check_extras("sklearn", "pandas", "matplotlib", "safetensors", "tqdm")
 
-    from fastbackprop import EarlyStopping, Network, __version__, optimizers, persistence, tables
+    from fastbackprop import EarlyStopping, Network, __version__, datasets, optimizers, persistence, tables
 
     rule = optimizers.NAMES[optimizer](**given)
     source = _data(data, targets, drop)
     model, picture = out / f"{source.name}.safetensors", out / f"{source.name}.png"
-    _check_writable(out, model, picture)
+    read = [] if data in datasets.NAMES else [Path(data)]
+    _check_writable(out, model, picture, keep=read if resume is None else [*read, resume])
     if checkpoint is not None:
-        _check_writable(checkpoint.parent, checkpoint)
+        _check_writable(checkpoint.parent, checkpoint, keep=read, option="--checkpoint")
+        if checkpoint.resolve() in (model.resolve(), picture.resolve()):
+            raise click.UsageError(f"--checkpoint {str(checkpoint)!r} is where the result will be written")
     with _about(data):
         task = task or tables.infer_task(source.frame, source.targets)
         learned, held_out = _split(source, task, test_size, seed)
@@ -468,10 +471,7 @@ def _predict(model: Path, data: Path, out: Path | None, threads: int | None) -> 
     from fastbackprop import persistence, tables
 
     out = out or Path(f"{_stem(data)}-predictions.csv")
-    for given in (model, data):
-        if out.exists() and out.samefile(given):
-            raise click.UsageError(f"--out {str(out)!r} is {given} itself, which would be lost")
-    _check_writable(out.parent, out)
+    _check_writable(out.parent, out, keep=(model, data))
     net, table, _ = _read_model(model)
     if table is None:
         raise click.UsageError(f"{model}: a network without the names of its columns; `train` writes one with them")
@@ -562,17 +562,20 @@ def _prepare(net: Network) -> None:
     click.echo(f" {time.perf_counter() - start:.1f} s", err=True)
 
 
-def _check_writable(directory: Path, *files: Path) -> None:
-    """Before hours of work: the files can be written."""
+def _check_writable(directory: Path, *files: Path, keep: Sequence[Path], option: str = "--out") -> None:
+    """Before hours of work: the files can be written, and none is one of those to keep."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise click.UsageError(f"--out {str(directory)!r}: cannot write there: {error.strerror}") from None
+        raise click.UsageError(f"{option} {str(directory)!r}: cannot write there: {error.strerror}") from None
     for file in files:
         if file.exists() and not file.is_file():
-            raise click.UsageError(f"--out: {str(file)!r} is to be written and is something else than a file")
+            raise click.UsageError(f"{option}: {str(file)!r} is to be written and is something else than a file")
+        for given in keep:
+            if file.exists() and file.samefile(given):
+                raise click.UsageError(f"{option}: {str(file)!r} is {given} itself, which would be lost")
 
 
 def _check_extras(*modules: str) -> None:

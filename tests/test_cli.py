@@ -396,6 +396,26 @@ def test_wrong_data_for_a_model(boat, passengers, tmp_path, capsys, monkeypatch)
     assert len(pd.read_csv(tmp_path / "boat-predictions.csv")) == 300
 
 
+def test_training_never_writes_over_what_it_reads(boat, tmp_path, capsys, monkeypatch):
+    model, data = boat
+    monkeypatch.chdir(tmp_path)
+    learn = ["train", data, "--target", "survived", "--epochs", 1]
+    before = data.read_bytes(), model.read_bytes()
+    assert "--checkpoint: 'boat.csv' is" in one_line(capsys, *learn, "--checkpoint", "boat.csv")
+    assert "--checkpoint 'boat.safetensors' is where the result" in one_line(
+        capsys, *learn, "--checkpoint", "boat.safetensors"
+    )
+    assert "which would be lost" in one_line(capsys, *learn, "--resume", model)
+    assert (data.read_bytes(), model.read_bytes()) == before
+    data.rename("table.safetensors")  # its text is CSV all the same
+    assert "which would be lost" in one_line(capsys, "train", "table.safetensors", "--target", "survived")
+    assert Path("table.safetensors").read_bytes() == before[0]
+    assert call(capsys, *learn[:1], "iris", "--epochs", 1, "--checkpoint", "kept", "-o", "new")[0] == 0
+    assert (
+        call(capsys, *learn[:1], "iris", "--epochs", 2, "--checkpoint", "kept", "--resume", "kept", "-o", "new")[0] == 0
+    )
+
+
 def test_wrong_models(boat, tmp_path, capsys):
     model, data = boat
     net, metadata, path = fb.load(model), persistence.read_metadata(model), tmp_path / "bad.safetensors"
