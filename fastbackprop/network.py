@@ -406,6 +406,7 @@ class Network:
                 job[at.CHECK_INPUTS] = check
                 if plan.run(job, self._params, costs) and check:
                     checks.finite(X, "X", self._dtype)
+                    check = False  # all of X was looked at
                 weight = len(x) if w is None else float(w.sum(dtype=np.float64))
                 cost += float(costs[0, at.MEAN_LOSS]) * (weight / len(x))
                 total += weight
@@ -525,6 +526,7 @@ class Network:
                 cost = self._gradients(plan, x, y, w, vector, dx, penalty, check)
             if check and not np.isfinite(vector).all():
                 checks.finite(X, "X", self._dtype)
+                check = False  # all of X was looked at
             if len(x) == X.shape[0]:
                 return cost, vector
             share = (len(x) if w is None else float(w.sum(dtype=np.float64))) / total

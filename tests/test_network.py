@@ -341,6 +341,18 @@ def test_gradients_of_small_batches_are_those_of_any_other_call():
         assert not np.shares_memory(again, short.vector)
 
 
+def test_inputs_are_looked_at_once_where_the_parameters_are_at_fault(monkeypatch):
+    net = fb.Network((2, 500, 3), seed=0)
+    net.params[0] = np.nan
+    X, y = np.zeros((10 * net._block, 2)), np.zeros(10 * net._block, int)  # float64: converted in ten parts
+    looks = []
+    monkeypatch.setattr("fastbackprop.network.checks.finite", lambda *given: looks.append(given))
+    for use in (net.cost, net.gradients):
+        looks.clear()
+        use(X, y)
+        assert len([name for _, name, _ in looks if name == "X"]) == 1
+
+
 def test_gradients_that_were_copied_or_pickled_have_views_of_their_own(net, X):
     g = net.gradients(X, np.arange(len(X)) % net.sizes[-1])
     g.dW[0][0, 0] = 7.0
