@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from fastbackprop.optimizers import LBFGS, Optimizer
 
 LINE = 16  # samples: a multiple of the line of both dtypes
-# Samples whose gradient is one chain of sums in the network's dtype; more are several, summed in float64.
-PART = 1 << 16
+# Samples whose gradient is one chain of sums in the network's dtype; more are several, summed in float64. Samples that
+# have to be converted are so by as many at a time: the bits do not depend on how they lie in memory.
+PART = 1 << 13
 
 
 class Gradients:
@@ -295,13 +296,12 @@ class Network:
             return np.ascontiguousarray(array if isinstance(array, np.ndarray) else array.toarray(), self._dtype)
 
     def _batches(self, X: Any, Y: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray, Any]]:
-        """X and Y as the engine reads them, in parts: of PART samples where they lie so, else a block, converted."""
+        """X and Y as the engine reads them, in parts; converted where they do not lie so."""
 
         def good(array: np.ndarray | None) -> bool:
             return array is None or array.ndim == 1 or self.reads(array)
 
-        samples, as_they_lie = X.shape[0], good(X) and good(Y)
-        step = max(PART, self._block) if as_they_lie else self._block
+        samples, as_they_lie, step = X.shape[0], good(X) and good(Y), max(PART, self._block)
         for start in range(0, samples, step):
             part = slice(start, min(start + step, samples))
             x, y = X[part], None if Y is None else Y[part]
@@ -490,7 +490,7 @@ class Network:
         """The cost with its penalties and their gradient by ``params``, as optimizers of other libraries want them.
 
         ``J + l2 / 2 * sum W**2 + l1 * sum |W|``, over the weights, not the biases. Where X has to be converted (sparse,
-        another dtype, another order of memory), it is converted a block at a time, never whole.
+        another dtype, another order of memory), it is converted a part at a time, never whole.
 
         Parameters
         ----------
