@@ -7,45 +7,49 @@ The results have the same bits for any number of threads, so nothing but time de
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 # A step of more multiply-adds than this is long enough for all threads, wherever they run.
 LONG_STEP = 50_000_000
-# Every so many calls the other way is tried, for a small part of a call.
-RETRY = 16
-PART = 8
+# Seconds of training after which another way is tried again, and how many a trial takes.
+RETRY = 0.3
+TRIAL = 0.004
+# A shorter call tells more of waking a thread than of the steps.
+SHORTEST = 0.001
 
 
 class Pace:
-    """Chooses one of several ways to do the same steps.
+    """Chooses between two ways to do the same steps.
 
     Parameters
     ----------
     ways : int
-        How many there are; way 0 is the one to begin with.
+        1 where there is nothing to choose; way 0 is the one to begin with.
     """
 
     def __init__(self, ways: int) -> None:
         self.ways = ways
-        self._calls = 0
         self._way = 0
+        self._since = 0.0  # seconds of training since the last trial
         # Of the last two calls of each way the faster counts: a single call may have been held up.
         self._seconds: list[deque[float]] = [deque(maxlen=2) for _ in range(ways)]
 
     def choose(self, steps: int) -> tuple[int, int]:
         """The way to go in the next call, and how many of ``steps`` to do in it."""
-        self._calls += 1
-        untried = [way for way, seconds in enumerate(self._seconds) if not seconds]
-        if untried:
-            self._way = untried[0]
-            return self._way, steps if self._way == 0 else max(1, steps // PART)
-        fastest = min(range(self.ways), key=lambda way: min(self._seconds[way]))
-        if self._calls % RETRY or self.ways == 1:
+        self._way = 0
+        if self.ways == 1 or not self._seconds[0]:
+            return 0, steps
+        best = [min(seconds, default=math.inf) for seconds in self._seconds]
+        fastest = int(best[1] < best[0])
+        if self._seconds[1] and self._since <= RETRY:
             self._way = fastest
             return fastest, steps
-        self._way = (fastest + self._calls // RETRY % (self.ways - 1) + 1) % self.ways
-        return self._way, max(1, steps // PART)
+        self._way, self._since = 1 - fastest, 0.0
+        return self._way, min(steps, max(1, round(TRIAL / best[fastest])))
 
-    def took(self, seconds: float) -> None:
-        """How long a step of the last call took."""
-        self._seconds[self._way].append(seconds)
+    def took(self, steps: int, seconds: float) -> None:
+        """How long the last call took for its steps."""
+        self._since += seconds
+        if seconds >= SHORTEST:
+            self._seconds[self._way].append(seconds / steps)

@@ -211,7 +211,7 @@ class Training:
             start = time.perf_counter()
             failed = self._steps(plans[way], done, steps, order, rates, costs)
             seconds = time.perf_counter() - start
-            pace.took(seconds / steps)
+            pace.took(steps, seconds)
             what = "cost is"
             if failed:
                 self._prove_inputs(failed=True)

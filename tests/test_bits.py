@@ -76,9 +76,9 @@ def test_any_split_of_a_batch(case, dtype):
 def test_gradients_do_not_depend_on_the_blocks():
     """More samples than a block holds: the chains of additions go on from block to block, and the bits are the same."""
     net = fb.Network((6, 20, 3), seed=0)
-    X, y = data((6, 20, 3), "softmax", 9000, "float32")
+    X, y = data((6, 20, 3), "softmax", 8000, "float32")
     vector = np.empty_like(net.params)
-    with net.plan(9000, True, whole=True) as plan:
+    with net.plan(8000, True, whole=True) as plan:
         cost = net._gradients(plan, X, y, None, vector, None)
     g = net.gradients(X, y)
     assert g.vector.tobytes() == vector.tobytes()

@@ -4,45 +4,59 @@ import numpy as np
 import pytest
 
 import fastbackprop as fb
-from fastbackprop.pace import PART, RETRY, Pace
+from fastbackprop.pace import Pace
 
 
-def drive(pace, seconds_of, calls, steps=80):
-    """The ways taken, with the steps of each call."""
+def drive(pace, seconds_of, calls, steps=1000):
+    """The ways taken, with the steps of each call; a step of a way takes its milliseconds / 10."""
     taken = []
     for _ in range(calls):
         way, count = pace.choose(steps)
-        pace.took(seconds_of[way])
+        pace.took(count, seconds_of[way] * count * 1e-4)
         taken.append((way, count))
     return taken
 
 
 def test_both_ways_are_tried_and_the_faster_one_is_taken():
     for seconds, fastest in (((1.0, 2.0), 0), ((2.0, 1.0), 1)):
-        taken = drive(Pace(2), seconds, 10 * RETRY)
-        assert taken[:2] == [(0, 80), (1, 80 // PART)]
-        others = [count for way, count in taken[2:] if way != fastest]
-        assert 0 < len(others) <= 10
-        assert set(others) == {80 // PART}
+        taken = drive(Pace(2), seconds, 200)
+        assert taken[0] == (0, 1000)
+        assert taken[1][0] == 1
+        trials = [count for way, count in taken[2:] if way != fastest]
+        assert 10 < len(trials) < 100  # now and then
+        assert max(trials) < 100  # and short
 
 
 def test_a_way_that_becomes_slow_is_left_and_found_again():
     pace = Pace(2)
     drive(pace, (1.0, 2.0), 5)
-    assert drive(pace, (3.0, 2.0), 4)[-1][0] == 1
-    assert drive(pace, (1.0, 2.0), 3 * RETRY)[-1][0] == 0
+    for seconds, fastest in (((3.0, 2.0), 1), ((1.0, 2.0), 0)):
+        steps = {0: 0, 1: 0}
+        for way, count in drive(pace, seconds, 40):
+            steps[way] += count
+        assert steps[fastest] > 9 * steps[1 - fastest]
 
 
 def test_one_call_that_was_held_up_changes_nothing():
     pace = Pace(2)
-    drive(pace, (1.0, 2.0), 5)
-    pace.choose(80)
-    pace.took(50.0)
+    drive(pace, (1.0, 2.0), 8)
+    pace.choose(10)
+    pace.took(10, 50.0)
+    drive(pace, (1.0, 2.0), 1)  # a trial, since so much time has gone by
     assert pace.choose(80) == (0, 80)
 
 
+def test_calls_too_short_to_tell_are_not_counted():
+    """The first one of a training wakes the other threads."""
+    pace = Pace(2)
+    for _ in range(5):
+        assert pace.choose(3) == (0, 3)
+        pace.took(3, 5e-4)
+    assert [way for way, _ in drive(pace, (1.0, 2.0), 4)] == [0, 1, 0, 0]
+
+
 def test_the_only_way_is_taken_always():
-    assert set(drive(Pace(1), (1.0,), 3 * RETRY)) == {(0, 80)}
+    assert set(drive(Pace(1), (1.0,), 100)) == {(0, 1000)}
 
 
 def test_the_bits_do_not_depend_on_the_choice(monkeypatch):
