@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import importlib
 import io
 import json
@@ -149,7 +148,7 @@ def train(data: str, **options: Any) -> None:
     "-o",
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write, CSV or Parquet.  [default: DATA's name with -predictions.csv, here]",
+    help="The file to write, .csv or .parquet.  [default: DATA's name with -predictions.csv, here]",
 )
 @_THREADS
 def predict(model: Path, data: Path, out: Path | None, threads: int | None) -> None:
@@ -205,9 +204,8 @@ def _data(data: str, targets: tuple[str, ...], drop: tuple[str, ...]) -> _Data:
     else:
         path = Path(data)
         if not (path.suffix or path.name != data or path.exists()):
-            near = difflib.get_close_matches(data, datasets.NAMES, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             names = ", ".join(datasets.NAMES)
+            hint = tables.suggestion(data, datasets.NAMES)
             raise click.UsageError(f"DATA must be a file or one of {names}; got {data!r}{hint}")
         _FILE.convert(data, next(p for p in train.params if p.name == "data"), None)
         frame = tables.read(path)
@@ -384,16 +382,21 @@ def _fit_table(
     return dataclasses.replace(table, columns=columns, left_out={})
 
 
-def _describe(table: Table) -> None:
-    """Say what is predicted from what."""
+def _describe(table: Table, columns: bool = False) -> None:
+    """Say what is predicted from what; with ``columns``, each of them."""
     from fastbackprop.tables import Category, shown
 
-    columns = len(table.columns)
+    count = len(table.columns)
     categories = sum(isinstance(column, Category) for column in table.columns)
     classes = f": {_few(table.classes)}" if table.classes else ""
     click.echo(f"task      {table.task} of {_few(table.targets)}{classes}")
-    kinds = f"{columns - categories} of numbers, {categories} of categories; {table.inputs} inputs"
-    click.echo(f"columns   {columns}: {kinds}")
+    kinds = f"{count - categories} of numbers, {categories} of categories; {table.inputs} inputs"
+    click.echo(f"columns   {count}: {kinds}")
+    if columns:
+        for column in table.columns[:MOST_NAMES]:
+            click.echo(f"          {column}")
+        if count > MOST_NAMES:
+            click.echo(f"          and {count - MOST_NAMES} more columns")
     for name, why in list(table.left_out.items())[:MOST_NAMES]:
         click.echo(f"left out  {shown(name)}: {why}")
     if len(table.left_out) > MOST_NAMES:
@@ -472,6 +475,9 @@ def _predict(model: Path, data: Path, out: Path | None, threads: int | None) -> 
 
     out = out or Path(f"{_stem(data)}-predictions.csv")
     _check_writable(out.parent, out, keep=(model, data))
+    parquet = out.suffix.lower() in tables.PARQUET
+    if not parquet and out.suffix.lower() != ".csv":
+        raise click.UsageError(f"--out must end in .csv or .parquet, got {str(out)!r}")
     net, table, _ = _read_model(model)
     if table is None:
         raise click.UsageError(f"{model}: a network without the names of its columns; `train` writes one with them")
@@ -481,7 +487,7 @@ def _predict(model: Path, data: Path, out: Path | None, threads: int | None) -> 
         X = table.transform(frame).astype(net.dtype)
     _prepare(net)
     predictions = table.decode(net.forward(X))
-    if out.suffix.lower() in tables.PARQUET:
+    if parquet:
         buffer = io.BytesIO()
         try:
             predictions.to_parquet(buffer)
@@ -512,11 +518,7 @@ def _info(path: Path) -> None:
     if table is None:
         click.echo("columns   not in the file: the network was saved without preprocessing")
     else:
-        _describe(table)
-        for column in table.columns[:MOST_NAMES]:
-            click.echo(f"          {column}")
-        if len(table.columns) > MOST_NAMES:
-            click.echo(f"          and {len(table.columns) - MOST_NAMES} more columns")
+        _describe(table, columns=True)
         for key, value in training.items():
             click.echo(f"{key:<10}{value}")
     click.echo(f"model     {path}")

@@ -27,6 +27,7 @@ SEPARATORS = "\t;|,"  # where the header has as many of two: the comma is the on
 MOST_CATEGORIES = 100  # of a column; the rarer ones are read like unknown ones
 LONGEST = 1000  # characters of a category: longer texts are no names, and the model would hold them
 FEW_VALUES = 20  # a target of at most so many different whole numbers is one of classes
+NEAR = 0.75  # difflib's similarity from which a name is suggested in place of another
 SHORT = 10  # at most so many different texts are categories, however few the rows
 ROW_NAMES = re.compile(r"(?i:unnamed: \d+|index|id|.*[_ .-]id)|.*[a-z](Id|ID)")
 WHOLE = r"^(-?\d+)\.0+$"
@@ -377,12 +378,24 @@ def require_columns(frame: Any, names: Sequence[str]) -> None:
     missing = [name for name in dict.fromkeys(names) if name not in frame.columns]
     if not missing:
         return
-    near = difflib.get_close_matches(missing[0], list(frame.columns), 1) if len(missing) == 1 else []
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = suggestion(missing[0], list(frame.columns)) if len(missing) == 1 else ""
     plural = "s" if len(missing) > 1 else ""
     raise ValueError(
         f"the table lacks the column{plural} {_listed(missing)}{hint} (its columns: {_listed(list(frame.columns))})"
     )
+
+
+def suggestion(name: str, names: Collection[str]) -> str:
+    """The name that was perhaps meant, in words to put after an error; empty where none is near.
+
+    Examples
+    --------
+    >>> suggestion("Species", ["colour", "species"]), suggestion("target", ["age", "colour"])
+    ("; did you mean 'species'?", '')
+    """
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), list(folded), 1, NEAR)
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def _read_csv(pd: Any, path: Path) -> Any:

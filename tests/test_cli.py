@@ -147,6 +147,9 @@ def test_options_are_those_of_the_library(tmp_path, capsys):
         (["train", "digits", "--what"], "No such option"),
         (["predict", "nothing.safetensors", __file__], "'nothing.safetensors' does not exist"),
         (["predict", __file__, __file__], "not a whole safetensors file"),
+        (["predict", __file__, __file__, "-o", "x.xlsx"], "--out must end in .csv or .parquet, got 'x.xlsx'"),
+        (["predict", __file__, __file__, "-o", "x.csv.gz"], "--out must end in .csv or .parquet, got 'x.csv.gz'"),
+        (["predict", __file__, __file__, "-o", "guesses"], "--out must end in .csv or .parquet, got 'guesses'"),
         (["info", __file__], "not a whole safetensors file"),
         (["info"], "Missing argument"),
     ],
@@ -279,6 +282,9 @@ def test_a_table_of_classes(passengers, tmp_path, capsys):
     for words in ("8-100-2", "float32", "survived: no, yes", "sex: category, female, male", "cabin: category, A, B, mi",
                   "30 epochs", "Adam", "seed 0", "236 samples", "accuracy", str(model)):  # fmt: skip
         assert words in out
+    labels = [line[:10].strip() for line in out.splitlines()]
+    first = labels.index("columns")
+    assert labels[first : first + 8] == ["columns", "", "", "", "", "left out", "left out", "left out"]
 
 
 def test_a_table_of_values_and_parquet(passengers, tmp_path, capsys):
