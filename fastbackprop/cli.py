@@ -38,6 +38,7 @@ OPTIMIZERS = ("adagrad", "adam", "adamw", "lbfgs", "rmsprop", "sgd")
 SET_ASIDE = 0.1  # of the training samples, for early stopping
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 MOST_LINES = 50  # about epochs
+MOST_CLASSES = 100  # more, or more than half as many as samples, are perhaps numbers
 MOST_NAMES = 30  # of columns or classes, in one list
 
 
@@ -278,7 +279,7 @@ def _train(
         if checkpoint.resolve() in (model.resolve(), picture.resolve()):
             raise click.UsageError(f"--checkpoint {str(checkpoint)!r} is where the result will be written")
     with _about(data):
-        task = task or tables.infer_task(source.frame, source.targets)
+        inferred, task = task is None, task or tables.infer_task(source.frame, source.targets)
         learned, held_out = _split(source, task, test_size, seed)
         watched = held_out
         if early_stopping is not None:  # what decides must not be what is reported
@@ -297,6 +298,7 @@ def _train(
     samples = f"{source.source}: {len(learned)} samples to learn from{aside}, {len(held_out)} held out"
     click.echo(samples)
     _describe(table)
+    _warn(source, table, categorical, inferred)
     click.echo(f"{net!r}, {_few_fields(rule)}")
     _prepare(net)
 
@@ -401,6 +403,19 @@ def _describe(table: Table, columns: bool = False) -> None:
         click.echo(f"left out  {shown(name)}: {why}")
     if len(table.left_out) > MOST_NAMES:
         click.echo(f"          and {len(table.left_out) - MOST_NAMES} more columns")
+
+
+def _warn(source: _Data, table: Table, categorical: Sequence[str], inferred: bool) -> None:
+    """Say what was perhaps not meant: numbers read as texts or as classes."""
+    from fastbackprop.tables import nearly_numbers, shown
+
+    meant = {*categorical, *(() if inferred else source.targets)}
+    unsaid = [name for name in source.frame.columns if name not in meant]
+    for name, why in list(nearly_numbers(source.frame, unsaid).items())[:MOST_NAMES]:
+        click.echo(f"warning   {shown(name)}: read as texts, but {why}")
+    classes, samples = len(table.classes), len(source.frame)
+    if inferred and classes > min(MOST_CLASSES, samples / 2):
+        click.echo(f"warning   {classes} classes in {samples} samples; numbers are learned with --task regression")
 
 
 def _compare(table: Table, frame: pd.DataFrame, predictions: pd.DataFrame) -> str:

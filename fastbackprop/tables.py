@@ -31,6 +31,9 @@ NEAR = 0.75  # difflib's similarity from which a name is suggested in place of a
 SHORT = 10  # at most so many different texts are categories, however few the rows
 ROW_NAMES = re.compile(r"(?i:unnamed: \d+|index|id|.*[_ .-]id)|.*[a-z](Id|ID)")
 WHOLE = r"^(-?\d+)\.0+$"
+WITH_COMMA = r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$"
+WITH_POINT = r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?"
+NEARLY = 0.9  # of a column's values: if so many are numbers, all were perhaps meant to be
 
 
 @dataclass(frozen=True)
@@ -329,12 +332,34 @@ def infer_task(frame: Any, targets: Sequence[str]) -> str:
     return "classification" if whole and len(different) <= FEW_VALUES else "regression"
 
 
+def nearly_numbers(frame: Any, names: Sequence[str]) -> dict[str, str]:
+    """Columns of texts nearly all of which are numbers, and in words how many are and the first text that is none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"age": ["31", "unknown", *map(str, range(18))], "sex": ["f", "m"] * 10})
+    >>> nearly_numbers(frame, ["age", "sex"])
+    {'age': "19 of 20 values are numbers, not 'unknown' in row 2"}
+    """
+    found = {}
+    for name in names:
+        values, bad = _parsed(frame[name])
+        numbers = int((~np.isnan(values)).sum())
+        if len(bad) and numbers >= NEARLY * (numbers + len(bad)):
+            first = _at(frame[name], int(bad[0]))
+            found[name] = f"{numbers} of {numbers + len(bad)} values are numbers, not {first}"
+    return found
+
+
 def read(path: str | os.PathLike[str]) -> Any:
     """A table from a file: CSV with a header line, or Parquet (``.parquet``, ``.pq``; needs pyarrow).
 
     CSV must be UTF-8; the separator is a comma, semicolon, tab or bar, whichever the header has most of; ``.gz``,
-    ``.bz2``, ``.xz`` and ``.zip`` are unpacked. Every value is kept as text: what is a number is decided later, so that
-    the same text always means the same category.
+    ``.bz2``, ``.xz`` and ``.zip`` are unpacked. An empty value is a missing one, and so are ``?`` and what pandas takes
+    as missing (``NA``, ``NaN``, ``null`` ...). Every other value is kept as text: what is a number is decided later, so
+    that the same text always means the same category. Between semicolons 1,5 is 1.5, except in a column where other
+    numbers have a point: there the comma may stand between thousands.
 
     Returns
     -------
@@ -407,10 +432,19 @@ def _read_csv(pd: Any, path: Path) -> Any:
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:  # pandas would rename the second
         raise ValueError(f"column names must differ, got {_listed(twice)} more than once")
-    frame = pd.read_csv(path, sep=separator, dtype=str, skipinitialspace=True, low_memory=False)
+    frame = pd.read_csv(path, sep=separator, dtype=str, skipinitialspace=True, low_memory=False, na_values=["?"])
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError(f"the rows hold more values than the header has names, {len(header)}")
-    return frame.rename(columns=str.strip)
+    frame = frame.rename(columns=str.strip)
+    return frame.apply(_with_points) if separator == ";" else frame
+
+
+def _with_points(column: Any) -> Any:
+    """The column with decimal points for decimal commas."""
+    text = _text(column)
+    if text.str.fullmatch(WITH_POINT).any():
+        return column
+    return column.where(text.isna(), text.str.replace(WITH_COMMA, r"\1.\2", regex=True))
 
 
 # ---------------------------------------------------------------------- fitting

@@ -305,6 +305,34 @@ def test_a_table_of_values_and_parquet(passengers, tmp_path, capsys):
     np.testing.assert_allclose(pd.read_csv(tmp_path / "guess.csv").fare, guesses.fare, rtol=1e-12)
 
 
+def test_what_was_perhaps_not_meant_is_said(passengers, tmp_path, capsys):
+    odd = passengers.astype({"age": object, "fare": object})
+    odd.loc[3, "age"], odd.loc[7, "fare"] = "old", "free"
+    odd.assign(fine=[*"ab"] * 150).to_csv(tmp_path / "odd.csv", index=False)
+    options = ("--target", "survived", "--epochs", 1, "-o", tmp_path)
+    out = call(capsys, "train", tmp_path / "odd.csv", *options)[1]
+    numbers = passengers.age.drop(3).notna().sum()
+    assert re.findall("^warning .*", out, re.MULTILINE) == [
+        f"warning   age: read as texts, but {numbers} of {numbers + 1} values are numbers, not 'old' in row 4",
+        "warning   fare: read as texts, but 299 of 300 values are numbers, not 'free' in row 8",
+    ]
+    out = call(capsys, "train", tmp_path / "odd.csv", *options, "--categorical", "age", "--categorical", "fare")[1]
+    assert "warning" not in out
+
+
+def test_very_many_classes(tmp_path, capsys):
+    path = tmp_path / "many.csv"
+    warning = "warning   18 classes in 30 samples; numbers are learned with --task regression\n"
+    pd.DataFrame({"a": np.arange(30.0) ** 2, "y": np.arange(30) % 18}).to_csv(path, index=False)
+    options = ("--target", "y", "--epochs", 1, "-o", tmp_path)
+    assert warning in call(capsys, "train", path, *options)[1]
+    assert "warning" not in call(capsys, "train", path, *options, "--task", "classification")[1]
+    pd.DataFrame({"a": np.arange(300.0) ** 2, "y": [f"t{i % 120}" for i in range(300)]}).to_csv(path, index=False)
+    assert "warning   120 classes in 300 samples" in call(capsys, "train", path, *options)[1]
+    pd.DataFrame({"a": np.arange(60.0) ** 2, "y": np.arange(60) % 18}).to_csv(path, index=False)
+    assert "warning" not in call(capsys, "train", path, *options)[1]
+
+
 def test_several_targets(passengers, tmp_path, capsys):
     passengers["double"] = 2 * passengers.fare
     passengers.to_csv(tmp_path / "boat.csv", index=False)

@@ -15,7 +15,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fastbackprop import tables
+from fastbackprop import datasets, tables
 from fastbackprop.tables import Category, Number, Table
 
 ROWS = 60
@@ -92,6 +92,49 @@ def test_spaces_around_names_and_before_values(tmp_path):
     assert list(read.columns) == ["a", "b"]
     assert read["b"].tolist() == ["x", "y"]
     assert tables.infer_task(read, ["a"]) == "regression"
+
+
+def test_decimal_commas_between_semicolons(tmp_path):
+    """The same table, written as in two countries, is read alike, also a single row of it."""
+    frame = datasets.load_frame("diabetes")[0].assign(small=-1.5e-30, name="a,b", date="1.2.2024")
+    frame.loc[3, "bp"] = np.nan
+    frame.to_csv(tmp_path / "point.csv", index=False)
+    frame.to_csv(tmp_path / "comma.csv", index=False, sep=";", decimal=",")
+    assert "0,05" in (tmp_path / "comma.csv").read_text()
+    pd.testing.assert_frame_equal(tables.read(tmp_path / "comma.csv"), tables.read(tmp_path / "point.csv"))
+    one = frame.iloc[[7]]
+    one.to_csv(tmp_path / "one.csv", index=False, sep=";", decimal=",")
+    table = Table.fit(frame, ["target"])
+    assert np.array_equal(table.transform(tables.read(tmp_path / "one.csv")), table.transform(one))
+
+
+def test_commas_that_are_perhaps_none_of_decimals_stay(tmp_path):
+    (tmp_path / "a.csv").write_text("a;b;c;d\n999.5;1,2;1,5;1,234,567\n1,234;x;,5;2\n")
+    read = tables.read(tmp_path / "a.csv")
+    assert read.a.tolist() == ["999.5", "1,234"]
+    assert read.b.tolist() == ["1.2", "x"]
+    assert read.c.tolist() == ["1.5", ".5"]
+    assert read.d.tolist() == ["1,234,567", "2"]
+    (tmp_path / "a.csv").write_text('a,b\n"1,5",2\n')
+    assert tables.read(tmp_path / "a.csv").a.tolist() == ["1,5"]
+
+
+def test_question_marks_are_missing(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,x\n?,y\n3, ?\nNA,?!\n")
+    read = tables.read(tmp_path / "a.csv")
+    assert read.a.isna().tolist() == [False, True, False, True]
+    assert read.b.isna().tolist() == [False, False, True, False]
+    table = Table.fit(read.assign(y=[1, 2, 1, 2]), ["y"], categorical=["b"])
+    assert table.columns[0] == Number("a", 2.0, 2.0, np.sqrt(0.5))
+
+
+def test_columns_that_are_nearly_numbers(frame):
+    odd = frame.astype({"fare": object})
+    odd.loc[[5, 9], "fare"] = ["free", "none"]
+    odd["half"] = ["1", "x"] * (ROWS // 2)
+    assert tables.nearly_numbers(odd, list(odd.columns)) == {
+        "fare": f"{ROWS - 2} of {ROWS} values are numbers, not 'free' in row 6"
+    }
 
 
 def test_columns_without_information_are_left_out(frame):
