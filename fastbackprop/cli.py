@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ EXTRAS = {"sklearn": "sklearn", "pandas": "cli", "matplotlib": "plot", "safetens
 OPTIMIZERS = ("adagrad", "adam", "adamw", "lbfgs", "rmsprop", "sgd")
 SET_ASIDE = 0.1  # of the training samples, for early stopping
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
+PATIENCE = 1.0  # seconds of silence while the engine is loaded
 MOST_LINES = 50  # about epochs
 MOST_CLASSES = 100  # more, or more than half as many as samples, are perhaps numbers
 MOST_NAMES = 30  # of columns or classes, in one list
@@ -303,12 +305,12 @@ def _train(
     _prepare(net)
 
     width, bar = len(str(epochs)), progress and sys.stderr.isatty()
-    every, finished = -(-epochs // MOST_LINES), 0
+    every, finished, ran = -(-epochs // MOST_LINES), 0, 0
     watched_name = "held out" if watched is held_out else "set aside"
 
     def report(record: dict[str, Any]) -> None:
-        nonlocal finished
-        finished = record["epoch"]
+        nonlocal finished, ran
+        ran, finished = ran + 1, record["epoch"]
         if finished % every and finished not in (1, epochs):
             return
         score = record["validation_score"]
@@ -334,6 +336,7 @@ def _train(
         }
         return {"table": table.to_json(), "training": json.dumps(training)}
 
+    start = time.perf_counter()
     try:
         history = net.fit(
             X[learned], y[learned], epochs=epochs, batch_size=batch_size, optimizer=rule, seed=seed,
@@ -349,6 +352,7 @@ def _train(
     except FloatingPointError as error:
         raise _Stop(str(error), 1) from None
 
+    seconds = time.perf_counter() - start
     finished = len(history.cost)  # a resumed training may have had no epoch left
     test = source.frame.iloc[held_out]
     predictions = table.decode(net.forward(X[held_out]))
@@ -363,9 +367,11 @@ def _train(
     if history.best_epoch is not None:
         click.echo(f"the parameters are those of epoch {history.best_epoch}")
     click.echo(f"test {text}")
-    click.echo(
-        f"{history.steps} steps in {history.seconds:.2f} s, {history.steps / history.seconds:,.0f} steps per second"
-    )
+    if ran:
+        steps = history.steps * ran // finished  # the history counts those before --resume too
+        click.echo(f"{steps} steps in {seconds:.2f} s, {steps / seconds:,.0f} steps per second")
+    else:
+        click.echo(f"nothing was left to train: {resume} has {finished} epochs")
     click.echo(f"model    {model}")
     click.echo(f"picture  {picture}")
 
@@ -512,6 +518,11 @@ def _predict(model: Path, data: Path, out: Path | None, threads: int | None) -> 
     else:
         content = predictions.to_csv(index=False, lineterminator="\n").encode()
     persistence.write_atomically(out, content)
+    odd = table.irregular(frame)
+    for column, words in list(odd.items())[:MOST_NAMES]:
+        click.echo(f"column    {tables.shown(column)}: {words}")
+    if len(odd) > MOST_NAMES:
+        click.echo(f"          and {len(odd) - MOST_NAMES} more columns with missing values or unknown texts")
     click.echo(f"{len(predictions)} row{'s' if len(predictions) > 1 else ''}: {table.task} of {_few(table.targets)}")
     if set(table.targets) <= set(frame.columns):
         known = frame[list(table.targets)].notna().all(axis=1).to_numpy()
@@ -571,12 +582,22 @@ def _prepare(net: Network) -> None:
 
     from fastbackprop import SGD, Network
 
-    click.echo(
-        "preparing the engine (the first time it compiles for this processor, some 15 seconds) ...", err=True, nl=False
-    )
-    start = time.perf_counter()
-    Network((1, 2), dtype=net.dtype).fit(np.zeros((2, 1)), [0, 1], epochs=1, optimizer=SGD(0.0))
-    click.echo(f" {time.perf_counter() - start:.1f} s", err=True)
+    words = "preparing the engine (the first time it compiles for this processor, some 15 seconds) ..."
+    said = threading.Event()
+
+    def say() -> None:
+        click.echo(words, err=True, nl=False)
+        said.set()
+
+    timer, start = threading.Timer(PATIENCE, say), time.perf_counter()
+    timer.start()
+    try:
+        Network((1, 2), dtype=net.dtype).fit(np.zeros((2, 1)), [0, 1], epochs=1, optimizer=SGD(0.0))
+    finally:
+        timer.cancel()
+        timer.join()
+        if said.is_set():
+            click.echo(f" {time.perf_counter() - start:.1f} s", err=True)
 
 
 def _check_writable(directory: Path, *files: Path, keep: Sequence[Path], option: str = "--out") -> None:

@@ -36,6 +36,8 @@ class History:
     >>> history = fb.Network((2, 3), seed=0).fit(np.ones((9, 2)), [0, 1, 2] * 3, epochs=5)
     >>> len(history.cost), history.steps
     (5, 5)
+    >>> History(cost=[2.0, 0.5], validation_cost=[1.9, 0.6], validation_score=[0.3, 0.825], best_epoch=2)
+    History(2 epochs, cost 0.5, validation cost 0.6, validation accuracy 0.825, best epoch 2)
     """
 
     cost: list[float] = field(default_factory=list)
@@ -47,6 +49,21 @@ class History:
     stopped: str = ""
     steps: int = 0
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        epochs = len(self.cost)
+        named = (
+            ("cost", self.cost),
+            ("validation cost", self.validation_cost),
+            (f"validation {self.score_name}", self.validation_score),
+        )
+        parts = [
+            f"{epochs} epoch{'s' * (epochs != 1)}",
+            *(f"{name} {values[-1]:.4g}" for name, values in named if values),
+        ]
+        if self.best_epoch is not None:
+            parts.append(f"best epoch {self.best_epoch}")
+        return f"History({', '.join(parts)})"
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame with a row an epoch, indexed by its number from 1 (needs pandas: the extra ``cli``).

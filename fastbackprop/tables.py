@@ -64,6 +64,11 @@ class Number:
         values = _require_numbers(column, self.name)
         return ((np.where(np.isfinite(values), values, self.fill) - self.mean) / self.scale)[:, None]
 
+    def irregular(self, column: Any) -> str:
+        """How many values are missing and what they are read as; empty if none is."""
+        missing = int((~np.isfinite(_require_numbers(column, self.name))).sum())
+        return f"{missing} missing, read as {self.fill:.4g}" if missing else ""
+
 
 @dataclass(frozen=True)
 class Category:
@@ -98,6 +103,16 @@ class Category:
         if self.missing:
             codes[column.isna().to_numpy()] = len(self.values)
         return (codes[:, None] == np.arange(self.width)).astype(np.float64)
+
+    def irregular(self, column: Any) -> str:
+        """How many values are no category, and the first of them; empty if all are."""
+        codes, known = _codes(column, self.values), column.notna().to_numpy()
+        unknown = np.flatnonzero((codes < 0) & known)
+        missing = 0 if self.missing else int((~known).sum())
+        parts = [f"{missing} missing"] if missing else []
+        parts += [f"{len(unknown)} unknown"] if len(unknown) else []
+        first = f", first {_at(column, int(unknown[0]))}" if len(unknown) else ""
+        return f"{' and '.join(parts)}, read as none of its categories{first}" if parts else ""
 
 
 @dataclass(frozen=True)
@@ -245,6 +260,21 @@ class Table:
             X[:, start : start + column.width] = column.encode(frame[column.name])
             start += column.width
         return X
+
+    def irregular(self, frame: Any) -> dict[str, str]:
+        """Columns whose values were not all read as they are, by name: in words, how many and how.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> columns = Number("a", 2.5, 0.0, 1.0), Category("b", ("x",), False)
+        >>> table = Table(columns, ("y",), "classification", ("no", "yes"))
+        >>> table.irregular(pd.DataFrame({"a": [1.0, None], "b": ["x", "z"]}))
+        {'a': '1 missing, read as 2.5', 'b': "1 unknown, read as none of its categories, first 'z' in row 2"}
+        """
+        frame = _named(frame)
+        words = {column.name: column.irregular(frame[column.name]) for column in self.columns}
+        return {name: text for name, text in words.items() if text}
 
     def encode_targets(self, frame: Any) -> np.ndarray:
         """The targets as the network learns them: class numbers (N,), or standardised values (N, targets).

@@ -44,6 +44,17 @@ def test_the_command_prints_the_table(capsys):
     assert sorted(names) == sorted(EQUATIONS + OTHERS + CODES + BY_DIFFERENCES)
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_peers_that_are_not_installed_are_named(options, capsys, monkeypatch):
+    monkeypatch.setattr(gradcheck.table, "find_spec", lambda name: None)
+    code, out, err = call(capsys, "--sizes", "3,4,2", "--dtype", "float32", *options)
+    line = "PyTorch, JAX: not installed; pip install 'fastbackprop[peers]'"
+    assert code == 0
+    assert (err if options else out).splitlines()[-1] == line
+    assert not options or json.loads(out)["peers"] == {}
+    assert "not installed" not in "".join(call(capsys, "--sizes", "3,4,2", "--no-peers", "--dtype", "float32")[1:])
+
+
 def test_json_has_every_comparison(capsys):
     code, out, _ = call(capsys, "--json", "--no-peers", "--sizes", "3,7,2", "--activation", "tanh", "--seed", 5)
     assert code == 0
