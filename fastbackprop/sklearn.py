@@ -7,6 +7,7 @@ Parameters, attributes, warnings and errors are scikit-learn's; what is added co
 from __future__ import annotations
 
 import operator
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -58,6 +59,14 @@ def _is_stochastic(estimator: _MLP) -> bool:
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
         )
     return True
+
+
+def _warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called ``fit``, however many calls of this module and of scikit-learn lie between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("fastbackprop", "sklearn"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _in_dtype(y: np.ndarray, net: Network) -> np.ndarray:
@@ -317,9 +326,7 @@ class _MLP(BaseEstimator):
             batch_size = min(200, samples)
         else:
             if self.batch_size > samples:
-                warnings.warn(
-                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
-                )
+                _warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
             batch_size = min(self.batch_size, samples)
 
         training = Training(
@@ -333,7 +340,7 @@ class _MLP(BaseEstimator):
             with self._bar() as bar:
                 self._epochs(training, samples, validation, incremental, bar)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
+            _warn("Training interrupted by user.")
         finally:
             self._state = training.state
         if self.early_stopping:
@@ -372,10 +379,9 @@ class _MLP(BaseEstimator):
                 if not self.early_stopping:
                     raise ValueError(NOT_FINITE) from error
                 self._epoch_ends(np.nan, np.nan, samples)
-                warnings.warn(
+                _warn(
                     f"The training diverged in epoch {self.n_iter_}; the best parameters before are kept.",
                     ConvergenceWarning,
-                    stacklevel=2,
                 )
                 return
             together = max(1, int(SECONDS_TOGETHER * count / (time.perf_counter() - start)))
@@ -391,11 +397,10 @@ class _MLP(BaseEstimator):
             if ended or incremental:
                 return
             if self.n_iter_ == self.max_iter:
-                warnings.warn(
+                _warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                     "converged yet.",
                     ConvergenceWarning,
-                    stacklevel=2,
                 )
                 return
 

@@ -290,6 +290,29 @@ def test_a_diverged_training_is_said_and_leaves_finite_parameters():
     assert all(np.isfinite(W).all() for W in model.coefs_)
 
 
+def interrupt(record):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (MLPClassifier(max_iter=2), "Maximum iterations"),
+        (make_pipeline(StandardScaler(), MLPClassifier(max_iter=2)), "Maximum iterations"),
+        (MLPClassifier(batch_size=1000, max_iter=1), "Got `batch_size`"),
+        (MLPClassifier(callbacks=[interrupt]), "Training interrupted"),
+    ],
+)
+@pytest.mark.filterwarnings("always::sklearn.exceptions.ConvergenceWarning")
+def test_warnings_show_the_users_line(estimator, message):
+    def call():
+        estimator.fit(X_DIGITS, Y_DIGITS)
+
+    with pytest.warns(UserWarning, match=message) as caught:
+        call()
+    assert {(w.filename, w.lineno) for w in caught} == {(__file__, call.__code__.co_firstlineno + 1)}
+
+
 def test_an_interrupt_keeps_what_was_learned():
     def interrupt(record):
         if record["epoch"] == 3:
