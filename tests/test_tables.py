@@ -264,7 +264,7 @@ def test_what_is_no_table(text):
     ("change", "options", "words"),
     [
         ({}, {"targets": ["clas"]}, "lacks the column 'clas'; did you mean 'class'"),
-        ({}, {"targets": ["Class"]}, r"lacks the column 'Class'; did you mean 'class'\?"),
+        ({}, {"targets": ["CLASS"]}, r"lacks the column 'CLASS'; did you mean 'class'\?"),
         ({}, {"targets": ["target"]}, r"lacks the column 'target' \(its columns: 'age'"),
         ({}, {"targets": ["class"], "numeric": ["sex"]}, r"'sex' must hold numbers, got '\w+' in row 1"),
         ({}, {"targets": ["class"], "categorical": ["nothing"]}, "lacks the column 'nothing'"),
