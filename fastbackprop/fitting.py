@@ -33,13 +33,20 @@ def score_name(output: str) -> str:
 
 
 def score(output: str, o: np.ndarray, y: np.ndarray) -> float:
-    """Accuracy of the most probable class (softmax) or of every output's side of 1/2 (sigmoid); R^2 for the others."""
+    """Accuracy of the most probable class (softmax) or of every output's side of 1/2 (sigmoid); R^2 for the others.
+
+    Of several targets it is the mean of their R^2, and a constant one counts 1 where it is met exactly, else 0, as in
+    scikit-learn's ``r2_score``.
+    """
     if output == "softmax":
         return float(np.mean(o.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))))
     if output == "sigmoid":
         return float(np.mean(((o > 0.5) == (y > 0.5)).all(axis=1)))
-    total = np.sum((y - y.mean(axis=0, dtype=np.float64)) ** 2)
-    return float(1.0 - np.sum((y - o.astype(np.float64)) ** 2) / total) if total > 0 else float("nan")
+    if len(y) < 2:
+        return float("nan")
+    errors = np.sum((y - o.astype(np.float64)) ** 2, axis=0)
+    totals = np.sum((y - y.mean(axis=0, dtype=np.float64)) ** 2, axis=0)
+    return float(np.mean(1.0 - np.divide(errors, totals, out=(errors > 0).astype(np.float64), where=totals > 0)))
 
 
 def class_weights(class_weight: Any, output: str, Y: np.ndarray) -> np.ndarray:

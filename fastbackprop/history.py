@@ -19,7 +19,7 @@ class History:
     validation_cost, validation_score : list of float
         After the epoch, where there were validation data.
     score_name : str
-        What the score is: "accuracy", or "R²" for identity and exp outputs.
+        What the score is: "accuracy", or "R²" for identity and exp outputs, of several targets the mean of theirs.
     best_epoch : int or None
         With early stopping: the epoch, from 1, whose parameters the network has.
     stopped : str

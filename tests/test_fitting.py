@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import r2_score
 
 import fastbackprop as fb
-from fastbackprop.fitting import split
+from fastbackprop.fitting import score, split
 
 ROOT = Path(__file__).parent.parent
 
@@ -291,3 +292,16 @@ def test_a_file_larger_than_memory(tmp_path):
             assert out.returncode != 0  # the copy at the end was killed: the limit is one
         else:
             assert lines[2] == "MemoryError"
+
+
+def test_the_score_of_several_targets_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((50, 3)).astype(np.float32) * np.float32([1, 10, 0.1])
+    o = y + rng.standard_normal((50, 3)).astype(np.float32)
+    for output in ("identity", "exp"):
+        assert score(output, o, y) == pytest.approx(r2_score(y, o), rel=1e-6)
+    y[:, 1] = 2
+    assert score("identity", o, y) == pytest.approx(r2_score(y, o), rel=1e-6)
+    o[:, 1] = 2
+    assert score("identity", o, y) == pytest.approx(r2_score(y, o), rel=1e-6)
+    assert np.isnan(score("identity", o[:1], y[:1]))
