@@ -412,6 +412,14 @@ class Network:
                 total += weight
         return cost / total if total else 0.0
 
+    def _read(
+        self, X: Any, Y: Any, sample_weight: Any, *, unread: bool = False
+    ) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """Samples, targets and weights as they are given, checked; ``unread`` as of :func:`checks.rows`."""
+        X = checks.rows(X, "X", self._sizes[0], self._dtype, unread=unread)
+        Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
+        return X, Y, checks.sample_weights(sample_weight, X.shape[0], self._dtype)
+
     def cost(self, X: Any, Y: Any, *, sample_weight: Any = None) -> float:
         """The cost J, the mean over the samples of the loss of outputs and targets.
 
@@ -424,9 +432,7 @@ class Network:
         sample_weight : None or array (N,)
             The mean is weighted by it.
         """
-        X = checks.rows(X, "X", self._sizes[0], self._dtype, unread=True)
-        Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
-        return self._evaluate(X, Y, checks.sample_weights(sample_weight, X.shape[0], self._dtype), None, check=True)
+        return self._evaluate(*self._read(X, Y, sample_weight, unread=True), None, check=True)
 
     def gradients(self, X: Any, Y: Any, *, sample_weight: Any = None, input_gradient: bool = False) -> Gradients:
         """The cost and its gradients by all parameters, Theorem 5.4.
@@ -452,9 +458,7 @@ class Network:
             small = self._gradients_few(X, Y)
             if small is not None:
                 return small
-        X = checks.rows(X, "X", self._sizes[0], self._dtype, unread=True)
-        Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
-        weights = checks.sample_weights(sample_weight, X.shape[0], self._dtype)
+        X, Y, weights = self._read(X, Y, sample_weight, unread=True)
         dX = np.empty(X.shape, self._dtype) if input_gradient else None
         cost, vector = self._value_and_grad(X, Y, weights, Penalty(0.0, 0.0), dX, check=True)
         return Gradients(self._sizes, cost, vector, dX)
@@ -508,10 +512,7 @@ class Network:
         >>> bool(np.isclose(value, net.cost(np.ones((4, 2)), [0, 1, 2, 0]) + (net.weights[0] ** 2).sum()))
         True
         """
-        X = checks.rows(X, "X", self._sizes[0], self._dtype)
-        Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
-        weights = checks.sample_weights(sample_weight, X.shape[0], self._dtype)
-        return self._value_and_grad(X, Y, weights, Penalty(l1, l2))
+        return self._value_and_grad(*self._read(X, Y, sample_weight), Penalty(l1, l2))
 
     def _value_and_grad(
         self, X: Any, Y: np.ndarray, weights: np.ndarray | None, penalty: Penalty, dX: np.ndarray | None = None,
