@@ -473,6 +473,7 @@ class Network:
         """
         y = Y if Y.ndim == 1 else self.readable(Y)
         job = plan.new_job(len(x), len(x))
+        plan.divide(job, len(x))
         self.put_data(job, x, y, weights)
         job[at.UPDATE], job[at.GRADIENT_AT] = GRADIENT, vector.ctypes.data
         job[at.INPUT_GRADIENT] = 0 if dX is None else dX.ctypes.data

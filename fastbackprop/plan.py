@@ -26,8 +26,15 @@ TASKS_PER_THREAD = 4
 COPIED_BYTES = 1 << 19
 # Bytes of activations, deltas and their transposes that a block of samples may take: about the second-level caches.
 BLOCK_BYTES = 2 << 20
-# Samples of a block at least, where a batch has them: so many uses of each weight pay for reading it.
+# The same of a part, whose weights are few: less, since all of it is read again at each layer.
+PART_BLOCK_BYTES = 1 << 18
+# Samples of a block at least, where a batch or a part has them: so many uses of each weight pay for reading it.
 LEAST_BLOCK = 512
+LEAST_PART_BLOCK = 256
+# Parts of a batch at most, and samples of each at least; bytes of all their gradients at most.
+MOST_PARTS = 8
+PART_SAMPLES = 64
+PART_GRADIENT_BYTES = 1 << 19
 _NO_HYPER = np.zeros(HYPER_FIELDS)
 
 
@@ -36,9 +43,32 @@ def round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
-def samples_of_block(sizes: Sequence[int], dtype: np.dtype[Any]) -> int:
-    """How many samples a block of a large batch has."""
-    return round_up(max(LEAST_BLOCK, BLOCK_BYTES // (3 * sum(sizes) * dtype.itemsize)), LINE_BYTES // dtype.itemsize)
+def _aligned(elements: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """Zeros that begin with a line."""
+    memory = np.zeros(elements * dtype.itemsize + LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % LINE_BYTES
+    return memory[start : start + elements * dtype.itemsize].view(dtype)
+
+
+def samples_of_block(
+    sizes: Sequence[int], dtype: np.dtype[Any], size: int = BLOCK_BYTES, least: int = LEAST_BLOCK
+) -> int:
+    """How many samples a block of a large batch has: as many as take ``size`` bytes, and at least ``least``."""
+    return round_up(max(least, size // (3 * sum(sizes) * dtype.itemsize)), LINE_BYTES // dtype.itemsize)
+
+
+def parts_of_batch(sizes: Sequence[int], dtype: np.dtype[Any], batch: int) -> int:
+    """Into how many parts a batch is divided, each with a gradient of its own: a power of two, see engine/parts.py.
+
+    It pays where gradients are less to hand from thread to thread than activations. It must not depend on the threads,
+    since the gradients are sums of the parts'.
+    """
+    parameters, parts = parameter_count(sizes), 1
+    if batch * Plan.work(sizes, True) > SERIAL_WORK:
+        most = min(MOST_PARTS, batch // PART_SAMPLES, PART_GRADIENT_BYTES // (parameters * dtype.itemsize))
+        while 2 * parts <= most and 4 * parts * parameters <= 3 * batch * sum(sizes):
+            parts *= 2
+    return parts
 
 
 class Plan:
@@ -63,6 +93,7 @@ class Plan:
         threads: int, learning: bool, home: list[Plan],
     ) -> None:  # fmt: skip
         self.home = home
+        self._sizes = sizes
         line = LINE_BYTES // dtype.itemsize
         self.dtype = dtype
         self.block = block
@@ -110,9 +141,8 @@ class Plan:
         job[at.WEIGHT_SUMS] = reserve(line * self.threads)
         job[at.SCRATCH_SIZE] = max(at.DEPTH * at.STRIP, line + line * line)
         job[at.SCRATCH] = reserve(int(job[at.SCRATCH_SIZE]) * self.threads)
-        memory = np.zeros(elements * dtype.itemsize + LINE_BYTES, np.uint8)
-        aligned = -memory.ctypes.data % LINE_BYTES
-        self.workspace = memory[aligned : aligned + elements * dtype.itemsize].view(dtype)
+        self.workspace = _aligned(elements, dtype)
+        self._parts: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         job[at.WORKSPACE] = self.workspace.ctypes.data
         self.gradient = np.zeros(parameters if learning else 0, dtype)
         job[at.GRADIENT_AT] = self.gradient.ctypes.data
@@ -120,8 +150,8 @@ class Plan:
         job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
         self.tasks = self._cut_weights(sizes) if learning else np.zeros((0, at.TASK_FIELDS), np.int64)
         job[at.TASKS] = self.tasks[-1, at.TASK] + 1 if learning else 1
+        job[at.PARTS] = 1
         self._job = job
-        self._clock_size = at.clock_size(int(job[at.SLICES]), int(job[at.TASKS]))
 
     @staticmethod
     def work(sizes: Sequence[int], learning: bool) -> int:
@@ -178,12 +208,37 @@ class Plan:
         job[at.BLOCKS] = -(-job[at.BATCH] // self.block)
         return job
 
+    def divide(self, job: np.ndarray, batch: int) -> None:
+        """Make the gradients of a job in parts, where that pays for batches of ``batch``; its own may be smaller."""
+        parts = parts_of_batch(self._sizes, self.dtype, batch)
+        if parts == 1:
+            return
+        line = LINE_BYTES // self.dtype.itemsize
+        if self._parts is None:
+            size = round_up(len(self.workspace), line)
+            self._parts = (
+                _aligned(size * self.threads, self.dtype), np.zeros(MOST_PARTS * len(self.gradient), self.dtype),
+                np.zeros(8 * MOST_PARTS),
+            )  # fmt: skip
+        workspaces, gradients, sums = self._parts
+        block = samples_of_block(self._sizes, self.dtype, PART_BLOCK_BYTES, LEAST_PART_BLOCK)
+        job[at.BLOCK] = min(self.block, block)
+        job[at.PARTS], job[at.PART_SIZE], job[at.BLOCKS] = parts, round_up(-(-batch // parts), line), 1
+        job[at.PART_WORKSPACE_SIZE] = len(workspaces) // self.threads
+        job[at.PART_WORKSPACES], job[at.PART_GRADIENTS] = workspaces.ctypes.data, gradients.ctypes.data
+        job[at.PART_SUMS] = sums.ctypes.data
+
+    @staticmethod
+    def new_clock(job: np.ndarray) -> np.ndarray:
+        """The words by which the threads of a job meet."""
+        return np.zeros(at.clock_size(int(job[at.SLICES]), int(job[at.PARTS]), int(job[at.TASKS])), np.int64)
+
     def run(self, job: np.ndarray, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None) -> int:
         """Do a job; ``costs`` is (epochs, COST_FIELDS).
 
         Returns 0, or 1 + the number of the step whose losses were not finite and which was not applied.
         """
-        clock = np.zeros(self._clock_size, np.int64)
+        clock = self.new_clock(job)
         constants = _NO_HYPER if hyper is None else hyper
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
         threads = self.threads if work > WAKING_WORK else 1

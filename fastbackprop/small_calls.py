@@ -25,7 +25,7 @@ class _SmallCall:
         self.plan = plan
         self.job = plan.new_job(plan.block, plan.block)
         self.job[at.CHECK_INPUTS] = 1
-        self.clock = np.zeros(at.clock_size(int(self.job[at.SLICES]), int(self.job[at.TASKS])), np.int64)
+        self.clock = plan.new_clock(self.job)
         self.costs = np.zeros((1, at.COST_FIELDS))
         self.hyper = np.zeros(HYPER_FIELDS)
 

@@ -310,6 +310,7 @@ class Training:
             Y = np.ascontiguousarray(Y[rows]) if Y.ndim == 1 else self.net.readable(Y[rows])
             weights = None if weights is None else np.ascontiguousarray(weights[rows])
             job, costs = plan.new_job(len(X), len(X)), costs[epoch : epoch + 1]
+        plan.divide(job, self.batch_size)
         self.net.put_data(job, X, Y, weights)
         code = self.optimizer.code
         self.penalty.put(job, self.hyper)

@@ -12,6 +12,7 @@ import pytest
 
 import fastbackprop as fb
 from fastbackprop import schedules
+from fastbackprop.plan import parts_of_batch
 
 CASES = [
     ((64, 128, 10), "relu", "softmax", fb.SGD(0.1)),
@@ -27,11 +28,11 @@ def data(sizes, output, samples, dtype):
     return X, Y
 
 
-def trained(case, dtype, threads):
+def trained(case, dtype, threads, batch=192):
     sizes, hidden, output, optimizer = case
     X, Y = data(sizes, output, 700, dtype)
     net = fb.Network(sizes, hidden, output, dtype=dtype, seed=0)
-    history = net.fit(X, Y, epochs=3, batch_size=192, optimizer=optimizer, seed=4, threads=threads)
+    history = net.fit(X, Y, epochs=3, batch_size=batch, optimizer=optimizer, seed=4, threads=threads)
     return net, X, Y, history
 
 
@@ -47,12 +48,14 @@ def digest():
     return result.hexdigest()
 
 
+@pytest.mark.parametrize("batch", [48, 192, 700])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[2])
-def test_any_number_of_threads(case, dtype):
-    net, X, Y, history = trained(case, dtype, 1)
+def test_any_number_of_threads(case, dtype, batch):
+    """Where the threads share a batch's work (48), and where they make its gradient in two or eight parts."""
+    net, X, Y, history = trained(case, dtype, 1, batch)
     for threads in (2, 3, 5):
-        other, _, _, other_history = trained(case, dtype, threads)
+        other, _, _, other_history = trained(case, dtype, threads, batch)
         assert other.params.tobytes() == net.params.tobytes()
         assert other_history.cost == history.cost
         other.threads, net.threads = threads, 1
@@ -73,16 +76,38 @@ def test_any_split_of_a_batch(case, dtype):
         assert parts.tobytes() == whole.tobytes()
 
 
-def test_gradients_do_not_depend_on_the_blocks():
+@pytest.mark.parametrize(("sizes", "parts"), [((6, 20, 3), 8), ((300, 520, 3), 1)])
+def test_gradients_do_not_depend_on_the_blocks(sizes, parts):
     """More samples than a block holds: the chains of additions go on from block to block, and the bits are the same."""
-    net = fb.Network((6, 20, 3), seed=0)
-    X, y = data((6, 20, 3), "softmax", 8000, "float32")
+    net = fb.Network(sizes, seed=0)
+    X, y = data(sizes, "softmax", 3000, "float32")
+    assert parts_of_batch(sizes, net.dtype, 3000) == parts
     vector = np.empty_like(net.params)
-    with net.plan(8000, True, whole=True) as plan:
-        cost = net._gradients(plan, X, y, None, vector, None)
-    g = net.gradients(X, y)
-    assert g.vector.tobytes() == vector.tobytes()
-    assert g.cost == cost
+    with net.plan(3000, True, whole=True) as plan:
+        net._gradients(plan, X, y, None, vector, None)
+    assert net.gradients(X, y).vector.tobytes() == vector.tobytes()
+
+
+def test_a_small_last_batch_is_divided_as_the_others():
+    """Of 192, 96 are a part: the last batch of 150 has one of 96 and one of 54, and so it has where it is converted."""
+    X, y = data((64, 128, 10), "softmax", 192 + 150, "float32")
+    nets = [fb.Network((64, 128, 10), seed=0, threads=threads) for threads in (1, 2)]
+    for net, inputs in zip(nets, (X, X.astype(np.float64))):
+        net.fit(inputs, y, epochs=2, batch_size=192, seed=1)
+    assert nets[0].params.tobytes() == nets[1].params.tobytes()
+
+
+def test_the_sum_of_the_parts():
+    """The gradient of a batch in parts is the weighted mean of those of its halves, which are one part each."""
+    X, y = data((64, 128, 10), "softmax", 192, "float64")
+    weights = np.arange(192) % 3 / 2
+    net = fb.Network((64, 128, 10), dtype="float64", seed=0)
+    assert [parts_of_batch(net.sizes, net.dtype, batch) for batch in (96, 192)] == [1, 2]
+    cost, vector = net.value_and_grad(X, y, sample_weight=weights)
+    halves = [net.value_and_grad(X[h], y[h], sample_weight=weights[h]) for h in (slice(96), slice(96, 192))]
+    shares = np.array([weights[:96].sum(), weights[96:].sum()]) / weights.sum()
+    assert np.isclose(cost, shares @ [c for c, _ in halves], rtol=1e-14)
+    np.testing.assert_allclose(vector, shares @ np.array([v for _, v in halves]), rtol=1e-11, atol=1e-16)
 
 
 def test_shuffling_and_conversion_do_not_change_the_bits():

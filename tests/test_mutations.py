@@ -103,14 +103,14 @@ ENGINE = [
     ),
     Mutation(
         "dW without the last samples", "engine/product.py",
-        "out_stride * n, panels, b, units_stride", "out_stride * n, max(1, panels - 1), b, units_stride",
+        "out_stride * n, some, b, units_stride", "out_stride * n, max(1, some - 1), b, units_stride",
         red=("(24)", "(31)", "(37)", "Theorem 5.4", "Theorem 5.4, differences", "Code 2", "Code 3", "Code 4"),
         green=("(11)", "(18)", "(22)", "(25)", "(38)", "Theorem 6.1"),
     ),
     Mutation(
         "db without one of the lanes", "engine/step.py",
-        "for lane in range(1, step):\n                total = total + load(square",
-        "for lane in range(2, step):\n                total = total + load(square",
+        "for lane in range(4, step, 4):",
+        "for lane in range(8, step, 4):",
         red=("(20)", "(25)", "(32)", "(38)", "Theorem 5.4", "Theorem 5.4, differences", "Code 2", "Code 3", "Code 4"),
         green=("(12)", "(19)", "(22)", "(24)", "(29)", "(35)"),
     ),

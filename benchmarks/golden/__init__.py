@@ -39,6 +39,16 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "sample weights": {"sample_weight": np.arange(SAMPLES) % 3 / 2},
     "unshuffled": {"shuffle": False},
     "several blocks": {"samples": 5000, "batch_size": 5000},
+    "small batches": {"batch_size": 32},
+    "small batches, all of it": {
+        "batch_size": 32,
+        "hidden": "tanh",
+        "optimizer": fb.AdamW(0.01, weight_decay=0.1, clip_norm=0.125),
+        "l1": 0.001,
+        "l2": 0.01,
+        "dropout": 0.25,
+        "sample_weight": np.arange(SAMPLES) % 3 / 2,
+    },
 }
 
 

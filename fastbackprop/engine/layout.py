@@ -14,7 +14,7 @@ panels fall into the same sets of the caches.
 from __future__ import annotations
 
 STRIP = 16  # outputs (forward) or inputs (backward) that are worked on together: the rows of a packed strip of weights
-DEPTH = 256  # of a block of the forward and backward products: such a strip, 16 KB, stays in the first-level cache
+DEPTH = 192  # of a block of the forward and backward products: two such lines, 24 KB, stay in the first-level cache
 
 # ---- the table `layers`, one row a layer, 0 (the input) to L
 SIZE = 0  # n[l]
@@ -74,7 +74,14 @@ DROPOUT = 33  # address of float64 probabilities that a unit is dropped, by laye
 DROPOUT_KEY = 34
 CHECK_INPUTS = 35  # whether a step whose inputs are not finite counts as failed
 INPUT_COPIES = 36  # elements from one slice's A[0] to the next's where each has its own of the whole block, else 0
-JOB_FIELDS = 37
+# A step of parts: each part of the batch has a gradient of its own, made by one thread in a workspace of its own.
+PARTS = 37  # of a full batch, at least 1; 1: the threads share the work of each block instead
+PART_SIZE = 38  # samples; whole lines
+PART_WORKSPACES = 39  # address; one a slot, each as WORKSPACE
+PART_WORKSPACE_SIZE = 40  # elements
+PART_GRADIENTS = 41  # address; one a part, each as params
+PART_SUMS = 42  # address of float64: a line a part, the sum of its losses and that of the step's sample weights
+JOB_FIELDS = 43
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
 # Whether the penalty is a part of the cost J, or J and the penalty over the sum of the batch's sample weights are.
@@ -84,15 +91,15 @@ NO_PENALTY, PENALTY_OF_COST, PENALTY_PER_SAMPLE = 0, 1, 2
 MEAN_LOSS, MEAN_PENALTY = 0, 1
 COST_FIELDS = 2
 
-# ---- the vector `clock`: FAILED_STEP, then a word for each task of the first, second, third and fourth phase, all on
-# lines of their own
+# ---- the vector `clock`: FAILED_STEP, then a word for each task of the first and second phase, or for each part, then
+# for each of the third and the fourth, all on lines of their own
 FAILED_STEP = 0
 CLOCK_LINE = 8  # 64-bit words
 
 
-def clock_size(slices: int, tasks: int) -> int:
+def clock_size(slices: int, parts: int, tasks: int) -> int:
     """Elements of the clock."""
-    return CLOCK_LINE * (1 + 2 * slices + 2 * tasks)
+    return CLOCK_LINE * (1 + max(2 * slices, parts) + 2 * tasks)
 
 
 def share_of_outputs(slice_: int, slices: int, outputs: int) -> int:

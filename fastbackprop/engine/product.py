@@ -1,7 +1,8 @@
 """The three products of a layer over a slice of panels, blocked for the caches (the tile itself: tile.py).
 
-A strip of weights, 16 outputs (or inputs) by up to DEPTH, is used for every panel of the slice before the next. It is
-read in place; where its rows would collide in the caches it is copied once into a contiguous strip.
+The two lines of B that a tile reads, up to DEPTH deep, stay in the first-level cache while a block of A passes through
+it from the second. A is read in place; where its rows would collide in the caches, a strip of 16 outputs (or inputs) is
+copied into contiguous memory and used for every panel of the slice.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0, activate
 from fastbackprop.engine.jit import kernel, part
 from fastbackprop.engine.layout import DEPTH, STRIP
-from fastbackprop.engine.panels import transpose_line, write_line
-from fastbackprop.engine.simd import itemsize, line, load_scalar, store
+from fastbackprop.engine.panels import load_part, store_part, transpose_line
+from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, line, load, load_scalar, prefetch, store
 from fastbackprop.engine.tile import (
     BIAS,
     CONTINUE,
@@ -25,6 +26,9 @@ from fastbackprop.engine.tile import (
 from fastbackprop.engine.tile import RELU as TILE_RELU
 from fastbackprop.engine.tile import RELU0 as TILE_RELU0
 
+BLOCK = 128  # outputs of a block of A in the forward product: 96 KB
+CHUNK_OUTPUTS, CHUNK_SAMPLES = 64, 256  # of a block of A in the gradient: 64 KB; its two lines of B take 32 KB
+FAR_BYTES = 1 << 18  # a result of more bytes is asked for ahead: its lines come from beyond the second-level cache
 PAGE = 4096  # rows of the weights that are a multiple of this apart fall into one set of the first-level cache
 
 
@@ -44,10 +48,24 @@ def pack_rows(src, stride, rows, depth, strip, like):
 @kernel
 def pack_columns(src, stride, rows, depth, strip, like):
     """strip[k, r] = src[k, r]: the strip of the backward product."""
-    n, size = line(like), itemsize(like)
+    n, size = lanes(like), itemsize(like)
     for k in range(depth):
-        for r in range(0, rows, n):
-            write_line(src + (k * stride + r) * size, strip + (k * STRIP + r) * size, rows - r, like)
+        a, b = src + k * stride * size, strip + k * STRIP * size
+        if rows == STRIP:
+            for r in range(0, STRIP, n):
+                store(b + r * size, load(a + r * size, like))
+            prefetch(a + STRIP * size)
+        else:
+            for r in range(0, rows, n):
+                store_part(b + r * size, load_part(a + r * size, rows - r, like), rows - r, like)
+
+
+@kernel
+def _ask(address, stride, rows, width):
+    """Ask for `width` bytes of some rows, `stride` bytes apart."""
+    for r in range(rows):
+        for i in range(0, width, LINE_BYTES):
+            prefetch(address + r * stride + i)
 
 
 @part
@@ -58,38 +76,38 @@ def forward(
     n, size = line(like), itemsize(like)
     packed = n_in * size % PAGE == 0 and panels > 1
     epilogue = TILE_RELU if activation == RELU else TILE_RELU0 if activation == RELU0 else STORE
+    block = STRIP if packed else BLOCK
     for k in range(0, n_in, DEPTH):
         depth = min(DEPTH, n_in - k)
         last = k + depth == n_in
-        for o in range(0, n_out, STRIP):
-            rows = min(STRIP, n_out - o)
-            a = weights + (o * n_in + k) * size
+        end = 0
+        while end < n_out:
+            first, end = end, min(end + block, n_out)
             if packed:
-                pack_rows(a, n_in, rows, depth, strip, like)
+                pack_rows(weights + (first * n_in + k) * size, n_in, end - first, depth, strip, like)
             for p in range(0, panels, LINES):
                 lines = min(LINES, panels - p)
                 b = inputs + (p * in_stride + k) * n * size
-                r = 0
-                while r < rows:
-                    h = height(rows - r, lines)
-                    c = outputs + (p * out_stride + o + r) * n * size
-                    start_from, start = (BIAS, biases + (o + r) * size) if k == 0 else (CONTINUE, c)
-                    end = epilogue if last else STORE
+                o = first
+                while o < end:
+                    h = height(end - o, lines)
+                    c = outputs + (p * out_stride + o) * n * size
+                    start_from, start = (BIAS, biases + o * size) if k == 0 else (CONTINUE, c)
                     if packed:
                         tile_of_columns(
-                            h, lines, strip + r * size, STRIP, depth, b, in_stride * n, start_from, start, end,
-                            c, out_stride * n, c, like,
+                            h, lines, strip + (o - first) * size, STRIP, depth, b, in_stride * n, start_from, start,
+                            epilogue if last else STORE, c, out_stride * n, c, like,
                         )  # fmt: skip
                     else:
                         tile_of_rows(
-                            h, lines, a + r * n_in * size, n_in, depth, b, in_stride * n, start_from, start, end,
-                            c, out_stride * n, like,
+                            h, lines, weights + (o * n_in + k) * size, n_in, depth, b, in_stride * n, start_from, start,
+                            epilogue if last else STORE, c, out_stride * n, like,
                         )  # fmt: skip
-                    r += h
-                if last and activation != IDENTITY and epilogue == STORE:
-                    for j in range(p, p + lines):
-                        at = (j * out_stride + o) * n * size
-                        activate(activation, outputs + at, slopes + at if slopes != 0 else 0, rows, like)
+                    if last and activation != IDENTITY and epilogue == STORE:
+                        for j in range(lines):
+                            at = c + j * out_stride * n * size
+                            activate(activation, at, at + slopes - outputs if slopes != 0 else 0, h, like)
+                    o += h
 
 
 @part
@@ -127,15 +145,28 @@ def gradient(
 ):
     """dW = dZ A^T, eq. (24), for the outputs first to last - 1 over all panels of the block; `rate` as in the tile."""
     n, size = line(rate), itemsize(rate)
-    for q in range(0, n_in, n * LINES):
-        lines = min(LINES, (n_in - q + n - 1) // n)
-        b = units + q // n * units_stride * size
-        o = first
-        while o < last:
-            h = height(last - o, lines)
-            at = (o * n_in + q) * size
-            tile_of_panels(
-                h, lines, deltas + o * n * size, out_stride * n, panels, b, units_stride, start_from, start + at,
-                epilogue, result + at, n_in, n_in - q, rate,
-            )  # fmt: skip
-            o += h
+    far = n_in * (last - first) * size > FAR_BYTES
+    for p in range(0, panels, CHUNK_SAMPLES // n):
+        some = min(CHUNK_SAMPLES // n, panels - p)
+        is_last = p + some == panels
+        begin = start_from if p == 0 else CONTINUE
+        target = result if is_last else start
+        for chunk in range(first, last, CHUNK_OUTPUTS):
+            end = min(chunk + CHUNK_OUTPUTS, last)
+            for q in range(0, n_in, n * LINES):
+                lines = min(LINES, (n_in - q + n - 1) // n)
+                b = units + (q // n * units_stride + p * n * n) * size
+                o = chunk
+                while o < end:
+                    h = height(end - o, lines)
+                    at = (o * n_in + q) * size
+                    if far:
+                        below = at + h * n_in * size
+                        _ask(target + below, n_in * size, h, lines * n * size)
+                        if begin == CONTINUE:
+                            _ask(start + below, n_in * size, h, lines * n * size)
+                    tile_of_panels(
+                        h, lines, deltas + (p * out_stride + o) * n * size, out_stride * n, some, b, units_stride,
+                        begin, start + at, epilogue if is_last else STORE, target + at, n_in, n_in - q, rate,
+                    )  # fmt: skip
+                    o += h

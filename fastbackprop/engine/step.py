@@ -2,12 +2,14 @@
 
 1. `samples_task`, phase ENTRY: gather -> forward through the first layer.
 2. `samples_task`, phase PASS, a slice of the block's samples: the other layers forward -> head -> all deltas back.
-3. `weights_task`, some outputs of one layer: gradient over all samples of the block in their order, and the update.
+3. `gradient_task`, some outputs of one layer: gradient over all samples of the block in their order; after the last
+   block `update_task`.
 4. `clipped_update_task`, only where the gradient is clipped, which takes its norm: the update.
 
 A line that another processor has written is slow to come. So in phase ENTRY each slice computes, where that pays, not
 all outputs of some samples but the outputs of all samples whose weights the same thread will update in phase 3, from a
 copy of A[0] of its own: the weights of the first layer, often most of all, and the inputs never change processors.
+Where all weights are less than the activations, the batch is divided into parts instead: parts.py.
 """
 
 from __future__ import annotations
@@ -72,12 +74,6 @@ def batch_size(job, step):
 
 
 @kernel
-def block_size(job, step, block):
-    """The number of samples of a block of a step, 0 for a block that a small last batch does not have."""
-    return max(0, min(job[at.BLOCK], batch_size(job, step) - block * job[at.BLOCK]))
-
-
-@kernel
 def panel_count(samples, like):
     """Panels that hold so many samples."""
     return (samples + line(like) - 1) // line(like)
@@ -104,13 +100,12 @@ def weight_sum_at(job, slice_, like):
 
 
 @kernel
-def _sum_weights(job, step, like):
-    """The sum of the step's sample weights."""
-    count = batch_size(job, step)
+def sum_weights(job, first, batch, like):
+    """The sum of the sample weights of a step, whose `batch` samples begin at place `first` of ORDER."""
     if job[at.SAMPLE_WEIGHTS] == 0:
-        return np.float64(count)
-    total, first = 0.0, first_row(job, step)
-    for k in range(first, first + count):
+        return np.float64(batch)
+    total = 0.0
+    for k in range(first, first + batch):
         total += _sample_weight(job, k, like)
     return total
 
@@ -147,17 +142,22 @@ def _units(job, layers, l, p, like):
 
 
 @kernel
-def _finite(panel, width, scratch, like):
-    """0 where all of a panel is finite, else NaN."""
-    n, size = lanes(like), itemsize(like)
-    total = splat(const(like, 0.0))
-    for i in range(0, width * line(like), n):
-        total = fma(load(panel + i * size, like), splat(const(like, 0.0)), total)
+def _check(total, scratch, like):
+    """0 where all lanes of a sum of zeros are 0, else NaN."""
     store(scratch, total)
     check = const(like, 0.0)
-    for i in range(n):
-        check += load_scalar(scratch + i * size, like)
+    for i in range(lanes(like)):
+        check += load_scalar(scratch + i * itemsize(like), like)
     return check
+
+
+@kernel
+def _finite(lines, count, scratch, like):
+    """0 where all of some lines are finite, else NaN."""
+    total = splat(const(like, 0.0))
+    for i in range(0, count * line(like), lanes(like)):
+        total = fma(load(lines + i * itemsize(like), like), splat(const(like, 0.0)), total)
+    return _check(total, scratch, like)
 
 
 @part
@@ -167,12 +167,10 @@ def _own_inputs(job, slice_, like):
 
 
 @part
-def _gather_inputs(job, layers, row, samples, own, p0, p1, scratch, like):
+def _gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
     """A[0], as panels and as units. Returns 0, or NaN where inputs that are to be checked are not finite."""
     n = line(like)
     check = const(like, 0.0)
-    final = job[at.STEPS] - 1
-    end = first_row(job, final) + batch_size(job, final)
     for p in range(p0, p1):
         first = row + p * n
         ahead = first + job[at.BATCH]  # the same panel of the next step
@@ -227,6 +225,19 @@ def _forward_pass(job, layers, theta, step, phase, own, first_sample, p0, p1, o0
                 )  # fmt: skip
 
 
+@kernel
+def _shares(job, first, exist, share, scale, like):
+    """A line of `share` times each sample's weight; 0 for the samples that do not exist."""
+    n, size = line(like), itemsize(like)
+    if job[at.SAMPLE_WEIGHTS] == 0 and exist == n:
+        for i in range(0, n, lanes(like)):
+            store(scale + i * size, splat(share))
+    else:
+        for i in range(n):
+            weight = _sample_weight(job, first + i, like) * share if i < exist else const(like, 0.0)
+            store(scale + i * size, weight)
+
+
 @part
 def _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch, like):
     """o, the losses and dZ[L]; `weights` is the sum of the step's. Returns 0, or NaN where a loss is not finite."""
@@ -242,19 +253,33 @@ def _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch,
         deltas = _panel(job, layers, last, at.DELTAS, p, like) if learning else 0
         if kind != at.NO_TARGETS:
             _gather_targets(job, first, exist, outputs, targets, square, like)
-            share = const(like, reciprocal(weights))
-            for i in range(n):
-                weight = _sample_weight(job, first + i, like) * share if i < exist else const(like, 0.0)
-                store(scale + i * size, weight)
+            _shares(job, first, exist, const(like, reciprocal(weights)), scale, like)
         head(layers[last, at.ACTIVATION], panel, outputs, kind, targets, deltas, losses, scale, like)
-        if kind == at.CLASSES or kind == at.DENSE:
-            for i in range(exist):
-                loss = load_scalar(losses + i * size, like)
-                check += loss * const(like, 0.0)
-                store(losses + i * size, loss * _sample_weight(job, first + i, like))
         if job[at.OUTPUTS] != 0:
             panel_to_rows(panel, outputs, job[at.OUTPUTS] + first * outputs * size, outputs, exist, square, like)
+    if kind == at.CLASSES or kind == at.DENSE:
+        losses = job[at.WORKSPACE] + job[at.LOSSES] * size
+        check = _finite(losses + p0 * n * size, p1 - p0, scratch, like)
+        if job[at.SAMPLE_WEIGHTS] != 0:
+            for i in range(p0 * n, min(p1 * n, samples)):
+                weight = _sample_weight(job, row + i, like)
+                store(losses + i * size, load_scalar(losses + i * size, like) * weight)
     return check
+
+
+@kernel
+def sum_of_losses(job, samples, like):
+    """Of a block, in float64: four chains, and those."""
+    losses, size = job[at.WORKSPACE] + job[at.LOSSES] * itemsize(like), itemsize(like)
+    a = b = c = d = 0.0
+    for i in range(0, samples - 3, 4):
+        a += load_scalar(losses + i * size, like)
+        b += load_scalar(losses + (i + 1) * size, like)
+        c += load_scalar(losses + (i + 2) * size, like)
+        d += load_scalar(losses + (i + 3) * size, like)
+    for i in range(samples // 4 * 4, samples):
+        a += load_scalar(losses + i * size, like)
+    return (a + b) + (c + d)
 
 
 @part
@@ -285,11 +310,12 @@ def _backward_pass(job, layers, theta, row, samples, p0, p1, scratch, like):
 
 
 @kernel
-def _penalties(job, layers, theta, hyper, slice_, scratch, like):
+def penalties(job, layers, params, hyper, slice_, slices, scratch, like):
     """The penalty l2 / 2 sum W^2 + l1 sum |W| of each row of the weights, for one slice of all rows."""
+    theta = np.intp(params.ctypes.data)
     size, last, sums = itemsize(like), len(layers) - 1, job[at.UNIT_SUMS]
     units = layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]
-    u0, u1 = slice_ * units // job[at.SLICES], (slice_ + 1) * units // job[at.SLICES]
+    u0, u1 = slice_ * units // slices, (slice_ + 1) * units // slices
     for l in range(1, last + 1):
         first, n_in = layers[l, at.FIRST_UNIT], layers[l - 1, at.SIZE]
         for u in range(max(u0, first), min(u1, first + layers[l, at.SIZE])):
@@ -300,32 +326,27 @@ def _penalties(job, layers, theta, hyper, slice_, scratch, like):
             store(sums + u * 8, penalty)
 
 
-@part
-def samples_task(job, layers, params, hyper, step, block, phase, slice_, scratch, like):
-    """Phase ENTRY or PASS for one slice of a block. Returns 0, or NaN where a loss or a checked input is not finite."""
-    samples = block_size(job, step, block)
+@kernel
+def samples_task(job, layers, params, step, first, row, samples, end, phase, slice_, scratch, like):
+    """Phase ENTRY or PASS for one slice of a block. Returns 0, or NaN where a loss or a checked input is not finite.
+
+    In ORDER the samples of the step begin at place `first`, those of the block at `row`; the job's end before `end`.
+    """
     panels, outputs = panel_count(samples, like), layers[1, at.SIZE]
     p0, p1 = slice_ * panels // job[at.SLICES], (slice_ + 1) * panels // job[at.SLICES]
     o0, o1 = 0, outputs
     check = const(like, 0.0)
     theta = np.intp(params.ctypes.data)
-    row = first_row(job, step) + block * job[at.BLOCK]
     learning = job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
     own = _own_inputs(job, slice_, like)
     if phase == ENTRY:
-        if block == 0:
-            store(weight_sum_at(job, slice_, like), _sum_weights(job, step, like))
-            if job[at.PENALTY] != at.NO_PENALTY:
-                _penalties(job, layers, theta, hyper, slice_, scratch, like)
         if job[at.INPUT_COPIES] != 0:
             p0, p1 = 0, panels
             o0 = share_of_outputs(slice_, job[at.SLICES], outputs)
             o1 = share_of_outputs(slice_ + 1, job[at.SLICES], outputs)
-        check += _gather_inputs(job, layers, row, samples, own, p0, p1, scratch, like)
+        check += _gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like)
     if p1 > p0:
-        _forward_pass(
-            job, layers, theta, step, phase, own, block * job[at.BLOCK], p0, p1, o0, o1, learning, scratch, like
-        )
+        _forward_pass(job, layers, theta, step, phase, own, row - first, p0, p1, o0, o1, learning, scratch, like)
         if phase == PASS:
             weights = load_double(weight_sum_at(job, slice_, like))
             check += _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch, like)
@@ -347,14 +368,20 @@ def _bias_gradient(deltas, stride, outputs, panels, fresh, sums, like):
 
 @kernel
 def _finish_biases(sums, outputs, sgd, result, rate, square, like):
-    """db, eq. (25): the lanes of each sum, in their order; stored at `result`, or subtracted from it by SGD."""
+    """db, eq. (25): the lanes of each sum, in four chains; stored at `result`, or subtracted from it by SGD."""
     step, n, size = line(like), lanes(like), itemsize(like)
     for o in range(0, outputs, step):
         transpose_line(sums + o * step * size, step, square, step, like)
         for i in range(0, step, n):
-            total = load(square + i * size, like)
-            for lane in range(1, step):
-                total = total + load(square + (lane * step + i) * size, like)
+            at_i = square + i * size
+            a, b = load(at_i, like), load(at_i + step * size, like)
+            c, d = load(at_i + 2 * step * size, like), load(at_i + 3 * step * size, like)
+            for lane in range(4, step, 4):
+                a = a + load(at_i + lane * step * size, like)
+                b = b + load(at_i + (lane + 1) * step * size, like)
+                c = c + load(at_i + (lane + 2) * step * size, like)
+                d = d + load(at_i + (lane + 3) * step * size, like)
+            total = (a + b) + (c + d)
             exist = min(n, outputs - o - i)
             if exist > 0:
                 target = result + (o + i) * size
@@ -363,46 +390,51 @@ def _finish_biases(sums, outputs, sgd, result, rate, square, like):
                 store_first(target, total, exist)
 
 
-@part
-def weights_task(job, layers, tasks, params, hyper, step, block, task, slice_, scratch, like):
-    """Phase 3 for one row of `tasks`: gradient and update of some outputs of a layer; A[0] is that of a slice."""
+@kernel
+def gradient_task(job, layers, params, step, samples, is_first, is_last, l, first, last, slice_, scratch, like):
+    """dW[l] and db[l], eqs. (24) and (25), of some outputs over one block of `samples`, the first, last or between.
+
+    With the last, FUSED_SGD makes the update. A[0] is that of a slice.
+    """
     n, size = line(like), itemsize(like)
-    l, first, last = tasks[task, at.TASK_LAYER], tasks[task, at.TASK_FIRST], tasks[task, at.TASK_LAST]
-    samples = block_size(job, step, block)
-    code, work, theta = job[at.UPDATE], job[at.WORKSPACE], np.intp(params.ctypes.data)
+    work, theta = job[at.WORKSPACE], np.intp(params.ctypes.data)
     panels, n_in, stride = panel_count(samples, like), layers[l - 1, at.SIZE], layers[l, at.STRIDE]
-    is_last = (block + 1) * job[at.BLOCK] >= batch_size(job, step)
-    rate = load_double(job[at.RATES] + step * 8) if code > GRADIENT else 0.0
-    sgd = code == FUSED_SGD and is_last
+    rate = load_double(job[at.RATES] + step * 8) if job[at.UPDATE] > GRADIENT else 0.0
+    sgd = job[at.UPDATE] == FUSED_SGD and is_last
     weights, biases = layers[l, at.WEIGHTS] * size, layers[l, at.BIASES] * size
     deltas = work + layers[l, at.DELTAS] * size
     gradient_at = job[at.GRADIENT_AT]
     units = work + layers[l - 1, at.UNITS] * size + (_own_inputs(job, slice_, like) if l == 1 else 0)
     gradient(
         deltas, stride, units, job[at.BLOCK] * n, n_in, first, last, panels,
-        ZERO if block == 0 else CONTINUE, gradient_at + weights, TILE_SGD if sgd else STORE,
+        ZERO if is_first else CONTINUE, gradient_at + weights, TILE_SGD if sgd else STORE,
         (theta if sgd else gradient_at) + weights, const(like, rate),
     )  # fmt: skip
     sums = work + (layers[l, at.BIAS_SUMS] + first * n) * size
-    _bias_gradient(deltas + first * n * size, stride, last - first, panels, block == 0, sums, like)
+    _bias_gradient(deltas + first * n * size, stride, last - first, panels, is_first, sums, like)
     if is_last:
-        where, rows = biases + first * size, weights + first * n_in * size
-        _finish_biases(sums, last - first, sgd, (theta if sgd else gradient_at) + where, rate, scratch, like)
-        if job[at.PENALTY] != at.NO_PENALTY:
-            share = 1.0
-            if job[at.PENALTY] == at.PENALTY_PER_SAMPLE:
-                share = reciprocal(load_double(weight_sum_at(job, 0, like)))
-            add_penalty(
-                theta + rows, gradient_at + rows, (last - first) * n_in, hyper[L1] * share, hyper[L2] * share, like
-            )
-        if job[at.CLIP] != 0:
-            for o in range(first, last):
-                norm = sum_of_powers(gradient_at + weights + o * n_in * size, n_in, 2, scratch, like)
-                slope = np.float64(load_scalar(gradient_at + biases + o * size, like))
-                u = layers[len(layers) - 1, at.FIRST_UNIT] + layers[len(layers) - 1, at.SIZE]  # after the penalties
-                store(job[at.UNIT_SUMS] + (u + layers[l, at.FIRST_UNIT] + o) * 8, norm + slope * slope)
-        elif code > FUSED_SGD:
-            _update(job, layers, theta, hyper, step, l, first, last, 1.0, like)
+        target = (theta if sgd else gradient_at) + biases + first * size
+        _finish_biases(sums, last - first, sgd, target, const(like, rate), scratch, like)
+
+
+@part
+def update_task(job, layers, params, hyper, step, weight_sum, l, first, last, scratch, like):
+    """What follows on the whole gradient of some outputs: the penalties, and the update unless it is clipped."""
+    size, n_in, theta = itemsize(like), layers[l - 1, at.SIZE], np.intp(params.ctypes.data)
+    gradient_at, code = job[at.GRADIENT_AT], job[at.UPDATE]
+    weights, biases = layers[l, at.WEIGHTS] * size, layers[l, at.BIASES] * size
+    if job[at.PENALTY] != at.NO_PENALTY:
+        share = reciprocal(weight_sum) if job[at.PENALTY] == at.PENALTY_PER_SAMPLE else 1.0
+        rows = weights + first * n_in * size
+        add_penalty(theta + rows, gradient_at + rows, (last - first) * n_in, hyper[L1] * share, hyper[L2] * share, like)
+    if job[at.CLIP] != 0:
+        for o in range(first, last):
+            norm = sum_of_powers(gradient_at + weights + o * n_in * size, n_in, 2, scratch, like)
+            slope = np.float64(load_scalar(gradient_at + biases + o * size, like))
+            u = layers[len(layers) - 1, at.FIRST_UNIT] + layers[len(layers) - 1, at.SIZE]  # after the penalties
+            store(job[at.UNIT_SUMS] + (u + layers[l, at.FIRST_UNIT] + o) * 8, norm + slope * slope)
+    elif code > FUSED_SGD or (code == FUSED_SGD and job[at.PARTS] > 1):
+        _update(job, layers, theta, hyper, step, l, first, last, 1.0, like)
 
 
 @kernel

@@ -1,0 +1,93 @@
+"""A step in parts: each part of the batch goes all the way to a gradient of its own; these are added in their order.
+
+Where a network is small beside its batch, gradients are less to hand from thread to thread than activations. How a
+batch is divided depends on its size and the network's shape only, so the bits do not depend on the threads. A part is
+done as a job of one slice, block after block, in a workspace that belongs to the thread.
+"""
+
+from __future__ import annotations
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.jit import kernel, part
+from fastbackprop.engine.panels import load_part, store_part
+from fastbackprop.engine.simd import itemsize, lanes, load_double, store
+from fastbackprop.engine.step import (
+    ENTRY,
+    PASS,
+    gradient_task,
+    penalties,
+    samples_task,
+    sum_of_losses,
+    sum_weights,
+    weight_sum_at,
+)
+from fastbackprop.engine.update import GRADIENT
+
+SUMS = 64  # bytes from part to part in PART_SUMS
+
+
+@part
+def job_of_slot(job, slot, like):
+    """A copy of a job for the parts that one thread makes."""
+    own = job
+    if job[at.PARTS] > 1:
+        own = job.copy()
+        own[at.WORKSPACE] = job[at.PART_WORKSPACES] + slot * job[at.PART_WORKSPACE_SIZE] * itemsize(like)
+        own[at.SLICES], own[at.INPUT_COPIES], own[at.UPDATE] = 1, 0, min(job[at.UPDATE], GRADIENT)
+    return own
+
+
+@kernel
+def parts_of(job, batch):
+    """How many parts have samples: a small last batch may have fewer."""
+    return (batch + job[at.PART_SIZE] - 1) // job[at.PART_SIZE]
+
+
+@part
+def part_task(own, layers, params, hyper, step, first, batch, end, number, like):
+    """The gradient of one part of a step's samples, and the sum of its losses; `own` is the thread's job.
+
+    Returns 0, or NaN where a loss or a checked input is not finite.
+    """
+    start, check = number * own[at.PART_SIZE], like * 0
+    count = min(own[at.PART_SIZE], batch - start)
+    scratch = own[at.WORKSPACE] + own[at.SCRATCH] * itemsize(like)
+    own[at.GRADIENT_AT] = own[at.PART_GRADIENTS] + number * len(params) * itemsize(like)
+    weights, losses = sum_weights(own, first, batch, like), 0.0
+    store(weight_sum_at(own, 0, like), weights)
+    if own[at.PENALTY] != at.NO_PENALTY:
+        penalties(own, layers, params, hyper, number, parts_of(own, batch), scratch, like)
+    for done in range(0, count, own[at.BLOCK]):
+        samples, row = min(own[at.BLOCK], count - done), first + start + done
+        for phase in range(ENTRY, PASS + 1):
+            check += samples_task(own, layers, params, step, first, row, samples, end, phase, 0, scratch, like)
+        losses += sum_of_losses(own, samples, like)
+        for l in range(1, len(layers)):
+            gradient_task(
+                own, layers, params, step, samples, done == 0, done + samples == count, l, 0, layers[l, at.SIZE], 0,
+                scratch, like,
+            )  # fmt: skip
+    store(own[at.PART_SUMS] + number * SUMS, losses)
+    store(own[at.PART_SUMS] + number * SUMS + 8, weights)
+    return check
+
+
+@kernel
+def sum_of_parts_losses(job, batch):
+    """The sum of a step's losses, part by part."""
+    total = 0.0
+    for number in range(parts_of(job, batch)):
+        total += load_double(job[at.PART_SUMS] + number * SUMS)
+    return total
+
+
+@kernel
+def sum_gradients(job, params, first, count, parts, like):
+    """The parts' gradients, of `count` parameters from `first` on, added in the order of the parts."""
+    n, size = lanes(like), itemsize(like)
+    for i in range(first, first + count, n):
+        exist, at_i = first + count - i, i * size
+        total = load_part(job[at.PART_GRADIENTS] + at_i, exist, like)
+        for number in range(1, parts):
+            total = total + load_part(job[at.PART_GRADIENTS] + number * len(params) * size + at_i, exist, like)
+        store_part(job[at.GRADIENT_AT] + at_i, total, exist, like)
