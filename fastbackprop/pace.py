@@ -32,6 +32,7 @@ class Pace:
         self.ways = ways
         self._way = 0
         self._since = 0.0  # seconds of training since the last trial
+        self._awake = False  # the first call wakes the other threads: not how fast their steps are
         # Of the last two calls of each way the faster counts: a single call may have been held up.
         self._seconds: list[deque[float]] = [deque(maxlen=2) for _ in range(ways)]
 
@@ -51,5 +52,6 @@ class Pace:
     def took(self, steps: int, seconds: float) -> None:
         """How long the last call took for its steps."""
         self._since += seconds
-        if seconds >= SHORTEST:
+        if self._awake and seconds >= SHORTEST:
             self._seconds[self._way].append(seconds / steps)
+        self._awake = True

@@ -20,9 +20,9 @@ def drive(pace, seconds_of, calls, steps=1000):
 def test_both_ways_are_tried_and_the_faster_one_is_taken():
     for seconds, fastest in (((1.0, 2.0), 0), ((2.0, 1.0), 1)):
         taken = drive(Pace(2), seconds, 200)
-        assert taken[0] == (0, 1000)
-        assert taken[1][0] == 1
-        trials = [count for way, count in taken[2:] if way != fastest]
+        assert taken[:2] == [(0, 1000), (0, 1000)]
+        assert taken[2][0] == 1
+        trials = [count for way, count in taken[3:] if way != fastest]
         assert 10 < len(trials) < 100  # now and then
         assert max(trials) < 100  # and short
 
@@ -44,6 +44,14 @@ def test_one_call_that_was_held_up_changes_nothing():
     pace.took(10, 50.0)
     drive(pace, (1.0, 2.0), 1)  # a trial, since so much time has gone by
     assert pace.choose(80) == (0, 80)
+
+
+def test_the_first_call_does_not_count():
+    """It wakes the other threads: a training of a few hundred steps would go on with one for the rest of its time."""
+    pace = Pace(2)
+    pace.choose(1000)
+    pace.took(1000, 10.0)
+    assert [way for way, _ in drive(pace, (1.0, 2.0), 5)] == [0, 1, 0, 0, 0]
 
 
 def test_calls_too_short_to_tell_are_not_counted():
