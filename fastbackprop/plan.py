@@ -215,16 +215,16 @@ class Plan:
             return
         line = LINE_BYTES // self.dtype.itemsize
         if self._parts is None:
-            size = round_up(len(self.workspace), line)
             self._parts = (
-                _aligned(size * self.threads, self.dtype), np.zeros(MOST_PARTS * len(self.gradient), self.dtype),
-                np.zeros(8 * MOST_PARTS),
-            )  # fmt: skip
+                _aligned(len(self.workspace) * self.threads, self.dtype),
+                np.zeros(MOST_PARTS * len(self.gradient), self.dtype),
+                _aligned(MOST_PARTS * LINE_BYTES // 8, np.dtype("float64")),
+            )
         workspaces, gradients, sums = self._parts
         block = samples_of_block(self._sizes, self.dtype, PART_BLOCK_BYTES, LEAST_PART_BLOCK)
         job[at.BLOCK] = min(self.block, block)
         job[at.PARTS], job[at.PART_SIZE], job[at.BLOCKS] = parts, round_up(-(-batch // parts), line), 1
-        job[at.PART_WORKSPACE_SIZE] = len(workspaces) // self.threads
+        job[at.PART_WORKSPACE_SIZE] = len(self.workspace)
         job[at.PART_WORKSPACES], job[at.PART_GRADIENTS] = workspaces.ctypes.data, gradients.ctypes.data
         job[at.PART_SUMS] = sums.ctypes.data
 

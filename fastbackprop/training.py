@@ -315,7 +315,8 @@ class Training:
         code = self.optimizer.code
         self.penalty.put(job, self.hyper)
         job[at.CLIP] = self.optimizer.clip_norm is not None
-        if code == kernels.SGD and not (self.penalty or self.optimizer.weight_decay or job[at.CLIP]):
+        plain = not (self.penalty or self.optimizer.weight_decay or job[at.CLIP])
+        if code == kernels.SGD and plain and job[at.PARTS] == 1:
             code = kernels.FUSED_SGD
         job[at.UPDATE], job[at.RATES], job[at.DONE_STEPS] = code, rates.ctypes.data, self.state.steps
         if self.dropped is not None:

@@ -80,12 +80,14 @@ def test_any_split_of_a_batch(case, dtype):
 def test_gradients_do_not_depend_on_the_blocks(sizes, parts):
     """More samples than a block holds: the chains of additions go on from block to block, and the bits are the same."""
     net = fb.Network(sizes, seed=0)
-    X, y = data(sizes, "softmax", 3000, "float32")
-    assert parts_of_batch(sizes, net.dtype, 3000) == parts
+    X, y = data(sizes, "softmax", 8000, "float32")
+    assert parts_of_batch(sizes, net.dtype, 8000) == parts
     vector = np.empty_like(net.params)
-    with net.plan(3000, True, whole=True) as plan:
-        net._gradients(plan, X, y, None, vector, None)
-    assert net.gradients(X, y).vector.tobytes() == vector.tobytes()
+    with net.plan(8000, True, whole=True) as plan:
+        cost = net._gradients(plan, X, y, None, vector, None)
+    g = net.gradients(X, y)
+    assert g.vector.tobytes() == vector.tobytes()
+    assert g.cost == cost
 
 
 def test_a_small_last_batch_is_divided_as_the_others():

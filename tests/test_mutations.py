@@ -109,8 +109,8 @@ ENGINE = [
     ),
     Mutation(
         "db without one of the lanes", "engine/step.py",
-        "for lane in range(4, step, 4):",
-        "for lane in range(8, step, 4):",
+        "for k in range(first + 4, step, 4):",
+        "for k in range(first + 8, step, 4):",
         red=("(20)", "(25)", "(32)", "(38)", "Theorem 5.4", "Theorem 5.4, differences", "Code 2", "Code 3", "Code 4"),
         green=("(12)", "(19)", "(22)", "(24)", "(29)", "(35)"),
     ),

@@ -1,7 +1,8 @@
 """The mini-batch loop: one compiled function that any number of threads may run at once on the same job.
 
 A job is a sequence of phases: step after step, block after block, two phases of the slices of samples, then the tasks
-of the weights, and where the gradient is clipped a fourth phase a step, the updates. Each task of a phase has a word in
+of the weights, and where the gradient is clipped a fourth phase a step, the updates. In a step of parts (parts.py) the
+parts are the tasks of the first phase, and there is no second. Each task of a phase has a word in
 `clock`, on a line of its own: 2 n - 1 when a thread has claimed it in block n, 2 n when it is done. A thread claims its
 own share first, then what others have left, then waits until all is done. So threads meet at the cost of the transfer
 of a line or two, each finds the weights that it updated in its own cache, a thread that comes late or never holds
@@ -30,6 +31,7 @@ from fastbackprop.engine.simd import (
 )
 from fastbackprop.engine.step import (
     ENTRY,
+    add_losses,
     batch_size,
     clipped_update_task,
     first_row,
@@ -37,7 +39,6 @@ from fastbackprop.engine.step import (
     penalties,
     reciprocal,
     samples_task,
-    sum_of_losses,
     sum_weights,
     update_task,
     weight_sum_at,
@@ -95,8 +96,10 @@ def _sum_costs(job, layers, step, block, batch, samples, costs, like):
     epoch = (job[at.FIRST_STEP] + step) // job[at.STEPS_PER_EPOCH]
     weights = load_double(_weight_sum_at(job, like))
     factor = batch * reciprocal(weights)  # 1 where all samples weigh 1
-    losses = sum_of_parts_losses(job, batch) if job[at.PARTS] > 1 else sum_of_losses(job, samples, like)
-    costs[epoch, at.MEAN_LOSS] += losses * factor
+    if job[at.PARTS] > 1:
+        costs[epoch, at.MEAN_LOSS] += sum_of_parts_losses(job, batch) * factor
+    else:
+        costs[epoch, at.MEAN_LOSS] = add_losses(job, samples, factor, costs[epoch, at.MEAN_LOSS], like)
     if block == 0 and job[at.PENALTY] != at.NO_PENALTY:
         last, penalty = len(layers) - 1, 0.0
         for u in range(layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]):

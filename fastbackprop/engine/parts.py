@@ -10,25 +10,23 @@ from __future__ import annotations
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import kernel, part
 from fastbackprop.engine.panels import load_part, store_part
-from fastbackprop.engine.simd import itemsize, lanes, load_double, store
+from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, load_double, store
 from fastbackprop.engine.step import (
     ENTRY,
     PASS,
+    add_losses,
     gradient_task,
     penalties,
     samples_task,
-    sum_of_losses,
     sum_weights,
     weight_sum_at,
 )
 from fastbackprop.engine.update import GRADIENT
 
-SUMS = 64  # bytes from part to part in PART_SUMS
-
 
 @part
 def job_of_slot(job, slot, like):
-    """A copy of a job for the parts that one thread makes."""
+    """The job as a thread does it: in parts, a copy of one slice that makes gradients in the thread's own workspace."""
     own = job
     if job[at.PARTS] > 1:
         own = job.copy()
@@ -61,14 +59,14 @@ def part_task(own, layers, params, hyper, step, first, batch, end, number, like)
         samples, row = min(own[at.BLOCK], count - done), first + start + done
         for phase in range(ENTRY, PASS + 1):
             check += samples_task(own, layers, params, step, first, row, samples, end, phase, 0, scratch, like)
-        losses += sum_of_losses(own, samples, like)
+        losses = add_losses(own, samples, 1.0, losses, like)
         for l in range(1, len(layers)):
             gradient_task(
                 own, layers, params, step, samples, done == 0, done + samples == count, l, 0, layers[l, at.SIZE], 0,
                 scratch, like,
             )  # fmt: skip
-    store(own[at.PART_SUMS] + number * SUMS, losses)
-    store(own[at.PART_SUMS] + number * SUMS + 8, weights)
+    store(own[at.PART_SUMS] + number * LINE_BYTES, losses)
+    store(own[at.PART_SUMS] + number * LINE_BYTES + 8, weights)
     return check
 
 
@@ -77,7 +75,7 @@ def sum_of_parts_losses(job, batch):
     """The sum of a step's losses, part by part."""
     total = 0.0
     for number in range(parts_of(job, batch)):
-        total += load_double(job[at.PART_SUMS] + number * SUMS)
+        total += load_double(job[at.PART_SUMS] + number * LINE_BYTES)
     return total
 
 

@@ -20,7 +20,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
 from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.heads import head
-from fastbackprop.engine.jit import NIL, kernel, part
+from fastbackprop.engine.jit import NIL, inline, kernel, part
 from fastbackprop.engine.panels import gather, panel_to_rows, panel_to_units, transpose_line
 from fastbackprop.engine.product import backward, forward, gradient
 from fastbackprop.engine.simd import (
@@ -142,22 +142,17 @@ def _units(job, layers, l, p, like):
 
 
 @kernel
-def _check(total, scratch, like):
-    """0 where all lanes of a sum of zeros are 0, else NaN."""
-    store(scratch, total)
-    check = const(like, 0.0)
-    for i in range(lanes(like)):
-        check += load_scalar(scratch + i * itemsize(like), like)
-    return check
-
-
-@kernel
 def _finite(lines, count, scratch, like):
     """0 where all of some lines are finite, else NaN."""
+    n, size = lanes(like), itemsize(like)
     total = splat(const(like, 0.0))
-    for i in range(0, count * line(like), lanes(like)):
-        total = fma(load(lines + i * itemsize(like), like), splat(const(like, 0.0)), total)
-    return _check(total, scratch, like)
+    for i in range(0, count * line(like), n):
+        total = fma(load(lines + i * size, like), splat(const(like, 0.0)), total)
+    store(scratch, total)
+    check = const(like, 0.0)
+    for i in range(n):
+        check += load_scalar(scratch + i * size, like)
+    return check
 
 
 @part
@@ -268,18 +263,12 @@ def _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch,
 
 
 @kernel
-def sum_of_losses(job, samples, like):
-    """Of a block, in float64: four chains, and those."""
+def add_losses(job, samples, factor, total, like):
+    """`total` and the losses of a block times `factor`: one chain in float64, which goes on from block to block."""
     losses, size = job[at.WORKSPACE] + job[at.LOSSES] * itemsize(like), itemsize(like)
-    a = b = c = d = 0.0
-    for i in range(0, samples - 3, 4):
-        a += load_scalar(losses + i * size, like)
-        b += load_scalar(losses + (i + 1) * size, like)
-        c += load_scalar(losses + (i + 2) * size, like)
-        d += load_scalar(losses + (i + 3) * size, like)
-    for i in range(samples // 4 * 4, samples):
-        a += load_scalar(losses + i * size, like)
-    return (a + b) + (c + d)
+    for i in range(samples):
+        total += load_scalar(losses + i * size, like) * factor
+    return total
 
 
 @part
@@ -366,6 +355,16 @@ def _bias_gradient(deltas, stride, outputs, panels, fresh, sums, like):
         store(sums + i * size, total)
 
 
+@inline
+def _chain(square, first, step, like):
+    """Every fourth line of a square, from `first` on, added in their order."""
+    size = itemsize(like)
+    total = load(square + first * step * size, like)
+    for k in range(first + 4, step, 4):
+        total = total + load(square + k * step * size, like)
+    return total
+
+
 @kernel
 def _finish_biases(sums, outputs, sgd, result, rate, square, like):
     """db, eq. (25): the lanes of each sum, in four chains; stored at `result`, or subtracted from it by SGD."""
@@ -374,14 +373,8 @@ def _finish_biases(sums, outputs, sgd, result, rate, square, like):
         transpose_line(sums + o * step * size, step, square, step, like)
         for i in range(0, step, n):
             at_i = square + i * size
-            a, b = load(at_i, like), load(at_i + step * size, like)
-            c, d = load(at_i + 2 * step * size, like), load(at_i + 3 * step * size, like)
-            for lane in range(4, step, 4):
-                a = a + load(at_i + lane * step * size, like)
-                b = b + load(at_i + (lane + 1) * step * size, like)
-                c = c + load(at_i + (lane + 2) * step * size, like)
-                d = d + load(at_i + (lane + 3) * step * size, like)
-            total = (a + b) + (c + d)
+            first_two = _chain(at_i, 0, step, like) + _chain(at_i, 1, step, like)
+            total = first_two + (_chain(at_i, 2, step, like) + _chain(at_i, 3, step, like))
             exist = min(n, outputs - o - i)
             if exist > 0:
                 target = result + (o + i) * size
@@ -433,7 +426,7 @@ def update_task(job, layers, params, hyper, step, weight_sum, l, first, last, sc
             slope = np.float64(load_scalar(gradient_at + biases + o * size, like))
             u = layers[len(layers) - 1, at.FIRST_UNIT] + layers[len(layers) - 1, at.SIZE]  # after the penalties
             store(job[at.UNIT_SUMS] + (u + layers[l, at.FIRST_UNIT] + o) * 8, norm + slope * slope)
-    elif code > FUSED_SGD or (code == FUSED_SGD and job[at.PARTS] > 1):
+    elif code > FUSED_SGD:
         _update(job, layers, theta, hyper, step, l, first, last, 1.0, like)
 
 

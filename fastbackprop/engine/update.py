@@ -22,7 +22,7 @@ from fastbackprop.engine.simd import (
     store,
 )
 
-# FUSED_SGD: SGD without clipping, decay or penalty, in the epilogue of the gradient's tile where one makes all of it
+# FUSED_SGD is the epilogue of the gradient's tile: SGD without clipping, decay or penalty, of a batch in one part
 NO_GRADIENT, GRADIENT, FUSED_SGD, SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM = range(9)
 
 # fields of `hyper`
@@ -118,7 +118,7 @@ def update(code, w, g, s1, s2, count, rate, scale, decays, hyper, step, like):
     """Apply an optimizer to `count` parameters; `step` counts from 1, `decays`: whether weight decay is for them."""
     decay = hyper[DECAY] if decays else 0.0
     shrink = 1.0 - rate * hyper[DECOUPLED_DECAY] if decays else 1.0
-    if code == SGD or code == FUSED_SGD:
+    if code == SGD:
         _sweep_sgd(w, g, NIL, NIL, count, rate, scale, decay, shrink, hyper, 0.0, 0.0, like)
     elif code == MOMENTUM:
         _sweep_momentum(w, g, s1, NIL, count, rate, scale, decay, shrink, hyper, 0.0, 0.0, like)
