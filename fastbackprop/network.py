@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbackprop import checks, threads
+from fastbackprop import checks, memory, threads
 from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
@@ -155,7 +155,7 @@ class Network:
             )
         self._dtype = checks.float_dtype(dtype)
         self.threads = threads
-        self._params = np.zeros(parameter_count(self._sizes), self._dtype)
+        self._params = memory.zeros(parameter_count(self._sizes), self._dtype)
         self._connect()
         self.initialize(seed)
 
@@ -255,7 +255,8 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._sizes, self._hidden, self._output = state["sizes"], state["hidden"], state["output"]
         self._dtype, self._threads = np.dtype(state["dtype"]), state["threads"]
-        self._params = np.array(state["params"], self._dtype)
+        self._params = memory.zeros(parameter_count(self._sizes), self._dtype)
+        self._params[:] = state["params"]
         self._connect()
 
     # ------------------------------------------------------------------ the engine

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbackprop import checks
+from fastbackprop import checks, memory
 from fastbackprop.engine import update as kernels
 from fastbackprop.schedules import Schedule
 
@@ -52,7 +52,7 @@ class Optimizer:
 
     def first_state(self, size: int, dtype: np.dtype[Any]) -> list[np.ndarray]:
         """Its vectors before the first step."""
-        return [np.zeros(size, dtype) for _ in range(self.states)]
+        return [memory.zeros(size, dtype) for _ in range(self.states)]
 
     def rates(self, rates: np.ndarray, first_step: int) -> np.ndarray:
         """The learning rates of some steps from ``first_step``, counted from 0, of those that the schedule gave."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbackprop import memory
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.epoch import run
 from fastbackprop.engine.simd import LINE_BYTES
@@ -41,13 +42,6 @@ _NO_HYPER = np.zeros(HYPER_FIELDS)
 def round_up(n: int, multiple: int) -> int:
     """The least multiple that is not below n."""
     return -(-n // multiple) * multiple
-
-
-def _aligned(elements: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """Zeros that begin with a line."""
-    memory = np.zeros(elements * dtype.itemsize + LINE_BYTES, np.uint8)
-    start = -memory.ctypes.data % LINE_BYTES
-    return memory[start : start + elements * dtype.itemsize].view(dtype)
 
 
 def samples_of_block(
@@ -141,10 +135,10 @@ class Plan:
         job[at.WEIGHT_SUMS] = reserve(line * self.threads)
         job[at.SCRATCH_SIZE] = max(at.DEPTH * at.STRIP, line + line * line)
         job[at.SCRATCH] = reserve(int(job[at.SCRATCH_SIZE]) * self.threads)
-        self.workspace = _aligned(elements, dtype)
+        self.workspace = memory.zeros(elements, dtype)
         self._parts: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         job[at.WORKSPACE] = self.workspace.ctypes.data
-        self.gradient = np.zeros(parameters if learning else 0, dtype)
+        self.gradient = memory.zeros(parameters if learning else 0, dtype)
         job[at.GRADIENT_AT] = self.gradient.ctypes.data
         self.unit_sums = np.zeros(2 * units if learning else 0)
         job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
@@ -216,9 +210,9 @@ class Plan:
         line = LINE_BYTES // self.dtype.itemsize
         if self._parts is None:
             self._parts = (
-                _aligned(len(self.workspace) * self.threads, self.dtype),
-                np.zeros(MOST_PARTS * len(self.gradient), self.dtype),
-                _aligned(MOST_PARTS * LINE_BYTES // 8, np.dtype("float64")),
+                memory.zeros(len(self.workspace) * self.threads, self.dtype),
+                memory.zeros(MOST_PARTS * len(self.gradient), self.dtype),
+                memory.zeros(MOST_PARTS * LINE_BYTES // 8, np.dtype("float64")),
             )
         workspaces, gradients, sums = self._parts
         block = samples_of_block(self._sizes, self.dtype, PART_BLOCK_BYTES, LEAST_PART_BLOCK)

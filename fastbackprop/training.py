@@ -122,12 +122,11 @@ class Training:
             self.state.vectors = optimizer.first_state(net.params.size, net.dtype)
         if isinstance(optimizer.learning_rate, Schedule) and not self.state.schedule:
             self.state.schedule = optimizer.learning_rate.first_state()
-        self._kept = [np.empty_like(vector) for vector in self._vectors()]
+        self._kept, self._kept_steps = [np.empty_like(vector) for vector in self._vectors()], self.state.steps
         self.in_place = net.reads(self.X) and (self.Y.ndim == 1 or net.reads(self.Y))
         self.steps_per_call = 0  # not yet measured
         self.pace: Pace | None = None
-        # X is not looked at before the training, which would read it twice; see `_prove_inputs`.
-        self.before: np.ndarray | None = net.params.copy()
+        self.proved = False  # X is not looked at before the training, which would read it twice; see `_prove_inputs`
         self.rates: list[float] = []  # of the last step of each epoch of the last run
 
     def run(self, epochs: int, learning_rate: float | None = None) -> np.ndarray:
@@ -168,43 +167,47 @@ class Training:
                 self.pace = Pace(len(plans))
             while done < epochs:
                 many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
-                many = 1 if self.before is not None else max(1, many)  # the first epoch proves the inputs
+                many = max(1, many) if self.proved else 1  # the first epoch proves the inputs
                 try:
                     self._epochs(plans, self.pace, costs[done : done + many], learning_rate)
-                finally:
-                    self._prove_inputs()
+                except BaseException:
+                    if not self._params_finite():
+                        self._prove_inputs()
+                    raise
                 done += many
         return costs / self.samples
 
     def _params_finite(self) -> bool:
         """Without memory of its own, which might be short in the middle of a training."""
-        return math.isfinite(self.net.params.min()) and math.isfinite(self.net.params.max())
+        params = self.net.params
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = math.isfinite(params.sum())  # one pass; only a finite sum tells
+        return finite or (math.isfinite(params.min()) and math.isfinite(params.max()))
 
-    def _prove_inputs(self, failed: bool = False) -> None:
-        """After the first epoch, or where it ended: X was finite if no step failed and the parameters still are.
+    def _prove_inputs(self) -> None:
+        """Where the first epoch went wrong, look at X: if it is not finite, all is as before the training.
 
-        An input that is infinite or not a number makes its gradient and so the parameters infinite or NaN, for good.
+        Where nothing went wrong it was finite: an input that is infinite or not a number makes its gradient and so the
+        parameters infinite or NaN, for good.
         """
-        if self.before is None:
-            return
-        if failed or not self._params_finite():
+        if not self.proved:
             try:
                 checks.finite(self.X, "X", self.net.dtype)
             except ValueError:
-                self.net.params[...] = self.before
+                self._go_back()
                 raise
-        self.before = None
+            self.proved = True
 
     def _epochs(self, plans: list[Plan], pace: Pace, costs: np.ndarray, learning_rate: float | None) -> None:
         """As many epochs as ``costs`` has rows, each call by the plan that is the fastest."""
         order = self._orders(len(costs))
         total = len(costs) * self.per_epoch
         done = kept = 0
-        kept_steps, copied = self.state.steps, time.perf_counter()
+        copied = time.perf_counter()
         self._keep()
         while done < total:
-            if time.perf_counter() - copied > SECONDS_REPEATED and self._params_finite():
-                kept, kept_steps, copied = done, self.state.steps, time.perf_counter()
+            if self.proved and time.perf_counter() - copied > SECONDS_REPEATED and self._params_finite():
+                kept, copied = done, time.perf_counter()
                 self._keep()
             way, steps = pace.choose(min(self.steps_per_call, total - done) if self.in_place else 1)
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
@@ -214,14 +217,13 @@ class Training:
             pace.took(steps, seconds)
             what = "cost is"
             if failed:
-                self._prove_inputs(failed=True)
+                self._prove_inputs()
                 steps, rate = failed - 1, rates[failed - 1]
             done += steps
             self.state.steps += steps
             # The costs are those before each step: of the last one, only the parameters tell.
             if (failed or done == total) and not self._params_finite():
                 self._prove_inputs()
-                self.state.steps = kept_steps
                 done, rate = self._undo_overflow(plans[0], kept, done, order, learning_rate)
                 what, failed = "parameters are", 1
             if failed:
@@ -233,6 +235,7 @@ class Training:
             self.rates += rates[self.per_epoch - 1 - (done - steps) % self.per_epoch :: self.per_epoch].tolist()
             wanted = int(steps * SECONDS_PER_CALL / max(seconds, 1e-6))
             self.steps_per_call = max(1, min(wanted, 8 * steps))
+        self.proved = True
         self.state.epoch += len(costs)
 
     def _vectors(self) -> list[np.ndarray]:
@@ -241,8 +244,15 @@ class Training:
 
     def _keep(self) -> None:
         """Copy what a step changes, to go back to; the memory is taken once."""
+        self._kept_steps = self.state.steps
         for copy, vector in zip(self._kept, self._vectors(), strict=True):
             copy[...] = vector
+
+    def _go_back(self) -> None:
+        """Restore what was kept."""
+        self.state.steps = self._kept_steps
+        for vector, copy in zip(self._vectors(), self._kept, strict=True):
+            vector[...] = copy
 
     def _undo_overflow(
         self, plan: Plan, first: int, last: int, order: np.ndarray, learning_rate: float | None
@@ -254,12 +264,11 @@ class Training:
         """
         costs = np.zeros((len(order) or last // self.per_epoch + 1, at.COST_FIELDS))
         while True:
-            for vector, copy in zip(self._vectors(), self._kept, strict=True):
-                vector[...] = copy
+            self._go_back()
             half = (first + last) // 2
             if half == first:
                 return first, float(self._rates(self.state.epoch * self.per_epoch + first, 1, learning_rate)[0])
-            done, steps_before = first, self.state.steps
+            done = first
             while done < half:
                 steps = half - done if self.in_place else 1
                 rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
@@ -269,7 +278,7 @@ class Training:
                 first = half
                 self._keep()
             else:
-                last, self.state.steps = half, steps_before
+                last = half
 
     def _orders(self, epochs: int) -> np.ndarray:
         """The row numbers of the epochs to come, one after the other; empty for all rows in their order."""
