@@ -10,6 +10,7 @@ import numpy as np
 from fastbackprop import memory
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.epoch import run
+from fastbackprop.engine.product import scratch_size
 from fastbackprop.engine.simd import LINE_BYTES
 from fastbackprop.engine.update import HYPER_FIELDS
 from fastbackprop.parameters import parameter_count
@@ -29,8 +30,10 @@ COPIED_BYTES = 1 << 19
 BLOCK_BYTES = 2 << 20
 # The same of a part, whose weights are few: less, since all of it is read again at each layer.
 PART_BLOCK_BYTES = 1 << 18
-# Samples of a block at least, where a batch or a part has them: so many uses of each weight pay for reading it.
-LEAST_BLOCK = 512
+# Samples of a block at least, where a batch or a part has them: so many uses of each weight pay for reading it. Of a
+# block the first number while that takes no more than LARGE_BLOCK_BYTES, else the second.
+LEAST_BLOCK, LEAST_LARGE_BLOCK = 1024, 512
+LARGE_BLOCK_BYTES = 256 << 20
 LEAST_PART_BLOCK = 256
 # Parts of a batch at most, and samples of each at least; bytes of all their gradients at most.
 MOST_PARTS = 8
@@ -44,11 +47,15 @@ def round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
-def samples_of_block(
-    sizes: Sequence[int], dtype: np.dtype[Any], size: int = BLOCK_BYTES, least: int = LEAST_BLOCK
-) -> int:
-    """How many samples a block of a large batch has: as many as take ``size`` bytes, and at least ``least``."""
+def _samples(sizes: Sequence[int], dtype: np.dtype[Any], size: int, least: int) -> int:
+    """As many samples as take ``size`` bytes of activations, deltas and transposes, and at least ``least``."""
     return round_up(max(least, size // (3 * sum(sizes) * dtype.itemsize)), LINE_BYTES // dtype.itemsize)
+
+
+def samples_of_block(sizes: Sequence[int], dtype: np.dtype[Any]) -> int:
+    """How many samples a block of a large batch has."""
+    is_large = _samples(sizes, dtype, LARGE_BLOCK_BYTES, 0) < LEAST_BLOCK
+    return _samples(sizes, dtype, BLOCK_BYTES, LEAST_LARGE_BLOCK if is_large else LEAST_BLOCK)
 
 
 def parts_of_batch(sizes: Sequence[int], dtype: np.dtype[Any], batch: int) -> int:
@@ -109,8 +116,7 @@ class Plan:
         for l, n in enumerate(sizes):
             row = self.layers[l]
             row[at.SIZE] = n
-            strips = round_up(n, at.STRIP) // at.STRIP
-            row[at.STRIDE] = (strips + 1 - strips % 2) * at.STRIP
+            row[at.STRIDE] = at.panel_stride(n)
             panels = block * int(row[at.STRIDE])
             if l > 0:
                 row[at.WEIGHTS] = parameters
@@ -133,7 +139,7 @@ class Plan:
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
         job[at.WEIGHT_SUMS] = reserve(line * self.threads)
-        job[at.SCRATCH_SIZE] = max(at.DEPTH * at.STRIP, line + line * line)
+        job[at.SCRATCH_SIZE] = round_up(max(scratch_size(max(sizes), dtype.itemsize), line + line * line), line)
         job[at.SCRATCH] = reserve(int(job[at.SCRATCH_SIZE]) * self.threads)
         self.workspace = memory.zeros(elements, dtype)
         self._parts: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
@@ -215,7 +221,7 @@ class Plan:
                 memory.zeros(MOST_PARTS * LINE_BYTES // 8, np.dtype("float64")),
             )
         workspaces, gradients, sums = self._parts
-        block = samples_of_block(self._sizes, self.dtype, PART_BLOCK_BYTES, LEAST_PART_BLOCK)
+        block = _samples(self._sizes, self.dtype, PART_BLOCK_BYTES, LEAST_PART_BLOCK)
         job[at.BLOCK] = min(self.block, block)
         job[at.PARTS], job[at.PART_SIZE], job[at.BLOCKS] = parts, round_up(-(-batch // parts), line), 1
         job[at.PART_WORKSPACE_SIZE] = len(self.workspace)

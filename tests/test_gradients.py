@@ -103,6 +103,18 @@ def test_wide_layers(sizes):
     assert_close(g.dX, dX, 1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("hidden", ["relu", "tanh"])
+def test_large_layers_of_large_batches(dtype, hidden):
+    """All products in packed strips, several blocks of them, and sums that wait from some samples to the next."""
+    net, X, y, Y = make_case((520, 275, 263, 7), hidden, "softmax", 600, dtype, 8)
+    for net.threads in (1, 2):
+        g = net.gradients(X, y, input_gradient=True)
+        _, vector, dX = reference_gradient(net, X, Y)
+        assert_close(g.vector, vector, TOLERANCE[dtype])
+        assert_close(g.dX, dX, TOLERANCE[dtype])
+
+
 @pytest.mark.parametrize("output", PAPER_HEADS)
 @pytest.mark.parametrize("hidden", ["tanh", "sigmoid", "softplus", "gelu", "silu", "identity"])
 def test_gradients_are_derivatives_of_the_cost_by_complex_step(hidden, output):

@@ -97,7 +97,7 @@ ENGINE = [
     ),
     Mutation(
         "dA without the last output", "engine/product.py",
-        "k_stride, depth, b, out_stride * n, ZERO", "k_stride, depth - 1, b, out_stride * n, ZERO",
+        "at_a, k_stride, depth, b_at", "at_a, k_stride, depth - 1, b_at",
         red=("(13)", "(15)", "(16)", "(17)", "(22)", "Theorem 5.1", "Theorem 5.4", "Code 2", "Code 4"),
         green=("(3)", "(37)", "(38)", "Theorem 6.1", "Code 3"),
     ),

@@ -6,14 +6,10 @@ a layer of n units (LINE = 16 float32 or 8 float64, one cache line):
     panels    [panel of LINE samples][unit][LINE]     lanes are samples: activations, deltas, slopes, targets
     units     [block of LINE units][sample][LINE]     lanes are units: the same activations, transposed for the gradient
     rows      [sample][unit]                          the user's arrays
-
-Panels are `stride` units apart, n rounded up to an odd multiple of STRIP: a power of two would let the same rows of all
-panels fall into the same sets of the caches.
 """
 
 from __future__ import annotations
 
-STRIP = 16  # outputs (forward) or inputs (backward) that are worked on together: the rows of a packed strip of weights
 DEPTH = 192  # of a block of the forward and backward products: two such lines, 24 KB, stay in the first-level cache
 
 # ---- the table `layers`, one row a layer, 0 (the input) to L
@@ -100,6 +96,16 @@ CLOCK_LINE = 8  # 64-bit words
 def clock_size(slices: int, parts: int, tasks: int) -> int:
     """Elements of the clock."""
     return CLOCK_LINE * (1 + max(2 * slices, parts) + 2 * tasks)
+
+
+def panel_stride(units: int) -> int:
+    """Lines from one panel of a layer to the next: an odd number of KB.
+
+    A power of two would let the same units of all panels fall into the same sets of the caches. Panels of 32 KB and
+    more are 16 KB further apart: with 1 KB, what a product uses at a time would crowd a part of the second level.
+    """
+    kilobytes = -(-units // 16)
+    return 16 * (kilobytes + (1 if kilobytes < 32 else 17) - kilobytes % 2)
 
 
 def share_of_outputs(slice_: int, slices: int, outputs: int) -> int:

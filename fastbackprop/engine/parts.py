@@ -7,9 +7,12 @@ done as a job of one slice, block after block, in a workspace that belongs to th
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import kernel, part
 from fastbackprop.engine.panels import load_part, store_part
+from fastbackprop.engine.product import ask
 from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, load_double, store
 from fastbackprop.engine.step import (
     ENTRY,
@@ -55,6 +58,8 @@ def part_task(own, layers, params, hyper, step, first, batch, end, number, like)
     store(weight_sum_at(own, 0, like), weights)
     if own[at.PENALTY] != at.NO_PENALTY:
         penalties(own, layers, params, hyper, number, parts_of(own, batch), scratch, like)
+    # The other threads have written most of the weights: their lines come all at once, while samples are gathered.
+    ask(np.intp(params.ctypes.data), 0, 1, len(params) * itemsize(like))
     for done in range(0, count, own[at.BLOCK]):
         samples, row = min(own[at.BLOCK], count - done), first + start + done
         for phase in range(ENTRY, PASS + 1):

@@ -1,17 +1,18 @@
 """The three products of a layer over a slice of panels, blocked for the caches (the tile itself: tile.py).
 
 The two lines of B that a tile reads, up to DEPTH deep, stay in the first-level cache while a block of A passes through
-it from the second. A is read in place; where its rows would collide in the caches, a strip of 16 outputs (or inputs) is
-copied into contiguous memory and used for every panel of the slice.
+it from the second, where the sums wait as well. A is read in place, where few samples use it; else, and where its rows
+would collide in the caches, it is packed into strips as wide as a tile is high. What a large product will need next,
+of A, of B and of the sums, is asked for while a tile is computed: it comes from beyond the second-level cache.
 """
 
 from __future__ import annotations
 
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0, activate
 from fastbackprop.engine.jit import kernel, part
-from fastbackprop.engine.layout import DEPTH, STRIP
-from fastbackprop.engine.panels import load_part, store_part, transpose_line
-from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, line, load, load_scalar, prefetch, store
+from fastbackprop.engine.layout import DEPTH
+from fastbackprop.engine.panels import load_part, transpose_line
+from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, line, load_scalar, prefetch_second, store
 from fastbackprop.engine.tile import (
     BIAS,
     CONTINUE,
@@ -26,147 +27,196 @@ from fastbackprop.engine.tile import (
 from fastbackprop.engine.tile import RELU as TILE_RELU
 from fastbackprop.engine.tile import RELU0 as TILE_RELU0
 
-BLOCK = 128  # outputs of a block of A in the forward product: 96 KB
-CHUNK_OUTPUTS, CHUNK_SAMPLES = 64, 256  # of a block of A in the gradient: 64 KB; its two lines of B take 32 KB
-FAR_BYTES = 1 << 18  # a result of more bytes is asked for ahead: its lines come from beyond the second-level cache
+WIDTH = 12 if LINES == 2 else 16  # rows of a packed strip of A; with two lines those of the tallest tile
+BLOCK_BYTES = 1024  # a column of a block of A: with DEPTH 192 KB, and as much for the sums of 200 samples
+CHUNK_BYTES, CHUNK_SAMPLES = 256, 256  # of a block of A in the gradient: 64 KB; its two lines of B take 32 KB
+MANY_PANELS = 16  # so many uses of a strip pay for packing it
+FAR_BYTES = 1 << 18  # matrices of more bytes are asked for ahead
 PAGE = 4096  # rows of the weights that are a multiple of this apart fall into one set of the first-level cache
 
 
+def whole_strips(column_bytes: int, itemsize: int) -> int:
+    """Rows of whole strips whose columns take at most so many bytes."""
+    return column_bytes // itemsize // WIDTH * WIDTH
+
+
+def scratch_size(widest: int, itemsize: int) -> int:
+    """Elements that the products need for packed strips, or for the sums of a chunk, of layers up to `widest`."""
+    strips = DEPTH * whole_strips(BLOCK_BYTES, itemsize) + LINE_BYTES // itemsize
+    return max(strips, whole_strips(CHUNK_BYTES, itemsize) * widest)
+
+
+_whole_strips = kernel(whole_strips)
+
+
 @kernel
-def pack_rows(src, stride, rows, depth, strip, like):
-    """strip[k, r] = src[r, k]: the strip of the forward product."""
+def pack_rows(src, stride, rows, exist, depth, strip, like):
+    """strip[k, r] = src[r, k]: the strip of the forward product. `exist`: rows of the matrix from src on."""
     n, size = line(like), itemsize(like)
-    whole = depth // n * n if rows == STRIP else 0
+    lines = (WIDTH + n - 1) // n
+    whole = depth // n * n if exist >= lines * n else 0
     for k in range(0, whole, n):
-        for r in range(0, STRIP, n):
-            transpose_line(src + (r * stride + k) * size, stride, strip + (k * STRIP + r) * size, STRIP, like)
+        for i in range(lines):  # from the last line of a row of the strip: what it writes beyond, the others overwrite
+            r = (lines - 1 - i) * n
+            transpose_line(src + (r * stride + k) * size, stride, strip + (k * WIDTH + r) * size, WIDTH, like)
     for k in range(whole, depth):
         for r in range(rows):
-            store(strip + (k * STRIP + r) * size, load_scalar(src + (r * stride + k) * size, like))
+            store(strip + (k * WIDTH + r) * size, load_scalar(src + (r * stride + k) * size, like))
 
 
 @kernel
-def pack_columns(src, stride, rows, depth, strip, like):
-    """strip[k, r] = src[k, r]: the strip of the backward product."""
+def pack_columns(src, stride, exist, depth, strip, like):
+    """strip[k, r] = src[k, r]: the strip of the backward product. `exist`: columns of the matrix from src on."""
     n, size = lanes(like), itemsize(like)
     for k in range(depth):
-        a, b = src + k * stride * size, strip + k * STRIP * size
-        if rows == STRIP:
-            for r in range(0, STRIP, n):
-                store(b + r * size, load(a + r * size, like))
-            prefetch(a + STRIP * size)
-        else:
-            for r in range(0, rows, n):
-                store_part(b + r * size, load_part(a + r * size, rows - r, like), rows - r, like)
+        for r in range(0, WIDTH, n):
+            value = load_part(src + (k * stride + r) * size, exist - r, like)
+            store(strip + (k * WIDTH + r) * size, value)
 
 
 @kernel
-def _ask(address, stride, rows, width):
-    """Ask for `width` bytes of some rows, `stride` bytes apart."""
+def pack(by_rows, src, stride, rows, exist, depth, strips, like):
+    """The strips of a block of A of so many rows, WIDTH rows and DEPTH k each."""
+    size = itemsize(like)
+    for r in range(0, rows, WIDTH):
+        strip = strips + r * DEPTH * size
+        if by_rows:
+            pack_rows(src + r * stride * size, stride, min(WIDTH, rows - r), exist - r, depth, strip, like)
+        else:
+            pack_columns(src + r * size, stride, exist - r, depth, strip, like)
+
+
+@kernel
+def ask(address, stride, rows, width):
+    """Ask for `width` bytes of some rows, `stride` bytes apart, for the second-level cache."""
     for r in range(rows):
         for i in range(0, width, LINE_BYTES):
-            prefetch(address + r * stride + i)
+            prefetch_second(address + r * stride + i)
 
 
-@part
-def forward(
-    weights, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation, panels, strip, like
-):
-    """A = g(W A_in + b), eqs. (3) and (4), for `panels` panels; slopes = g'(Z) where an address is given."""
+@kernel
+def _product(
+    by_rows, a, stride, rows, ks, packed, b, b_stride, start_from, start, c, c_stride, epilogue, aux, slopes,
+    activation, panels, strips, like,
+):  # fmt: skip
+    """C = epilogue(start + A B): `panels` panels of `ks` lines become panels of `rows` lines.
+
+    Where `by_rows`, A[r, k] is element r, k of the matrix at `a`, whose rows are `stride` apart, else element k, r.
+    """
     n, size = line(like), itemsize(like)
-    packed = n_in * size % PAGE == 0 and panels > 1
-    epilogue = TILE_RELU if activation == RELU else TILE_RELU0 if activation == RELU0 else STORE
-    block = STRIP if packed else BLOCK
-    for k in range(0, n_in, DEPTH):
-        depth = min(DEPTH, n_in - k)
-        last = k + depth == n_in
-        end = 0
-        while end < n_out:
-            first, end = end, min(end + block, n_out)
+    far = panels >= MANY_PANELS and rows * ks * size > FAR_BYTES
+    packed = packed or far
+    block = _whole_strips(BLOCK_BYTES, size) if far or not packed else WIDTH
+    end = 0
+    while end < rows:
+        first, end = end, min(end + block, rows)
+        for k in range(0, ks, DEPTH):
+            depth = min(DEPTH, ks - k)
+            last = k + depth == ks
             if packed:
-                pack_rows(weights + (first * n_in + k) * size, n_in, end - first, depth, strip, like)
+                at_a = a + (first * stride + k if by_rows else k * stride + first) * size
+                pack(by_rows, at_a, stride, end - first, rows - first, depth, strips, like)
+            ahead = ahead_rows = ahead_bytes = tiles = due = 0
+            if far:  # the next block of A, some of its rows a tile
+                next_row, next_k = (end, 0) if last else (first, k + depth)
+                ahead = a + (next_row * stride + next_k if by_rows else next_k * stride + next_row) * size
+                ahead_rows, ahead_bytes = (end - first, DEPTH * size) if by_rows else (DEPTH, (end - first) * size)
+                tiles = (panels + LINES - 1) // LINES * ((end - first + WIDTH - 1) // WIDTH)
             for p in range(0, panels, LINES):
                 lines = min(LINES, panels - p)
-                b = inputs + (p * in_stride + k) * n * size
+                b_at = b + (p * b_stride + k) * n * size
                 o = first
                 while o < end:
-                    h = height(end - o, lines)
-                    c = outputs + (p * out_stride + o) * n * size
-                    start_from, start = (BIAS, biases + o * size) if k == 0 else (CONTINUE, c)
-                    if packed:
-                        tile_of_columns(
-                            h, lines, strip + (o - first) * size, STRIP, depth, b, in_stride * n, start_from, start,
-                            epilogue if last else STORE, c, out_stride * n, c, like,
+                    r = o - first
+                    h = height(min(end - o, WIDTH - r % WIDTH) if packed else end - o, lines)
+                    if far:
+                        due += ahead_rows
+                        while due >= tiles:
+                            ask(ahead, 0, 1, ahead_bytes)
+                            ahead += stride * size
+                            due -= tiles
+                        if r < depth:  # a line of each of the next panels of B for each row of the tile
+                            next_b = b_at + (LINES * b_stride + r) * n * size
+                            ask(next_b, b_stride * n * size, LINES, h * LINE_BYTES)
+                    at = (p * c_stride + o) * n * size
+                    begin, begin_at = (CONTINUE, c + at) if k > 0 else (start_from, start + o * size)
+                    finish = epilogue if last else STORE
+                    if by_rows and not packed:
+                        tile_of_rows(
+                            h, lines, a + (o * stride + k) * size, stride, depth, b_at, b_stride * n, begin, begin_at,
+                            finish, c + at, c_stride * n, like,
                         )  # fmt: skip
                     else:
-                        tile_of_rows(
-                            h, lines, weights + (o * n_in + k) * size, n_in, depth, b, in_stride * n, start_from, start,
-                            epilogue if last else STORE, c, out_stride * n, like,
+                        at_a, k_stride = a + (k * stride + o) * size, stride
+                        if packed:
+                            at_a, k_stride = strips + (r // WIDTH * DEPTH * WIDTH + r % WIDTH) * size, WIDTH
+                        tile_of_columns(
+                            h, lines, at_a, k_stride, depth, b_at, b_stride * n, begin, begin_at, finish, c + at,
+                            c_stride * n, aux + at, like,
                         )  # fmt: skip
                     if last and activation != IDENTITY and epilogue == STORE:
                         for j in range(lines):
-                            at = c + j * out_stride * n * size
-                            activate(activation, at, at + slopes - outputs if slopes != 0 else 0, h, like)
+                            z = c + at + j * c_stride * n * size
+                            activate(activation, z, z + slopes - c if slopes != 0 else 0, h, like)
                     o += h
 
 
 @part
-def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilogue, aux, panels, strip, like):
+def forward(
+    weights, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation, panels, strips, like
+):
+    """A = g(W A_in + b), eqs. (3) and (4), for `panels` panels; slopes = g'(Z) where an address is given."""
+    packed = n_in * itemsize(like) % PAGE == 0 and panels > 1
+    epilogue = TILE_RELU if activation == RELU else TILE_RELU0 if activation == RELU0 else STORE
+    _product(
+        True, weights, n_in, n_out, n_in, packed, inputs, in_stride, BIAS, biases, outputs, out_stride, epilogue,
+        outputs, slopes, activation, panels, strips, like,
+    )  # fmt: skip
+
+
+@part
+def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilogue, aux, panels, strips, like):
     """dZ_in = g'(Z_in) * (W^T dZ), eqs. (16) and (17), for `panels` panels; the epilogue says how g' is read."""
-    n, size = line(like), itemsize(like)
-    packed = panels >= 4 and n_in * size >= 1024
-    for k in range(0, n_out, DEPTH):
-        depth = min(DEPTH, n_out - k)
-        last = k + depth == n_out
-        for i in range(0, n_in, STRIP):
-            rows = min(STRIP, n_in - i)
-            a, k_stride = weights + (k * n_in + i) * size, n_in
-            if packed:
-                pack_columns(a, n_in, rows, depth, strip, like)
-                a, k_stride = strip, STRIP
-            for p in range(0, panels, LINES):
-                lines = min(LINES, panels - p)
-                b = deltas + (p * out_stride + k) * n * size
-                r = 0
-                while r < rows:
-                    h = height(rows - r, lines)
-                    at = (p * in_stride + i + r) * n * size
-                    c = results + at
-                    tile_of_columns(
-                        h, lines, a + r * size, k_stride, depth, b, out_stride * n, ZERO if k == 0 else CONTINUE, c,
-                        epilogue if last else STORE, c, in_stride * n, aux + at, like,
-                    )  # fmt: skip
-                    r += h
+    packed = panels >= 4 and n_in * itemsize(like) >= 1024
+    _product(
+        False, weights, n_in, n_in, n_out, packed, deltas, out_stride, ZERO, results, results, in_stride, epilogue,
+        aux, 0, IDENTITY, panels, strips, like,
+    )  # fmt: skip
 
 
 @part
 def gradient(
-    deltas, out_stride, units, units_stride, n_in, first, last, panels, start_from, start, epilogue, result, rate
-):
-    """dW = dZ A^T, eq. (24), for the outputs first to last - 1 over all panels of the block; `rate` as in the tile."""
+    deltas, out_stride, units, units_stride, n_in, first, last, panels, start_from, start, epilogue, result, scratch,
+    rate,
+):  # fmt: skip
+    """dW = dZ A^T, eq. (24), for the outputs first to last - 1 over all panels of the block; `rate` as in the tile.
+
+    Sums that go on from some samples to the next wait in `scratch`.
+    """
     n, size = line(rate), itemsize(rate)
     far = n_in * (last - first) * size > FAR_BYTES
-    for p in range(0, panels, CHUNK_SAMPLES // n):
-        some = min(CHUNK_SAMPLES // n, panels - p)
-        is_last = p + some == panels
-        begin = start_from if p == 0 else CONTINUE
-        target = result if is_last else start
-        for chunk in range(first, last, CHUNK_OUTPUTS):
-            end = min(chunk + CHUNK_OUTPUTS, last)
+    chunk = _whole_strips(CHUNK_BYTES, size)
+    for o0 in range(first, last, chunk):
+        end = min(o0 + chunk, last)
+        waiting = scratch - o0 * n_in * size
+        for p in range(0, panels, CHUNK_SAMPLES // n):
+            some = min(CHUNK_SAMPLES // n, panels - p)
+            begin, begin_at = (start_from, start) if p == 0 else (CONTINUE, waiting)
+            finish, result_at = (epilogue, result) if p + some == panels else (STORE, waiting)
             for q in range(0, n_in, n * LINES):
                 lines = min(LINES, (n_in - q + n - 1) // n)
                 b = units + (q // n * units_stride + p * n * n) * size
-                o = chunk
+                o = o0
                 while o < end:
                     h = height(end - o, lines)
                     at = (o * n_in + q) * size
                     if far:
                         below = at + h * n_in * size
-                        _ask(target + below, n_in * size, h, lines * n * size)
+                        ask(result_at + below, n_in * size, h, lines * n * size)
                         if begin == CONTINUE:
-                            _ask(start + below, n_in * size, h, lines * n * size)
+                            ask(begin_at + below, n_in * size, h, lines * n * size)
                     tile_of_panels(
                         h, lines, deltas + (p * out_stride + o) * n * size, out_stride * n, some, b, units_stride,
-                        begin, start + at, epilogue if is_last else STORE, target + at, n_in, n_in - q, rate,
+                        begin, begin_at + at, finish, result_at + at, n_in, n_in - q, rate,
                     )  # fmt: skip
                     o += h

@@ -216,20 +216,26 @@ def load_first(typingctx: Any, address: Any, n: Any, like: Any) -> Any:
     return t(types.intp, types.intp, like), codegen
 
 
-@intrinsic
-def prefetch(typingctx: Any, address: Any) -> Any:
-    """Ask for the line at ``address``, which will be read soon. Any address will do: it is never an error."""
+def _prefetch(locality: int) -> Any:
+    @intrinsic
+    def prefetch(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            byte_pointer = ir.IntType(8).as_pointer()
+            i32 = ir.IntType(32)
+            fty = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
+            fn = cgutils.get_or_insert_function(bld.module, fty, "llvm.prefetch.p0")
+            read, data = ir.Constant(i32, 0), ir.Constant(i32, 1)
+            bld.call(fn, [bld.inttoptr(args[0], byte_pointer), read, ir.Constant(i32, locality), data])
+            return context.get_dummy_value()
 
-    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        byte_pointer = ir.IntType(8).as_pointer()
-        i32 = ir.IntType(32)
-        fty = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
-        fn = cgutils.get_or_insert_function(bld.module, fty, "llvm.prefetch.p0")
-        read, all_levels, data = (ir.Constant(i32, n) for n in (0, 3, 1))
-        bld.call(fn, [bld.inttoptr(args[0], byte_pointer), read, all_levels, data])
-        return context.get_dummy_value()
+        return types.void(types.intp), codegen
 
-    return types.void(types.intp), codegen
+    return prefetch
+
+
+# Ask for the line at an address, which will be read soon: into the first-level cache, or into the second. Any address
+# will do: it is never an error.
+prefetch, prefetch_second = _prefetch(3), _prefetch(2)
 
 
 @intrinsic

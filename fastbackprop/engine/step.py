@@ -401,7 +401,7 @@ def gradient_task(job, layers, params, step, samples, is_first, is_last, l, firs
     gradient(
         deltas, stride, units, job[at.BLOCK] * n, n_in, first, last, panels,
         ZERO if is_first else CONTINUE, gradient_at + weights, TILE_SGD if sgd else STORE,
-        (theta if sgd else gradient_at) + weights, const(like, rate),
+        (theta if sgd else gradient_at) + weights, scratch, const(like, rate),
     )  # fmt: skip
     sums = work + (layers[l, at.BIAS_SUMS] + first * n) * size
     _bias_gradient(deltas + first * n * size, stride, last - first, panels, is_first, sums, like)

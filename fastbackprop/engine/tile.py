@@ -47,15 +47,15 @@ from fastbackprop.engine.simd import (
 )
 
 # A tile is some rows by one or two lines. Its accumulators are what the registers hold: 16 or more of the 32 of AVX-512
-# and NEON, 12 of the 16 of AVX2, 8 of SSE's. With two lines a broadcast element is used twice: a tile of 8 rows by 2
-# lines loads 10 times for 16 FMA, one of 16 rows by 1 line 17 times, which takes longer than the FMA where both go two
-# a cycle (Zen 5). Where a line is more than one vector, that is so with one line.
+# and NEON, 12 of the 16 of AVX2, 8 of SSE's. With two lines a broadcast element is used twice: a tile of 12 rows by 2
+# lines loads 14 times for 24 FMA, one of 16 rows by 1 line 17 times for 16, which takes longer than the FMA where both
+# go two a cycle (Zen 5, Intel's Xeons). Where a line is more than one vector, that is so with one line.
 LINES = 2 if LANES32 == 16 else 1
 ROWS = {16: 16, 8: 6, 4: 2 if X86 else 6}[LANES32]
 # The heights that are compiled, by lines; other numbers of rows are two tiles (all would double the time of compiling).
 HEIGHTS = [[h for h in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16) if h <= ROWS]]
 if LINES == 2:
-    HEIGHTS.append([h for h in HEIGHTS[0] if h <= ROWS // 2 + 2])
+    HEIGHTS.append([h for h in HEIGHTS[0] if h <= 12])  # 24 accumulators; the others hold elements of A and B
 # The tallest tile by lines and rows: _TALLEST[(lines - 1) * (ROWS + 1) + rows]. To Numba an array is one load.
 _TALLEST = np.array([max(h for h in heights if h <= max(1, rows)) for heights in HEIGHTS for rows in range(ROWS + 1)])
 VECTORS_OF_LINE = 16 // LANES32
@@ -97,43 +97,43 @@ def _cells(rows: int, lines: int) -> list[tuple[int, int, int]]:
 
 def _chains(
     bld: Any, t: Any, rows: int, lines: int, a: Any, row_stride: Any, k_stride: Any, depth: Any, b: Any, b_stride: Any,
-    start_from: Any, starts: Blocks, panels: Any = None, panel_stride: Any = None,
+    start_from: Any, starts: Blocks, panel_stride: Any = None,
 ) -> list[Any]:  # fmt: skip
-    """The chains of all elements of the tile over k, `depth` of them, for each panel of A where A has several."""
-    ptr = llvm_float(t.dtype).as_pointer()
-    loop, done = bld.append_basic_block("chain"), bld.append_basic_block("done")
+    """The chains of all elements of the tile over k, `depth` of them.
+
+    With `panel_stride`, A goes on to its next panel after each line of k, and depth is a number of whole lines. Two k
+    a turn then, since that costs a few more instructions, which take turns of the units that multiply.
+    """
+    line_ = t.lanes * VECTORS_OF_LINE
+    cells, each_turn = _cells(rows, lines), 1 if panel_stride is None else 2
+    loop, done = bld.append_basic_block("chains"), bld.append_basic_block("done")
     begun = _switch(bld, start_from, starts, loop)
 
     bld.position_at_end(loop)
-    state = [bld.phi(INT), bld.phi(ptr), bld.phi(ptr)]
-    outer = [bld.phi(INT), bld.phi(ptr)] if panels is not None else []
-    sums = [bld.phi(llvm_type(t)) for _ in _cells(rows, lines)]
-    zero, one = int_const(0), int_const(1)
-    k, pa, pb = state
+    ptr = llvm_float(t.dtype).as_pointer()
+    k, pa, pb = state = [bld.phi(INT), bld.phi(ptr), bld.phi(ptr)]
+    sums = results = [bld.phi(llvm_type(t)) for _ in cells]
     for block, values in begun:
-        for phi, value in zip([*state, *outer, *sums], [zero, a, b, *([zero, a] if outer else []), *values]):
+        for phi, value in zip([*state, *sums], [int_const(0), a, b, *values]):
             phi.add_incoming(value, block)
-    of_b = [
-        emit_load(bld, t, pb, bld.add(bld.mul(b_stride, int_const(j)), int_const(v * t.lanes)))
-        for _, j, v in _cells(1, lines)
-    ]
-    of_a = [_splat_at(bld, t, pa, bld.mul(row_stride, int_const(r))) for r in range(rows)]
-    results = [
-        emit(bld, "fma", t, of_a[r], of_b[j * VECTORS_OF_LINE + v], sums[i])
-        for i, (r, j, v) in enumerate(_cells(rows, lines))
-    ]
-    next_state = [bld.add(k, one), bld.gep(pa, [k_stride]), bld.gep(pb, [int_const(t.lanes * VECTORS_OF_LINE)])]
-    inside = bld.block
-    after = bld.append_basic_block("next_panel") if outer else done
-    bld.cbranch(bld.icmp_signed("<", next_state[0], depth), loop, after)
-    for phi, value in zip([*state, *outer, *sums], [*next_state, *outer, *results]):
-        phi.add_incoming(value, inside)
-    if outer:
-        bld.position_at_end(after)
-        panel, at = bld.add(outer[0], one), bld.gep(outer[1], [panel_stride])
-        bld.cbranch(bld.icmp_signed("<", panel, panels), loop, done)
-        for phi, value in zip([*state, *outer, *sums], [zero, at, next_state[2], panel, at, *results]):
-            phi.add_incoming(value, after)
+    for turn in range(each_turn):
+        of_b = [
+            emit_load(bld, t, pb, bld.add(bld.mul(b_stride, int_const(j)), int_const(turn * line_ + v * t.lanes)))
+            for _, j, v in _cells(1, lines)
+        ]
+        before, results = iter(results), []
+        for r in range(rows):  # each element of A just before its use: all at once, they would not all fit
+            of_a = _splat_at(bld, t, pa, bld.add(bld.mul(row_stride, int_const(r)), int_const(turn)))
+            results += [emit(bld, "fma", t, of_a, line_of_b, next(before)) for line_of_b in of_b]
+    next_k = bld.add(k, int_const(each_turn))
+    if panel_stride is not None:
+        # Without a branch: one that is taken each sixteenth time is guessed wrong as often as not.
+        is_last = bld.icmp_signed("==", bld.and_(next_k, int_const(line_ - 1)), int_const(0))
+        k_stride = bld.select(is_last, bld.sub(panel_stride, int_const(line_ - each_turn)), int_const(each_turn))
+    next_state = [next_k, bld.gep(pa, [k_stride]), bld.gep(pb, [int_const(each_turn * line_)])]
+    bld.cbranch(bld.icmp_signed("<", next_k, depth), loop, done)
+    for phi, value in zip([*state, *sums], [*next_state, *results]):
+        phi.add_incoming(value, loop)
     bld.position_at_end(done)
     return results
 
@@ -233,7 +233,8 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any) -> Non
         ((ZERO, ZERO + PARTIAL), lambda: [constant(t, 0.0)] * len(cells)),
     ]
     code = bld.add(start_from, partial)
-    sums = _chains(bld, t, rows, lines, a, line_, int_const(1), line_, b, b_stride, code, starts, panels, panel_stride)
+    depth = bld.mul(panels, line_)
+    sums = _chains(bld, t, rows, lines, a, line_, int_const(1), depth, b, b_stride, code, starts, panel_stride)
     end = bld.append_basic_block("end")
     epilogues: Blocks = [
         ((SGD,), sgd(False)), ((SGD + PARTIAL,), sgd(True)),
