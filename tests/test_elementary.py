@@ -7,12 +7,12 @@ from numba import njit
 from fastbackprop.engine import elementary
 from fastbackprop.engine.simd import itemsize, lanes, load, store
 
-NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus")
+NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "sqrt")
 COUNT = 1 << 16
 WITHIN = 2  # units in the last place
 
 exp, expm1, log, log1p = elementary.exp, elementary.expm1, elementary.log, elementary.log1p
-tanh, sigmoid, softplus = elementary.tanh, elementary.sigmoid, elementary.softplus
+tanh, sigmoid, softplus, sqrt = elementary.tanh, elementary.sigmoid, elementary.softplus, elementary.sqrt
 
 
 @njit(error_model="numpy")
@@ -32,6 +32,7 @@ def compiled(x, vectors, scalars):
         store(q + 4 * row, tanh(load(p + 4 * row, like)))
         store(q + 5 * row, sigmoid(load(p + 5 * row, like)))
         store(q + 6 * row, softplus(load(p + 6 * row, like)))
+        store(q + 7 * row, sqrt(load(p + 7 * row, like)))
     for i in range(x.shape[1]):
         scalars[0, i] = exp(x[0, i])
         scalars[1, i] = expm1(x[1, i])
@@ -40,6 +41,7 @@ def compiled(x, vectors, scalars):
         scalars[4, i] = tanh(x[4, i])
         scalars[5, i] = sigmoid(x[5, i])
         scalars[6, i] = softplus(x[6, i])
+        scalars[7, i] = sqrt(x[7, i])
 
 
 def true_sigmoid(x):
@@ -51,9 +53,13 @@ def true_softplus(x):
     return np.where(x > 0, x, np.where(np.isnan(x), x, 0)) + np.log1p(np.exp(-abs(x)))
 
 
-TRUE = {name: getattr(np, name) for name in NAMES[:5]} | {"sigmoid": true_sigmoid, "softplus": true_softplus}
+TRUE = {name: getattr(np, name) for name in NAMES[:5]} | {
+    "sigmoid": true_sigmoid,
+    "softplus": true_softplus,
+    "sqrt": np.sqrt,
+}
 # Where each is defined. None: everywhere.
-DOMAINS = {"exp": None, "expm1": (-np.inf, 44), "log": (0, np.inf), "log1p": (0, 1)}
+DOMAINS = {"exp": None, "expm1": (-np.inf, 44), "log": (0, np.inf), "log1p": (0, 1), "sqrt": (0, np.inf)}
 
 
 def arguments(name, dtype, rng):
@@ -141,6 +147,7 @@ SPECIAL = {
     "tanh": {0.0: 0.0, np.inf: 1.0, -np.inf: -1.0, 1e30: 1.0, -1e30: -1.0},
     "sigmoid": {0.0: 0.5, np.inf: 1.0, -np.inf: 0.0, 1e30: 1.0, -1e30: 0.0},
     "softplus": {np.inf: np.inf, -np.inf: 0.0, 1e30: 1e30, -1e30: 0.0},
+    "sqrt": {0.0: 0.0, np.inf: np.inf, 1.0: 1.0, 4.0: 2.0},
 }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import entry, kernel, part, source_hash
-from fastbackprop.engine.parts import job_of_slot, part_task, parts_of, sum_gradients, sum_of_parts_losses
+from fastbackprop.engine.parts import job_of_slot, part_task, sum_of_parts_losses
 from fastbackprop.engine.simd import (
     LANES32,
     compare_swap,
@@ -36,6 +36,7 @@ from fastbackprop.engine.step import (
     clipped_update_task,
     first_row,
     gradient_task,
+    parts_of,
     penalties,
     reciprocal,
     samples_task,
@@ -77,17 +78,13 @@ def _weight_sum_at(job, like):
 
 @part
 def _weights_task(job, layers, tasks, params, hyper, step, block, batch, samples, is_last, task, slice_, scratch, like):
-    """Phase 3 for one row of `tasks`: the gradient of some outputs of a layer, made or added up, and the update."""
+    """Phase 3 for one row of `tasks`: the gradient of some outputs of a layer, unless made in parts, and the update."""
     l, first, last = tasks[task, at.TASK_LAYER], tasks[task, at.TASK_FIRST], tasks[task, at.TASK_LAST]
-    if job[at.PARTS] > 1:
-        n_in, parts = layers[l - 1, at.SIZE], parts_of(job, batch)
-        sum_gradients(job, params, layers[l, at.WEIGHTS] + first * n_in, (last - first) * n_in, parts, like)
-        sum_gradients(job, params, layers[l, at.BIASES] + first, last - first, parts, like)
-    else:
+    if job[at.PARTS] == 1:
         gradient_task(job, layers, params, step, samples, block == 0, is_last, l, first, last, slice_, scratch, like)
     if is_last:
         weights = load_double(_weight_sum_at(job, like))
-        update_task(job, layers, params, hyper, step, weights, l, first, last, scratch, like)
+        update_task(job, layers, params, hyper, step, batch, weights, l, first, last, scratch, like)
 
 
 @kernel

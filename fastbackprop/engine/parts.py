@@ -11,14 +11,14 @@ import numpy as np
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import kernel, part
-from fastbackprop.engine.panels import load_part, store_part
 from fastbackprop.engine.product import ask
-from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, load_double, store
+from fastbackprop.engine.simd import LINE_BYTES, itemsize, load_double, store
 from fastbackprop.engine.step import (
     ENTRY,
     PASS,
     add_losses,
     gradient_task,
+    parts_of,
     penalties,
     samples_task,
     sum_weights,
@@ -36,12 +36,6 @@ def job_of_slot(job, slot, like):
         own[at.WORKSPACE] = job[at.PART_WORKSPACES] + slot * job[at.PART_WORKSPACE_SIZE] * itemsize(like)
         own[at.SLICES], own[at.INPUT_COPIES], own[at.UPDATE] = 1, 0, min(job[at.UPDATE], GRADIENT)
     return own
-
-
-@kernel
-def parts_of(job, batch):
-    """How many parts have samples: a small last batch may have fewer."""
-    return (batch + job[at.PART_SIZE] - 1) // job[at.PART_SIZE]
 
 
 @part
@@ -82,15 +76,3 @@ def sum_of_parts_losses(job, batch):
     for number in range(parts_of(job, batch)):
         total += load_double(job[at.PART_SUMS] + number * LINE_BYTES)
     return total
-
-
-@kernel
-def sum_gradients(job, params, first, count, parts, like):
-    """The parts' gradients, of `count` parameters from `first` on, added in the order of the parts."""
-    n, size = lanes(like), itemsize(like)
-    for i in range(first, first + count, n):
-        exist, at_i = first + count - i, i * size
-        total = load_part(job[at.PART_GRADIENTS] + at_i, exist, like)
-        for number in range(1, parts):
-            total = total + load_part(job[at.PART_GRADIENTS] + number * len(params) * size + at_i, exist, like)
-        store_part(job[at.GRADIENT_AT] + at_i, total, exist, like)

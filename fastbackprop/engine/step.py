@@ -48,7 +48,7 @@ from fastbackprop.engine.update import (
     L1,
     L2,
     NO_GRADIENT,
-    add_penalty,
+    add_gradients,
     sum_of_powers,
     update,
 )
@@ -71,6 +71,12 @@ def batch_size(job, step):
     """The number of samples of a step."""
     start = (job[at.FIRST_STEP] + step) % job[at.STEPS_PER_EPOCH] * job[at.BATCH]
     return min(job[at.BATCH], job[at.SAMPLES] - start)
+
+
+@kernel
+def parts_of(job, batch):
+    """How many parts have samples: a small last batch may have fewer."""
+    return (batch + job[at.PART_SIZE] - 1) // job[at.PART_SIZE] if job[at.PARTS] > 1 else 1
 
 
 @kernel
@@ -411,38 +417,52 @@ def gradient_task(job, layers, params, step, samples, is_first, is_last, l, firs
 
 
 @part
-def update_task(job, layers, params, hyper, step, weight_sum, l, first, last, scratch, like):
-    """What follows on the whole gradient of some outputs: the penalties, and the update unless it is clipped."""
-    size, n_in, theta = itemsize(like), layers[l - 1, at.SIZE], np.intp(params.ctypes.data)
-    gradient_at, code = job[at.GRADIENT_AT], job[at.UPDATE]
-    weights, biases = layers[l, at.WEIGHTS] * size, layers[l, at.BIASES] * size
+def _stretch(layers, l, bias, first, last, like):
+    """Where the weights or the biases of some outputs lie among the parameters: bytes before them, and their number."""
+    n_in = 1 if bias else layers[l - 1, at.SIZE]
+    return (layers[l, at.BIASES if bias else at.WEIGHTS] + first * n_in) * itemsize(like), (last - first) * n_in
+
+
+@part
+def update_task(job, layers, params, hyper, step, batch, weight_sum, l, first, last, scratch, like):
+    """What follows on the gradient of some outputs: the update, or where it is clipped the norm.
+
+    Where the gradient is wanted, or its norm, those of the parts and of the penalties are added up first.
+    """
+    n_in, size, result, parts = layers[l - 1, at.SIZE], itemsize(like), job[at.GRADIENT_AT], parts_of(job, batch)
+    gradients = job[at.PART_GRADIENTS] if job[at.PARTS] > 1 else result
+    l1 = l2 = 0.0
     if job[at.PENALTY] != at.NO_PENALTY:
         share = reciprocal(weight_sum) if job[at.PENALTY] == at.PENALTY_PER_SAMPLE else 1.0
-        rows = weights + first * n_in * size
-        add_penalty(theta + rows, gradient_at + rows, (last - first) * n_in, hyper[L1] * share, hyper[L2] * share, like)
+        l1, l2 = hyper[L1] * share, hyper[L2] * share
+    if job[at.UPDATE] > FUSED_SGD and job[at.CLIP] == 0:
+        _update(job, layers, params, hyper, step, gradients, parts, 1.0, l1, l2, l, first, last, like)
+    elif gradients != result or job[at.PENALTY] != at.NO_PENALTY:
+        for bias in range(2):
+            start, count = _stretch(layers, l, bias, first, last, like)
+            add_gradients(
+                np.intp(params.ctypes.data) + start, gradients + start, parts, len(params) * size,
+                0.0 if bias else l1, 0.0 if bias else l2, count, result + start, like,
+            )  # fmt: skip
     if job[at.CLIP] != 0:
         for o in range(first, last):
-            norm = sum_of_powers(gradient_at + weights + o * n_in * size, n_in, 2, scratch, like)
-            slope = np.float64(load_scalar(gradient_at + biases + o * size, like))
+            norm = sum_of_powers(result + (layers[l, at.WEIGHTS] + o * n_in) * size, n_in, 2, scratch, like)
+            slope = np.float64(load_scalar(result + (layers[l, at.BIASES] + o) * size, like))
             u = layers[len(layers) - 1, at.FIRST_UNIT] + layers[len(layers) - 1, at.SIZE]  # after the penalties
             store(job[at.UNIT_SUMS] + (u + layers[l, at.FIRST_UNIT] + o) * 8, norm + slope * slope)
-    elif code > FUSED_SGD:
-        _update(job, layers, theta, hyper, step, l, first, last, 1.0, like)
 
 
 @kernel
-def _update(job, layers, theta, hyper, step, l, first, last, scale, like):
-    """Apply the optimizer to some outputs of a layer; `scale` is the factor of the gradient."""
-    size, n_in, gradient_at = itemsize(like), layers[l - 1, at.SIZE], job[at.GRADIENT_AT]
-    s1, s2 = job[at.STATE_1], job[at.STATE_2]
+def _update(job, layers, params, hyper, step, gradients, parts, scale, l1, l2, l, first, last, like):
+    """Apply the optimizer to some outputs of a layer; the parts' gradients begin at `gradients`."""
+    theta, s1, s2 = np.intp(params.ctypes.data), job[at.STATE_1], job[at.STATE_2]
     rate, t = load_double(job[at.RATES] + step * 8), job[at.DONE_STEPS] + step + 1
     for bias in range(2):
-        width = 1 if bias else n_in
-        start = (layers[l, at.BIASES if bias else at.WEIGHTS] + first * width) * size
+        start, count = _stretch(layers, l, bias, first, last, like)
         update(
-            job[at.UPDATE], theta + start, gradient_at + start, s1 + start if s1 != 0 else 0,
-            s2 + start if s2 != 0 else 0, (last - first) * width, rate, scale,
-            bias == 0 or hyper[DECAY_BIASES] != 0.0, hyper, t, like,
+            job[at.UPDATE], theta + start, gradients + start, parts, len(params) * itemsize(like),
+            s1 + start if s1 != 0 else 0, s2 + start if s2 != 0 else 0, count, rate, scale,
+            0.0 if bias else l1, 0.0 if bias else l2, bias == 0 or hyper[DECAY_BIASES] != 0.0, hyper, t, like,
         )  # fmt: skip
 
 
@@ -454,6 +474,6 @@ def clipped_update_task(job, layers, tasks, params, hyper, step, task, like):
     total = 0.0
     for u in range(units):
         total += load_double(job[at.UNIT_SUMS] + (units + u) * 8)
-    scale = hyper[CLIP_NORM] / (np.sqrt(total) + 1e-6)  # as PyTorch's clip_grad_norm_
+    scale = min(hyper[CLIP_NORM] / (np.sqrt(total) + 1e-6), 1.0)  # as PyTorch's clip_grad_norm_
     l, first, last = tasks[task, at.TASK_LAYER], tasks[task, at.TASK_FIRST], tasks[task, at.TASK_LAST]
-    _update(job, layers, np.intp(params.ctypes.data), hyper, step, l, first, last, min(scale, 1.0), like)
+    _update(job, layers, params, hyper, step, job[at.GRADIENT_AT], 1, scale, 0.0, 0.0, l, first, last, like)

@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -90,6 +91,11 @@ def _splat_at(bld: Any, t: Any, pointer: Any, offset: Any) -> Any:
     return emit_splat(bld, t, bld.load(bld.gep(pointer, [offset])))
 
 
+def _opaque(bld: Any, value: Any) -> Any:
+    """The value, of which LLVM does not know where it comes from."""
+    return bld.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
+
+
 def _cells(rows: int, lines: int) -> list[tuple[int, int, int]]:
     """(row, line, vector of the line) of each accumulator."""
     return list(itertools.product(range(rows), range(lines), range(VECTORS_OF_LINE)))
@@ -106,6 +112,10 @@ def _chains(
     """
     line_ = t.lanes * VECTORS_OF_LINE
     cells, each_turn = _cells(rows, lines), 1 if panel_stride is None else 2
+    thirds = [bld.mul(row_stride, int_const(r)) for r in range(0, rows, 3)]
+    if not isinstance(row_stride, ir.Constant):
+        # LLVM would have a pointer for each row. 12 are more than there are registers, and sums go to memory and back.
+        thirds = [_opaque(bld, offset) for offset in thirds]
     loop, done = bld.append_basic_block("chains"), bld.append_basic_block("done")
     begun = _switch(bld, start_from, starts, loop)
 
@@ -123,7 +133,8 @@ def _chains(
         ]
         before, results = iter(results), []
         for r in range(rows):  # each element of A just before its use: all at once, they would not all fit
-            of_a = _splat_at(bld, t, pa, bld.add(bld.mul(row_stride, int_const(r)), int_const(turn)))
+            row = bld.gep(pa, [thirds[r // 3]])
+            of_a = _splat_at(bld, t, row, bld.add(bld.mul(row_stride, int_const(r % 3)), int_const(turn)))
             results += [emit(bld, "fma", t, of_a, line_of_b, next(before)) for line_of_b in of_b]
     next_k = bld.add(k, int_const(each_turn))
     if panel_stride is not None:

@@ -1,12 +1,14 @@
 """Optimizers: one elementwise formula each, applied to a stretch of the flat parameter vector while it is hot.
 
-All are PyTorch's where names agree. Before each formula the gradient is scaled (clipping), the weight decay is added to
-it, and a decoupled decay (AdamW) shrinks the weights themselves.
+All are PyTorch's where names agree. In the same pass, before the formula, the gradients of a batch's parts are added up
+and scaled (clipping), the penalties' gradient and the weight decay are added to that, and a decoupled decay (AdamW)
+shrinks the weights themselves.
 """
 
 from __future__ import annotations
 
-from fastbackprop.engine.jit import NIL, inline, kernel, part
+from fastbackprop.engine.elementary import sqrt
+from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.panels import load_part, store_part
 from fastbackprop.engine.simd import (
     const,
@@ -18,7 +20,6 @@ from fastbackprop.engine.simd import (
     load_scalar,
     magnitude,
     splat,
-    sqrt,
     store,
 )
 
@@ -31,27 +32,27 @@ HYPER_FIELDS = 10
 
 
 @inline
-def _sgd(w, g, v, u, rate, hyper, power1, power2):
+def _sgd(w, g, rate):
     """W -= rate g."""
-    return fma(-rate, g, w), v, u
+    return fma(-rate, g, w)
 
 
 @inline
-def _momentum(w, g, v, u, rate, hyper, power1, power2):
+def _momentum(w, g, v, rate, hyper):
     """v = momentum v + g; W -= rate v."""
     v = fma(const(w, hyper[MOMENTUM_FACTOR]), v, g)
-    return fma(-rate, v, w), v, u
+    return fma(-rate, v, w), v
 
 
 @inline
-def _nesterov(w, g, v, u, rate, hyper, power1, power2):
+def _nesterov(w, g, v, rate, hyper):
     """v = momentum v + g; W -= rate (g + momentum v)."""
     v = fma(const(w, hyper[MOMENTUM_FACTOR]), v, g)
-    return fma(-rate, fma(const(w, hyper[MOMENTUM_FACTOR]), v, g), w), v, u
+    return fma(-rate, fma(const(w, hyper[MOMENTUM_FACTOR]), v, g), w), v
 
 
 @inline
-def _rmsprop(w, g, v, u, rate, hyper, power1, power2):
+def _rmsprop(w, g, v, u, rate, hyper):
     """v = beta2 v + (1 - beta2) g^2; u = momentum u + g / (sqrt(v) + eps); W -= rate u."""
     v = fma(const(w, 1.0 - hyper[BETA2]), fma(g, g, -v), v)
     u = fma(const(w, hyper[MOMENTUM_FACTOR]), u, g / (sqrt(v) + const(w, hyper[EPS])))
@@ -59,10 +60,10 @@ def _rmsprop(w, g, v, u, rate, hyper, power1, power2):
 
 
 @inline
-def _adagrad(w, g, v, u, rate, hyper, power1, power2):
+def _adagrad(w, g, v, rate, hyper):
     """v += g^2; W -= rate g / (sqrt(v) + eps)."""
     v = fma(g, g, v)
-    return fma(-rate, g / (sqrt(v) + const(w, hyper[EPS])), w), v, u
+    return fma(-rate, g / (sqrt(v) + const(w, hyper[EPS])), w), v
 
 
 @inline
@@ -74,31 +75,23 @@ def _adam(w, g, m, v, rate, hyper, power1, power2):
     return fma(-rate * const(w, 1.0 / (1.0 - power1)), m / root, w), m, v
 
 
-def _make_sweep(formula):
-    @kernel
-    def sweep(w, g, s1, s2, count, rate, scale, decay, shrink, hyper, power1, power2, like):
-        n, size = lanes(like), itemsize(like)
-        for i in range(0, count, n):
-            at, exist = i * size, count - i
-            weights, gradient = load_part(w + at, exist, like), load_part(g + at, exist, like)
-            # a state that the optimizer does not have is not used
-            state1 = load_part(s1 + at, exist, like) if s1 != 0 else gradient
-            state2 = load_part(s2 + at, exist, like) if s2 != 0 else gradient
-            gradient = fma(const(weights, decay), weights, gradient * const(weights, scale))
-            weights, state1, state2 = formula(
-                weights * const(weights, shrink), gradient, state1, state2, const(weights, rate), hyper, power1, power2
-            )
-            store_part(w + at, weights, exist, like)
-            if s1 != 0:
-                store_part(s1 + at, state1, exist, like)
-            if s2 != 0:
-                store_part(s2 + at, state2, exist, like)
-
-    return sweep
+@inline
+def _sum_of_parts(g, parts, part_bytes, exist, like):
+    """A vector of the gradient: those of the parts, `part_bytes` from one to the next, added in their order."""
+    total = load_part(g, exist, like)
+    for number in range(1, parts):
+        total = total + load_part(g + number * part_bytes, exist, like)
+    return total
 
 
-_sweep_sgd, _sweep_momentum, _sweep_nesterov = _make_sweep(_sgd), _make_sweep(_momentum), _make_sweep(_nesterov)
-_sweep_rmsprop, _sweep_adagrad, _sweep_adam = _make_sweep(_rmsprop), _make_sweep(_adagrad), _make_sweep(_adam)
+@inline
+def _with_penalty(g, w, l1, l2):
+    """g + l2 W + l1 sign W: with the gradient of l2 / 2 sum W^2 + l1 sum |W| (at 0 the sign is 0)."""
+    slope = const(w, l2) * w
+    if l1 > 0.0:
+        zero, up = const(w, 0.0), const(w, l1)
+        slope = fma(const(w, l2), w, if_less(w, zero, -up, if_less(zero, w, up, zero)))
+    return g + slope
 
 
 @kernel
@@ -113,24 +106,56 @@ def power(base, exponent):
     return result
 
 
-@part
-def update(code, w, g, s1, s2, count, rate, scale, decays, hyper, step, like):
-    """Apply an optimizer to `count` parameters; `step` counts from 1, `decays`: whether weight decay is for them."""
+@kernel
+def update(code, w, g, parts, part_bytes, s1, s2, count, rate, scale, l1, l2, decays, hyper, step, like):
+    """Apply an optimizer to `count` parameters.
+
+    Its gradient is `scale` times the sum of those of the parts, and that of the penalties of the factors `l1` and `l2`.
+    `step` counts from 1, `decays`: whether weight decay is for them.
+    """
+    n, size = lanes(like), itemsize(like)
     decay = hyper[DECAY] if decays else 0.0
     shrink = 1.0 - rate * hyper[DECOUPLED_DECAY] if decays else 1.0
-    if code == SGD:
-        _sweep_sgd(w, g, NIL, NIL, count, rate, scale, decay, shrink, hyper, 0.0, 0.0, like)
-    elif code == MOMENTUM:
-        _sweep_momentum(w, g, s1, NIL, count, rate, scale, decay, shrink, hyper, 0.0, 0.0, like)
-    elif code == NESTEROV:
-        _sweep_nesterov(w, g, s1, NIL, count, rate, scale, decay, shrink, hyper, 0.0, 0.0, like)
-    elif code == RMSPROP:
-        _sweep_rmsprop(w, g, s1, s2, count, rate, scale, decay, shrink, hyper, 0.0, 0.0, like)
-    elif code == ADAGRAD:
-        _sweep_adagrad(w, g, s1, NIL, count, rate, scale, decay, shrink, hyper, 0.0, 0.0, like)
-    elif code == ADAM:
+    power1 = power2 = 0.0
+    if code == ADAM:
         power1, power2 = power(hyper[BETA1], step), power(hyper[BETA2], step)
-        _sweep_adam(w, g, s1, s2, count, rate, scale, decay, shrink, hyper, power1, power2, like)
+    for i in range(0, count, n):
+        at, exist = i * size, count - i
+        weights = load_part(w + at, exist, like)
+        gradient = _sum_of_parts(g + at, parts, part_bytes, exist, like)
+        # a state that the optimizer does not have is not used
+        state1 = load_part(s1 + at, exist, like) if s1 != 0 else gradient
+        state2 = load_part(s2 + at, exist, like) if s2 != 0 else gradient
+        gradient = _with_penalty(gradient * const(weights, scale), weights, l1, l2)
+        gradient = fma(const(weights, decay), weights, gradient)
+        weights, rates = weights * const(weights, shrink), const(weights, rate)
+        if code == SGD:
+            weights = _sgd(weights, gradient, rates)
+        elif code == MOMENTUM:
+            weights, state1 = _momentum(weights, gradient, state1, rates, hyper)
+        elif code == NESTEROV:
+            weights, state1 = _nesterov(weights, gradient, state1, rates, hyper)
+        elif code == RMSPROP:
+            weights, state1, state2 = _rmsprop(weights, gradient, state1, state2, rates, hyper)
+        elif code == ADAGRAD:
+            weights, state1 = _adagrad(weights, gradient, state1, rates, hyper)
+        elif code == ADAM:
+            weights, state1, state2 = _adam(weights, gradient, state1, state2, rates, hyper, power1, power2)
+        store_part(w + at, weights, exist, like)
+        if s1 != 0:
+            store_part(s1 + at, state1, exist, like)
+        if s2 != 0:
+            store_part(s2 + at, state2, exist, like)
+
+
+@kernel
+def add_gradients(w, g, parts, part_bytes, l1, l2, count, result, like):
+    """The gradient of all parts and the penalties, stored at `result`: where it is itself wanted, or its norm."""
+    n, size = lanes(like), itemsize(like)
+    for i in range(0, count, n):
+        at, exist = i * size, count - i
+        gradient = _sum_of_parts(g + at, parts, part_bytes, exist, like)
+        store_part(result + at, _with_penalty(gradient, load_part(w + at, exist, like), l1, l2), exist, like)
 
 
 # ---------------------------------------------------------------- penalties and norms of the rows of the weights
@@ -153,16 +178,3 @@ def sum_of_powers(row, count, exponent, scratch, like):
     for i in range(step):
         result += load_scalar(scratch + i * size, like)
     return result
-
-
-@kernel
-def add_penalty(w, g, count, l1, l2, like):
-    """g += l2 W + l1 sign W, the gradient of l2 / 2 sum W^2 + l1 sum |W| (at 0 the sign is 0)."""
-    n, size = lanes(like), itemsize(like)
-    zero, up = splat(const(like, 0.0)), splat(const(like, l1))
-    for i in range(0, count, n):
-        at, exist = i * size, count - i
-        weights = load_part(w + at, exist, like)
-        slope = if_less(weights, zero, -up, if_less(zero, weights, up, zero))
-        gradient = load_part(g + at, exist, like) + fma(splat(const(like, l2)), weights, slope)
-        store_part(g + at, gradient, exist, like)
