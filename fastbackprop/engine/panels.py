@@ -18,6 +18,8 @@ from fastbackprop.engine.simd import (
     transpose,
 )
 
+NOT_AHEAD = -1
+
 
 @kernel
 def transpose_line(src, src_stride, dst, dst_stride, like):
@@ -73,9 +75,9 @@ def zero_line(dst, like):
 def gather(rows, row_stride, order, first, count, ahead, end, width, units, units_stride, panel, like):
     """One panel of samples from rows: row order[first], order[first + 1], ... (or first, ... where `order` is 0).
 
-    While they are copied, those from `ahead` on, but before `end`, are asked for: the rows of a shuffled batch are
-    anywhere in memory. Of the panel's samples `count` exist, the others become zeros. `units` is the address of the
-    samples in the first block of units, `units_stride` the elements from block to block.
+    While they are copied, those from `ahead` on, but before `end`, are asked for, unless it is NOT_AHEAD: the rows of a
+    shuffled batch are anywhere in memory. Of the panel's samples `count` exist, the others become zeros. `units` is the
+    address of the samples in the first block of units, `units_stride` the elements from block to block.
     """
     n, size = line(like), itemsize(like)
     for q in range(0, width, n):
@@ -84,9 +86,10 @@ def gather(rows, row_stride, order, first, count, ahead, end, width, units, unit
             if s < count:
                 row = load_int(order + (first + s) * 8) if order != 0 else first + s
                 copy_line(rows + (row * row_stride + q) * size, block + s * n * size, width - q, like)
-                later = min(ahead + s, end - 1)
-                later = load_int(order + later * 8) if order != 0 else later
-                prefetch(rows + (later * row_stride + q) * size)
+                if ahead != NOT_AHEAD:
+                    later = min(ahead + s, end - 1)
+                    later = load_int(order + later * 8) if order != 0 else later
+                    prefetch(rows + (later * row_stride + q) * size)
             else:
                 zero_line(block + s * n * size, like)
         transpose_line(block, n, panel + q * n * size, n, like)

@@ -21,7 +21,7 @@ from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
 from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.heads import head
 from fastbackprop.engine.jit import NIL, inline, kernel, part
-from fastbackprop.engine.panels import gather, panel_to_rows, panel_to_units, transpose_line
+from fastbackprop.engine.panels import NOT_AHEAD, gather, panel_to_rows, panel_to_units, transpose_line
 from fastbackprop.engine.product import backward, forward, gradient
 from fastbackprop.engine.simd import (
     const,
@@ -54,6 +54,7 @@ from fastbackprop.engine.update import (
 )
 
 ENTRY, PASS = 0, 1
+FAR_INPUT_BYTES = 1 << 20  # inputs of more bytes are asked for ahead: they come from beyond the second-level cache
 share_of_outputs = kernel(at.share_of_outputs)
 
 
@@ -132,7 +133,7 @@ def _gather_targets(job, row, count, outputs, panel, scratch, like):
             sample = _row_number(job, row + min(s, count - 1))
             store(panel + s * size, const(like, load_int(targets + sample * 8)))
     else:
-        gather(targets, job[at.TARGET_STRIDE], order, row, count, row, row + count, outputs, scratch, NIL, panel, like)
+        gather(targets, job[at.TARGET_STRIDE], order, row, count, NOT_AHEAD, NIL, outputs, scratch, NIL, panel, like)
 
 
 @kernel
@@ -172,9 +173,10 @@ def _gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
     """A[0], as panels and as units. Returns 0, or NaN where inputs that are to be checked are not finite."""
     n = line(like)
     check = const(like, 0.0)
+    far = job[at.SAMPLES] * job[at.INPUT_STRIDE] * itemsize(like) > FAR_INPUT_BYTES
     for p in range(p0, p1):
         first = row + p * n
-        ahead = first + job[at.BATCH]  # the same panel of the next step
+        ahead = first + job[at.BATCH] if far else NOT_AHEAD  # the same panel of the next step
         gather(
             job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end,
             layers[0, at.SIZE], own + _units(job, layers, 0, p, like), job[at.BLOCK] * n,
