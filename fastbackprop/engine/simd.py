@@ -216,7 +216,7 @@ def load_first(typingctx: Any, address: Any, n: Any, like: Any) -> Any:
     return t(types.intp, types.intp, like), codegen
 
 
-def _prefetch(locality: int) -> Any:
+def _prefetch(write: int, locality: int) -> Any:
     @intrinsic
     def prefetch(typingctx: Any, address: Any) -> Any:
         def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
@@ -224,8 +224,8 @@ def _prefetch(locality: int) -> Any:
             i32 = ir.IntType(32)
             fty = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
             fn = cgutils.get_or_insert_function(bld.module, fty, "llvm.prefetch.p0")
-            read, data = ir.Constant(i32, 0), ir.Constant(i32, 1)
-            bld.call(fn, [bld.inttoptr(args[0], byte_pointer), read, ir.Constant(i32, locality), data])
+            access, data = ir.Constant(i32, write), ir.Constant(i32, 1)
+            bld.call(fn, [bld.inttoptr(args[0], byte_pointer), access, ir.Constant(i32, locality), data])
             return context.get_dummy_value()
 
         return types.void(types.intp), codegen
@@ -233,9 +233,9 @@ def _prefetch(locality: int) -> Any:
     return prefetch
 
 
-# Ask for the line at an address, which will be read soon: into the first-level cache, or into the second. Any address
-# will do: it is never an error.
-prefetch, prefetch_second = _prefetch(3), _prefetch(2)
+# Ask for the line at an address, which will be read soon: into the first-level cache, or into the second; or written:
+# then other cores lose it. Any address will do: it is never an error.
+prefetch, prefetch_second, prefetch_write = _prefetch(0, 3), _prefetch(0, 2), _prefetch(1, 3)
 
 
 @intrinsic

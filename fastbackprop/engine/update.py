@@ -19,6 +19,7 @@ from fastbackprop.engine.simd import (
     line,
     load_scalar,
     magnitude,
+    prefetch_write,
     splat,
     store,
 )
@@ -29,6 +30,8 @@ NO_GRADIENT, GRADIENT, FUSED_SGD, SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADA
 # fields of `hyper`
 MOMENTUM_FACTOR, BETA1, BETA2, EPS, DECAY, DECOUPLED_DECAY, DECAY_BIASES, CLIP_NORM, L1, L2 = range(10)
 HYPER_FIELDS = 10
+
+AHEAD = 1024  # bytes; so early weights are asked for: other cores have read them, and must give them up
 
 
 @inline
@@ -121,6 +124,7 @@ def update(code, w, g, parts, part_bytes, s1, s2, count, rate, scale, l1, l2, de
         power1, power2 = power(hyper[BETA1], step), power(hyper[BETA2], step)
     for i in range(0, count, n):
         at, exist = i * size, count - i
+        prefetch_write(w + at + AHEAD)
         weights = load_part(w + at, exist, like)
         gradient = _sum_of_parts(g + at, parts, part_bytes, exist, like)
         # a state that the optimizer does not have is not used
