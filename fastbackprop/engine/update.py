@@ -19,6 +19,7 @@ from fastbackprop.engine.simd import (
     line,
     load_scalar,
     magnitude,
+    prefetch,
     prefetch_write,
     splat,
     store,
@@ -31,7 +32,7 @@ NO_GRADIENT, GRADIENT, FUSED_SGD, SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADA
 MOMENTUM_FACTOR, BETA1, BETA2, EPS, DECAY, DECOUPLED_DECAY, DECAY_BIASES, CLIP_NORM, L1, L2 = range(10)
 HYPER_FIELDS = 10
 
-AHEAD = 1024  # bytes; so early weights are asked for: other cores have read them, and must give them up
+AHEAD = 1024  # bytes; so early are weights and gradients asked for, which other cores have read or written
 
 
 @inline
@@ -81,9 +82,12 @@ def _adam(w, g, m, v, rate, hyper, power1, power2):
 @inline
 def _sum_of_parts(g, parts, part_bytes, exist, like):
     """A vector of the gradient: those of the parts, `part_bytes` from one to the next, added in their order."""
+    prefetch(g + AHEAD)
     total = load_part(g, exist, like)
     for number in range(1, parts):
-        total = total + load_part(g + number * part_bytes, exist, like)
+        at = g + number * part_bytes
+        prefetch(at + AHEAD)
+        total = total + load_part(at, exist, like)
     return total
 
 
