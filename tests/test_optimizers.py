@@ -7,6 +7,7 @@ import pytest
 
 import fastbackprop as fb
 from fastbackprop import schedules
+from fastbackprop.plan import parts_of_batch
 
 SIZES, BATCH, STEPS = (5, 12, 9, 3), 50, 50
 
@@ -22,7 +23,7 @@ def torch_or_skip():
     return pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'fastbackprop[peers]'")
 
 
-def torch_training(torch, net, X, y, make, *, penalty=lambda weights: 0.0, clip_norm=None, weights=None):
+def torch_training(torch, net, X, y, make, *, penalty=lambda weights: 0.0, clip_norm=None, weights=None, batch=BATCH):
     """50 steps by PyTorch in the order of the samples; returns the parameters and the mean cost of each epoch.
 
     ``make(weights, biases)`` gives the optimizer.
@@ -33,7 +34,7 @@ def torch_training(torch, net, X, y, make, *, penalty=lambda weights: 0.0, clip_
     theirs = make(W, b)
     costs = []
     for step in range(STEPS):
-        rows = slice(step * BATCH % len(X), step * BATCH % len(X) + BATCH)
+        rows = slice(step * batch % len(X), step * batch % len(X) + batch)
         a = torch.tensor(X[rows])
         for l in range(len(W) - 1):
             a = torch.tanh(a @ W[l].T + b[l])
@@ -51,7 +52,7 @@ def torch_training(torch, net, X, y, make, *, penalty=lambda weights: 0.0, clip_
             torch.nn.utils.clip_grad_norm_([*W, *b], clip_norm)
         theirs.step()
     parameters = np.concatenate([p.detach().numpy().ravel() for pair in zip(W, b) for p in pair])
-    return parameters, np.reshape(costs, (-1, len(X) // BATCH)).mean(axis=1)
+    return parameters, np.reshape(costs, (-1, len(X) // batch)).mean(axis=1)
 
 
 def by_name(optimizer, torch):
@@ -97,6 +98,24 @@ def test_optimizers_are_those_of_pytorch(blobs, optimizer):
     expected, costs = torch_training(torch, net, X, y, by_name(optimizer, torch), clip_norm=optimizer.clip_norm)
     history = net.fit(X, y, epochs=5, batch_size=BATCH, optimizer=optimizer, shuffle=False)
     assert history.steps == STEPS
+    np.testing.assert_allclose(net.params, expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(history.cost, costs, rtol=1e-9)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_a_batch_in_parts_with_penalties(blobs, optimizer):
+    """The sum of the parts' gradients, the penalties, clipping and the optimizer: one pass over the parameters."""
+    torch = torch_or_skip()
+    X, y = blobs
+    l1, l2 = 1e-3, 1e-2
+    net = fb.Network(SIZES, "tanh", dtype="float64", seed=0, threads=2)
+    assert parts_of_batch(SIZES, net.dtype, len(X)) > 1
+    expected, costs = torch_training(
+        torch, net, X, y, by_name(optimizer, torch), clip_norm=optimizer.clip_norm, batch=len(X),
+        penalty=lambda W: sum(l1 * w.abs().sum() + l2 / 2 * (w * w).sum() for w in W),
+    )  # fmt: skip
+    history = net.fit(X, y, epochs=STEPS, batch_size=len(X), optimizer=optimizer, shuffle=False, l1=l1, l2=l2)
     np.testing.assert_allclose(net.params, expected, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(history.cost, costs, rtol=1e-9)
 
