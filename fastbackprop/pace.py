@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
-# A step of more multiply-adds than this is long enough for all threads, wherever they run: half of it on one thread takes
-# longer than a thousand lines of the cache that change cores at 30 ns.
+# A step of more multiply-adds than this is long enough for all threads, wherever they run: half of it takes 30 us or
+# more, as long as a thousand lines of the cache that change cores at 30 ns.
 LONG_STEP = 4_000_000
 # Seconds of training after which another way is tried again, and how many a trial takes.
 RETRY = 0.3
