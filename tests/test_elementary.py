@@ -116,6 +116,11 @@ def test_two_units_in_the_last_place(values, name):
     assert units[worst] <= WITHIN, f"{name}({x[finite][worst]!r}) is {units[worst]:.2f} units off"
 
 
+def test_the_square_root_is_that_of_the_processor(values):
+    x, got, _ = values["sqrt"]
+    np.testing.assert_array_equal(got, np.sqrt(x))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_vectors_and_scalars_have_the_same_bits(values, name):
     _, vectors, scalars = values[name]
