@@ -139,8 +139,8 @@ class Plan:
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
         job[at.WEIGHT_SUMS] = reserve(line * self.threads)
-        products = scratch_size(max(sizes) if learning else 0, dtype.itemsize)
-        job[at.SCRATCH_SIZE] = round_up(max(products, line + line * line), line)
+        # what the products need is more than the line and the square of a line that all others take
+        job[at.SCRATCH_SIZE] = round_up(scratch_size(max(sizes) if learning else 0, dtype.itemsize), line)
         job[at.SCRATCH] = reserve(int(job[at.SCRATCH_SIZE]) * self.threads)
         self.workspace = memory.zeros(elements, dtype)
         self._parts: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None

@@ -69,7 +69,7 @@ def pack_columns(src, stride, exist, depth, strip, like):
     """strip[k, r] = src[k, r]: the strip of the backward product. `exist`: columns of the matrix from src on."""
     n, size = lanes(like), itemsize(like)
     for k in range(depth):
-        for r in range(0, WIDTH, n):
+        for r in range(0, WIDTH, n):  # what a row of the strip writes beyond its end, the next overwrites
             value = load_part(src + (k * stride + r) * size, exist - r, like)
             store(strip + (k * WIDTH + r) * size, value)
 
