@@ -405,7 +405,7 @@ class Network:
                 self.put_data(job, x, y, w)
                 job[at.OUTPUTS] = 0 if out is None else out[part].ctypes.data
                 job[at.CHECK_INPUTS] = check
-                if plan.run(job, self._params, costs) and check:
+                if plan.run(job, self._params, costs)[0] and check:
                     checks.finite(X, "X", self._dtype)
                     check = False  # all of X was looked at
                 weight = len(x) if w is None else float(w.sum(dtype=np.float64))
@@ -484,7 +484,7 @@ class Network:
             hyper = np.zeros(HYPER_FIELDS)
             penalty.put(job, hyper)
         costs = np.zeros((1, at.COST_FIELDS))
-        if plan.run(job, self._params, costs, hyper):
+        if plan.run(job, self._params, costs, hyper)[0]:
             vector[...] = np.nan
             if dX is not None:
                 dX[...] = np.nan

@@ -234,17 +234,20 @@ class Plan:
         """The words by which the threads of a job meet."""
         return np.zeros(at.clock_size(int(job[at.SLICES]), int(job[at.PARTS]), int(job[at.TASKS])), np.int64)
 
-    def run(self, job: np.ndarray, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None) -> int:
+    def run(
+        self, job: np.ndarray, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None
+    ) -> tuple[int, int]:
         """Do a job; ``costs`` is (epochs, COST_FIELDS).
 
-        Returns 0, or 1 + the number of the step whose losses were not finite and which was not applied.
+        Returns 0, or 1 + the number of the step whose losses were not finite and which was not applied; and 0, or the
+        number of steps after which the job's ``stop`` ended it.
         """
         clock = self.new_clock(job)
         constants = _NO_HYPER if hyper is None else hyper
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
         threads = self.threads if work > WAKING_WORK else 1
         run_on(threads, run, job, self.layers, self.tasks, params, constants, costs, clock)
-        return int(clock[at.FAILED_STEP])
+        return int(clock[at.FAILED_STEP]), int(clock[at.STOPPED])
 
     def panels(self, field: int, l: int, samples: int) -> np.ndarray:
         """A copy, as rows, of what a run left in the panels (PANELS, DELTAS or SLOPES) of layer l."""

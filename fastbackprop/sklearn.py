@@ -161,9 +161,9 @@ class _MLP(BaseEstimator):
         """The weight of each sample's class."""
         return None
 
-    def _mean_loss(self, cost: float) -> float:
-        """scikit-learn's loss of the engine's mean cost, which is summed over the outputs."""
-        return cost
+    def _loss_divisor(self) -> int:
+        """What the engine's mean loss, which is summed over the outputs, is divided by to be scikit-learn's."""
+        return 1
 
     # ------------------------------------------------------------------ the network
 
@@ -368,13 +368,16 @@ class _MLP(BaseEstimator):
         watched = self.verbose or self.early_stopping or self.callbacks or self.progress or scaled
         together = 1
         while True:
-            count = 1
-            if not (watched or incremental):  # nothing is decided before so many epochs
-                decided = max(1, self.n_iter_no_change + 1 - self._no_improvement_count)
-                count = int(min(self.max_iter - self.n_iter_, decided, together))
+            count, stop = 1, None
+            if not (watched or incremental):
+                count = min(self.max_iter - self.n_iter_, together)
+                if training.in_place:
+                    stop = self._stop()
+                else:  # nothing is decided before so many epochs
+                    count = int(min(count, max(1, self.n_iter_no_change + 1 - self._no_improvement_count)))
             start = time.perf_counter()
             try:
-                costs = training.run(count, learning_rate=self._rate)
+                costs = training.run(count, learning_rate=self._rate, stop=stop)
             except FloatingPointError as error:
                 if not self.early_stopping:
                     raise ValueError(NOT_FINITE) from error
@@ -384,14 +387,14 @@ class _MLP(BaseEstimator):
                     ConvergenceWarning,
                 )
                 return
-            together = max(1, int(SECONDS_TOGETHER * count / (time.perf_counter() - start)))
+            together = max(1, int(SECONDS_TOGETHER * len(costs) / (time.perf_counter() - start)))
             for cost, penalty in costs.tolist():
                 score = None if validation is None else self._score_now(*validation)
-                self._epoch_ends(self._mean_loss(cost) + penalty, score, samples)
+                self._epoch_ends(cost / self._loss_divisor() + penalty, score, samples)
             if self._rate is not None and self.learning_rate == "invscaling":
                 rate = float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t
                 self._set_rate(training, self._rate, rate)
-            ended = self._tell(self.loss_, bar, count)
+            ended = self._tell(self.loss_, bar, len(costs))
             if self._no_improvement_count > self.n_iter_no_change:
                 ended |= self._no_improvement(training)
             if ended or incremental:
@@ -403,6 +406,11 @@ class _MLP(BaseEstimator):
                     ConvergenceWarning,
                 )
                 return
+
+    def _stop(self) -> np.ndarray:
+        """When the engine is to leave off: what `_epoch_ends` decides where there is no validation score."""
+        best, count = self.best_loss_, self._no_improvement_count
+        return np.array([self.tol, self.n_iter_no_change, self._loss_divisor(), best, count], np.float64)
 
     def _epoch_ends(self, loss: float, score: float | None, samples: int) -> None:
         self.n_iter_ += 1
@@ -794,8 +802,8 @@ class MLPRegressor(RegressorMixin, _MLP):
         rows = y.reshape(len(y), -1)
         return rows, rows.shape[1]
 
-    def _mean_loss(self, cost: float) -> float:
-        return cost / self.n_outputs_ if self.loss == "squared_error" else cost  # the gradient is the sum's for both
+    def _loss_divisor(self) -> int:
+        return self.n_outputs_ if self.loss == "squared_error" else 1  # the gradient is the sum's for both
 
     def _validation_score(self, outputs: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None) -> float:
         score: float = r2_score(y, outputs, sample_weight=sample_weight)

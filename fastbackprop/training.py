@@ -127,9 +127,13 @@ class Training:
         self.steps_per_call = 0  # not yet measured
         self.pace: Pace | None = None
         self.proved = False  # X is not looked at before the training, which would read it twice; see `_prove_inputs`
+        self.stop: np.ndarray | None = None  # of the last run, and whether it was stopped
+        self.stopped = False
         self.rates: list[float] = []  # of the last step of each epoch of the last run
 
-    def run(self, epochs: int, learning_rate: float | None = None) -> np.ndarray:
+    def run(
+        self, epochs: int, learning_rate: float | None = None, stop: np.ndarray | None = None
+    ) -> np.ndarray:  # fmt: skip
         """Do some epochs.
 
         Parameters
@@ -137,10 +141,12 @@ class Training:
         epochs : int
         learning_rate : float, optional
             For these epochs, in the place of the optimizer's.
+        stop : ndarray, optional
+            When to end before (the engine's vector ``stop``, engine/layout.py), for data that is `in_place`.
 
         Returns
         -------
-        ndarray (epochs, 2)
+        ndarray (epochs done, 2)
             The mean over the epoch's samples of the loss, each batch's (weighted) mean taken just before its step, and
             that of the penalty.
 
@@ -156,6 +162,7 @@ class Training:
         """
         costs = np.zeros((epochs, at.COST_FIELDS))
         done, self.rates = 0, []
+        self.stop, self.stopped = stop, False
         with ExitStack() as stack:
             plans = [stack.enter_context(self.net.plan(self.batch_size, True, self.threads))]
             work = self.batch_size * plans[0].work_per_sample
@@ -165,17 +172,16 @@ class Training:
                 plans.append(stack.enter_context(self.net.plan(self.batch_size, True, 1)))
             if self.pace is None or self.pace.ways != len(plans):  # a callback may have set the network's threads
                 self.pace = Pace(len(plans))
-            while done < epochs:
+            while done < epochs and not self.stopped:
                 many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
                 many = max(1, many) if self.proved else 1  # the first epoch proves the inputs
                 try:
-                    self._epochs(plans, self.pace, costs[done : done + many], learning_rate)
+                    done += self._epochs(plans, self.pace, costs[done : done + many], learning_rate)
                 except BaseException:
                     if not self._params_finite():
                         self._prove_inputs()
                     raise
-                done += many
-        return costs / self.samples
+        return costs[:done] / self.samples
 
     def _params_finite(self) -> bool:
         """Without memory of its own, which might be short in the middle of a training."""
@@ -198,8 +204,11 @@ class Training:
                 raise
             self.proved = True
 
-    def _epochs(self, plans: list[Plan], pace: Pace, costs: np.ndarray, learning_rate: float | None) -> None:
-        """As many epochs as ``costs`` has rows, each call by the plan that is the fastest."""
+    def _epochs(self, plans: list[Plan], pace: Pace, costs: np.ndarray, learning_rate: float | None) -> int:
+        """As many epochs as ``costs`` has rows, unless it is to stop; each call by the plan that is the fastest.
+
+        Returns how many were done.
+        """
         order = self._orders(len(costs))
         total = len(costs) * self.per_epoch
         done = kept = 0
@@ -212,13 +221,16 @@ class Training:
             way, steps = pace.choose(min(self.steps_per_call, total - done) if self.in_place else 1)
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
             start = time.perf_counter()
-            failed = self._steps(plans[way], done, steps, order, rates, costs)
+            failed, stopped = self._steps(plans[way], done, steps, order, rates, costs)
             seconds = time.perf_counter() - start
-            pace.took(steps, seconds)
+            pace.took(stopped or steps, seconds)
             what = "cost is"
             if failed:
                 self._prove_inputs()
                 steps, rate = failed - 1, rates[failed - 1]
+            elif stopped:
+                steps, rates, total = stopped, rates[:stopped], done + stopped
+                self.stopped = True
             done += steps
             self.state.steps += steps
             # The costs are those before each step: of the last one, only the parameters tell.
@@ -236,7 +248,8 @@ class Training:
             wanted = int(steps * SECONDS_PER_CALL / max(seconds, 1e-6))
             self.steps_per_call = max(1, min(wanted, 8 * steps))
         self.proved = True
-        self.state.epoch += len(costs)
+        self.state.epoch += total // self.per_epoch
+        return total // self.per_epoch
 
     def _vectors(self) -> list[np.ndarray]:
         """What a step changes."""
@@ -262,7 +275,7 @@ class Training:
         What was kept is that of before ``first``. The same steps have the same bits, so halves of what is left are
         repeated. Returns the step and its learning rate.
         """
-        costs = np.zeros((len(order) or last // self.per_epoch + 1, at.COST_FIELDS))
+        costs, self.stop = np.zeros((len(order) or last // self.per_epoch + 1, at.COST_FIELDS)), None
         while True:
             self._go_back()
             half = (first + last) // 2
@@ -305,12 +318,13 @@ class Training:
 
     def _steps(
         self, plan: Plan, first: int, steps: int, order: np.ndarray, rates: np.ndarray, costs: np.ndarray
-    ) -> int:
+    ) -> tuple[int, int]:
         """``steps`` steps from step ``first`` of the epochs in ``order``; what `Plan.run` returns."""
         X, Y, weights = self.X, self.Y, self.weights
         if self.in_place:
             job = plan.new_job(self.samples, self.batch_size, steps, first)
             job[at.ORDER] = order.ctypes.data if order.size else 0
+            job[at.STOP] = 0 if self.stop is None else self.stop.ctypes.data
         else:  # one batch, converted
             epoch, step = divmod(first, self.per_epoch)
             part = slice(step * self.batch_size, min((step + 1) * self.batch_size, self.samples))

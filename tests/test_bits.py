@@ -76,9 +76,9 @@ def test_any_split_of_a_batch(case, dtype):
         assert parts.tobytes() == whole.tobytes()
 
 
-@pytest.mark.parametrize(("sizes", "parts"), [((6, 20, 3), 8), ((300, 520, 3), 1)])
+@pytest.mark.parametrize(("sizes", "parts"), [((6, 20, 3), 8), ((300, 520, 17), 1)])
 def test_gradients_do_not_depend_on_the_blocks(sizes, parts):
-    """More samples than a block holds: the chains of additions go on from block to block, and the bits are the same."""
+    """More samples than a block holds: chains of additions go on from block to block (not of 16 outputs and fewer)."""
     net = fb.Network(sizes, seed=0)
     X, y = data(sizes, "softmax", 8000, "float32")
     assert parts_of_batch(sizes, net.dtype, 8000) == parts
@@ -88,6 +88,16 @@ def test_gradients_do_not_depend_on_the_blocks(sizes, parts):
     g = net.gradients(X, y)
     assert g.vector.tobytes() == vector.tobytes()
     assert g.cost == cost
+
+
+def test_parts_of_several_blocks_gathered_ahead():
+    """A thread that waits gathers samples of its next part: of its first block, and of that part only."""
+    X, y = data((6, 20, 3), "softmax", 30_000, "float32")
+    nets = [fb.Network((6, 20, 3), seed=0, threads=threads) for threads in (1, 2, 2, 3)]
+    for net in nets:
+        net.fit(X, y, epochs=5, batch_size=12_000, optimizer=fb.Adam(), seed=1)
+    assert parts_of_batch((6, 20, 3), np.dtype("float32"), 12_000) == 8
+    assert len({net.params.tobytes() for net in nets}) == 1
 
 
 def test_a_small_last_batch_is_divided_as_the_others():

@@ -242,3 +242,17 @@ def test_gradients_are_those_of_autograd(hidden, output):
     assert g.cost == pytest.approx(cost.item(), rel=1e-12)
     assert_close(g.vector, expected, 1e-12)
     assert_close(g.dX, x.grad.numpy(), 1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("samples", [65, 200, 30_000])  # 30 000: several blocks, whose gradients are added up
+def test_layers_of_few_outputs(dtype, samples):
+    """Their gradients are made from panels, a few outputs and inputs at a time; and SGD's step with them."""
+    for outputs in (1, 2, 3, 4, 7, 10, 16, 17):
+        for inputs in (1, 3, 8, 13):
+            net, X, y, Y = make_case((5, inputs, outputs), "tanh", "identity", samples, dtype, seed=outputs)
+            _, vector, _ = reference_gradient(net, X, Y)
+            before = net.params.copy()
+            assert_close(net.gradients(X, y).vector, vector, TOLERANCE[dtype])
+            net.fit(X, y, epochs=1, batch_size=samples, optimizer=fb.SGD(1.0))
+            assert_close(before - net.params, vector, 10 * TOLERANCE[dtype])

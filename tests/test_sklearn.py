@@ -29,6 +29,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import fastbackprop as fb
 from fastbackprop import sklearn as ours
 from fastbackprop.sklearn import MLPClassifier, MLPRegressor
+from fastbackprop.training import Training
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -169,6 +170,37 @@ def test_warm_start_goes_on_like_scikit_learns():
             model.fit(X_DIABETES, Y_DIABETES)
     assert_same(*models)
     assert len(models[1].loss_curve_) == 60
+
+
+@pytest.mark.parametrize(
+    ("data", "parameters"),
+    [
+        ("classes", {"tol": 0.02, "n_iter_no_change": 3}),
+        ("numbers", {"tol": 0.05, "n_iter_no_change": 4}),
+        ("number", {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.01, "n_iter_no_change": 2}),
+        ("two classes", {"tol": 1.0, "n_iter_no_change": 1}),
+    ],
+)
+def test_the_training_ends_where_scikit_learns_does_whoever_decides(data, parameters, monkeypatch):
+    """The engine, after any epoch of a call; or the estimator, where somebody watches or X is converted by batches."""
+    calls, run = [], Training.run
+    monkeypatch.setattr(
+        Training, "run", lambda self, epochs, **options: calls.append(epochs) or run(self, epochs, **options)
+    )
+    name, X, y = DATA[data]
+    parameters = {"max_iter": 300, "random_state": 0, "shuffle": False, **parameters}
+    expected = getattr(theirs, name)(**parameters, epsilon=1e-14).fit(X, y)
+    free = getattr(ours, name)(**parameters, epsilon=1e-14).fit(X, y)
+    if parameters.get("learning_rate") != "adaptive":
+        assert len(calls) <= 3  # one epoch, to see how long it takes; the rest; and once more where that took long
+    watched = getattr(ours, name)(**parameters, epsilon=1e-14, callbacks=[lambda record: None]).fit(X, y)
+    converted = getattr(ours, name)(**parameters, epsilon=1e-14).fit(sparse.csr_matrix(X), y)
+    assert expected.n_iter_ < 300
+    assert free.n_iter_ == watched.n_iter_ == converted.n_iter_ == expected.n_iter_
+    assert free.loss_curve_ == watched.loss_curve_ == converted.loss_curve_
+    assert free._no_improvement_count == watched._no_improvement_count == expected._no_improvement_count
+    assert all(np.array_equal(a, b) for a, b in zip(free.coefs_, watched.coefs_))
+    assert all(np.array_equal(a, b) for a, b in zip(free.coefs_, converted.coefs_))
 
 
 # ---------------------------------------------------------------------- warnings and errors

@@ -17,14 +17,16 @@ import numpy as np
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import entry, kernel, part, source_hash
-from fastbackprop.engine.parts import job_of_slot, part_task, sum_of_parts_losses
+from fastbackprop.engine.parts import gather_ahead, job_of_slot, part_task, sum_of_parts_losses
 from fastbackprop.engine.simd import (
     LANES32,
     compare_swap,
+    flush_subnormals,
     itemsize,
     load_acquire,
     load_double,
     pause,
+    restore_subnormals,
     sleep,
     store,
     store_release,
@@ -36,6 +38,7 @@ from fastbackprop.engine.step import (
     clipped_update_task,
     first_row,
     gradient_task,
+    part_at,
     parts_of,
     penalties,
     reciprocal,
@@ -44,11 +47,14 @@ from fastbackprop.engine.step import (
     update_task,
     weight_sum_at,
 )
+from fastbackprop.engine.update import GRADIENT
 
 # Turns of waiting, some 0.1 ms, before a thread sleeps: two threads on one processor, where the system has put them,
 # would otherwise hold each other up for as long as the job lasts. Then microseconds of sleep.
 SPINS = 8000
 NAP = 20
+
+words_before_tasks = kernel(at.task_words)
 
 
 @kernel
@@ -62,6 +68,31 @@ def _wait(words, count, value):
                 pause()
             else:
                 sleep(NAP)
+
+
+@kernel
+def _wait_for_gatherers(words, count):
+    """Until no thread gathers ahead for a step that is already done: the memory is about to be given back.
+
+    Who begins to afterwards finds, by the same word, that the step is done.
+    """
+    for i in range(count):
+        spins = 0
+        while not compare_swap(words + i * at.CLOCK_LINE * 8, 0, 0):
+            spins += 1
+            if spins < SPINS:
+                pause()
+            else:
+                sleep(NAP)
+
+
+@kernel
+def _reached(words, count, value):
+    """Whether all words have reached the value."""
+    for i in range(count):
+        if load_acquire(words + i * at.CLOCK_LINE * 8) < value:
+            return False
+    return True
 
 
 @kernel
@@ -104,6 +135,20 @@ def _sum_costs(job, layers, step, block, batch, samples, costs, like):
         costs[epoch, at.MEAN_PENALTY] += penalty * (factor if job[at.PENALTY] == at.PENALTY_PER_SAMPLE else batch)
 
 
+@kernel
+def _stops(job, step, costs):
+    """After the last step of an epoch: whether the job ends, since the cost falls no more."""
+    epoch = (job[at.FIRST_STEP] + step) // job[at.STEPS_PER_EPOCH]
+    stop = job[at.STOP]
+    loss, penalty = costs[epoch, at.MEAN_LOSS] / job[at.SAMPLES], costs[epoch, at.MEAN_PENALTY] / job[at.SAMPLES]
+    cost = loss / load_double(stop + at.LOSS_DIVISOR * 8) + penalty
+    best, without = load_double(stop + at.BEST * 8), load_double(stop + at.WITHOUT * 8)
+    without = without + 1.0 if cost > best - load_double(stop + at.TOLERANCE * 8) else 0.0
+    store(stop + at.BEST * 8, min(best, cost))
+    store(stop + at.WITHOUT * 8, without)
+    return without > load_double(stop + at.PATIENCE * 8)
+
+
 def _compiled(key: str) -> Any:
     """`key` is a closure variable for the sake of Numba's cache: a change anywhere in the engine is a new key."""
 
@@ -111,33 +156,46 @@ def _compiled(key: str) -> Any:
     def run(job, layers, tasks, params, hyper, costs, clock, slot):
         key  # noqa: B018
         like = params.dtype.type(0)
-        failed = np.intp(clock.ctypes.data) + at.FAILED_STEP * 8
+        failed, stopped = np.intp(clock.ctypes.data) + at.FAILED_STEP * 8, np.intp(clock.ctypes.data) + at.STOPPED * 8
         word_bytes = at.CLOCK_LINE * 8
         slices, parts, shares, blocks = job[at.SLICES], job[at.PARTS], job[at.TASKS], job[at.BLOCKS]
         slice_words = np.intp(clock.ctypes.data) + word_bytes
-        task_words = slice_words + max(2 * slices, parts) * word_bytes
+        gather_words = slice_words + parts * word_bytes
+        task_words = slice_words + words_before_tasks(slices, parts) * word_bytes
         update_words = task_words + shares * word_bytes
         own = slot % slices
         own_job = job_of_slot(job, slot, like)
         scratch = job[at.WORKSPACE] + (job[at.SCRATCH] + slot * job[at.SCRATCH_SIZE]) * itemsize(like)
+        # Those that a training makes, whose moments and deltas fade away, are nothing to it but slow.
+        learns = job[at.UPDATE] > GRADIENT
+        mode = flush_subnormals() if learns else 0
         final = job[at.STEPS] - 1
         end = first_row(job, final) + batch_size(job, final)
         for number in range(job[at.STEPS] * blocks):
             step, block, done = number // blocks, number % blocks, 2 * (number + 1)
+            if 0 < load_acquire(stopped) <= step:
+                break
             first, batch = first_row(job, step), batch_size(job, step)
             row = first + block * job[at.BLOCK]
             samples = max(0, min(job[at.BLOCK], batch - block * job[at.BLOCK]))  # a small last batch has fewer blocks
             is_last = parts > 1 or (block + 1) * job[at.BLOCK] >= batch
 
             if parts > 1:
+                place = own * parts // slices
                 for turn in range(parts):
-                    i = (own * parts // slices + turn) % parts
+                    i = (place + turn) % parts
                     if _claim(slice_words + i * word_bytes, done):
-                        if load_acquire(failed) == 0 and i < parts_of(job, batch):
+                        if load_acquire(failed) == 0 and part_at(job, step, i) < parts_of(job, batch):
                             check = part_task(own_job, layers, params, hyper, step, first, batch, end, i, like)
                             if check != check:
                                 store_release(failed, step + 1)
                         store_release(slice_words + i * word_bytes, done)
+                gathering = gather_words + own * word_bytes
+                if not _reached(slice_words, parts, done) and compare_swap(gathering, 0, 1):
+                    more = True
+                    while more and not _reached(slice_words, parts, done):
+                        more = gather_ahead(own_job, layers, step, place, end, like)
+                    store_release(gathering, 0)
                 _wait(slice_words, parts, done)
             else:
                 for phase in range(2):
@@ -164,6 +222,11 @@ def _compiled(key: str) -> Any:
                 if _claim(task_words + i * word_bytes, done):
                     if i == 0 and (failure == 0 or failure == step + 1):
                         _sum_costs(job, layers, step, block, batch, samples, costs, like)
+                        ends_epoch = (
+                            block == blocks - 1 and (job[at.FIRST_STEP] + step + 1) % job[at.STEPS_PER_EPOCH] == 0
+                        )
+                        if job[at.STOP] != 0 and failure == 0 and ends_epoch and _stops(job, step, costs):
+                            store_release(stopped, step + 1)
                     if failure == 0 and samples > 0:
                         for task in range(len(tasks)):
                             if tasks[task, at.TASK] == i:
@@ -185,6 +248,10 @@ def _compiled(key: str) -> Any:
                                     clipped_update_task(job, layers, tasks, params, hyper, step, task, like)
                         store_release(update_words + i * word_bytes, done)
                 _wait(update_words, shares, done)
+        if parts > 1 and slot == 0:
+            _wait_for_gatherers(gather_words, slices)
+        if learns:
+            restore_subnormals(mode)
 
     return run
 
@@ -195,5 +262,5 @@ run.__doc__ = """Work on a job until it is done; every thread of the job calls t
 job, layers, tasks, clock: int64, see layout.py; params: float32 or float64; hyper, costs: float64,
 costs a row an epoch.
 `clock` starts as zeros, see `layout.clock_size`. Its FAILED_STEP is then 0, or above 0 where a step's losses were not
-finite: that step and those after it have not been applied.
+finite: that step and those after it have not been applied; its STOPPED 0, or the steps done where `stop` ended the job.
 """

@@ -75,9 +75,13 @@ PARTS = 37  # of a full batch, at least 1; 1: the threads share the work of each
 PART_SIZE = 38  # samples; whole lines
 PART_WORKSPACES = 39  # address; one a slot, each as WORKSPACE
 PART_WORKSPACE_SIZE = 40  # elements
-PART_GRADIENTS = 41  # address; one a part, each as params
+PART_GRADIENTS = 41  # address; one a place of a part, each as params
 PART_SUMS = 42  # address of float64: a line a part, the sum of its losses and that of the step's sample weights
-JOB_FIELDS = 43
+# What a thread has gathered ahead, in its copy of the job:
+GATHERED = 43  # panels of inputs of the first block of a part
+GATHERED_FOR = 44  # of which part, counted from 1 over all steps; else 0
+STOP = 45  # address of the vector `stop`, or 0
+JOB_FIELDS = 46
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
 # Whether the penalty is a part of the cost J, or J and the penalty over the sum of the batch's sample weights are.
@@ -87,15 +91,26 @@ NO_PENALTY, PENALTY_OF_COST, PENALTY_PER_SAMPLE = 0, 1, 2
 MEAN_LOSS, MEAN_PENALTY = 0, 1
 COST_FIELDS = 2
 
-# ---- the vector `clock`: FAILED_STEP, then a word for each task of the first and second phase, or for each part, then
-# for each of the third and the fourth, all on lines of their own
+# ---- the vector `stop`, float64: the job ends after more than PATIENCE epochs in succession whose cost was above
+# BEST - TOLERANCE. The cost is the mean loss divided by LOSS_DIVISOR, plus the mean penalty.
+TOLERANCE, PATIENCE, LOSS_DIVISOR, BEST, WITHOUT = 0, 1, 2, 3, 4
+STOP_FIELDS = 5
+
+# ---- the vector `clock`: FAILED_STEP and STOPPED, then a word for each task of the first and second phase, or for each
+# part and each thread that gathers ahead, then for each task of the third and the fourth, all on lines of their own
 FAILED_STEP = 0
+STOPPED = 1  # the steps after which `stop` has ended the job, or 0
 CLOCK_LINE = 8  # 64-bit words
+
+
+def task_words(slices: int, parts: int) -> int:
+    """Words of the clock before those of the third phase, after its first line."""
+    return max(2 * slices, parts + slices)
 
 
 def clock_size(slices: int, parts: int, tasks: int) -> int:
     """Elements of the clock."""
-    return CLOCK_LINE * (1 + max(2 * slices, parts) + 2 * tasks)
+    return CLOCK_LINE * (1 + task_words(slices, parts) + 2 * tasks)
 
 
 def panel_stride(units: int) -> int:

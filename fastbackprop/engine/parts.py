@@ -17,7 +17,12 @@ from fastbackprop.engine.step import (
     ENTRY,
     PASS,
     add_losses,
+    batch_size,
+    first_row,
+    gather_inputs,
     gradient_task,
+    panel_count,
+    part_at,
     parts_of,
     penalties,
     samples_task,
@@ -39,25 +44,49 @@ def job_of_slot(job, slot, like):
 
 
 @part
-def part_task(own, layers, params, hyper, step, first, batch, end, number, like):
+def gather_ahead(own, layers, step, place, end, like):
+    """Gather a panel more of the part at `place` in the step after `step`. Returns whether there was one."""
+    if own[at.CHECK_INPUTS] != 0 or step + 1 == own[at.STEPS]:
+        return False
+    number = part_at(own, step + 1, place)
+    part_number = (step + 1) * own[at.PARTS] + number + 1
+    if own[at.GATHERED_FOR] != part_number:
+        own[at.GATHERED], own[at.GATHERED_FOR] = 0, part_number
+    start, p = number * own[at.PART_SIZE], own[at.GATHERED]
+    samples = min(own[at.BLOCK], own[at.PART_SIZE], batch_size(own, step + 1) - start)
+    if p >= panel_count(samples, like):
+        return False
+    row, scratch = first_row(own, step + 1) + start, own[at.WORKSPACE] + own[at.SCRATCH] * itemsize(like)
+    gather_inputs(own, layers, row, samples, end, 0, p, p + 1, scratch, like)
+    own[at.GATHERED] = p + 1
+    return True
+
+
+@part
+def part_task(own, layers, params, hyper, step, first, batch, end, place, like):
     """The gradient of one part of a step's samples, and the sum of its losses; `own` is the thread's job.
 
     Returns 0, or NaN where a loss or a checked input is not finite.
     """
+    number = part_at(own, step, place)
     start, check = number * own[at.PART_SIZE], like * 0
     count = min(own[at.PART_SIZE], batch - start)
     scratch = own[at.WORKSPACE] + own[at.SCRATCH] * itemsize(like)
-    own[at.GRADIENT_AT] = own[at.PART_GRADIENTS] + number * len(params) * itemsize(like)
+    own[at.GRADIENT_AT] = own[at.PART_GRADIENTS] + place * len(params) * itemsize(like)
     weights, losses = sum_weights(own, first, batch, like), 0.0
     store(weight_sum_at(own, 0, like), weights)
     if own[at.PENALTY] != at.NO_PENALTY:
-        penalties(own, layers, params, hyper, number, parts_of(own, batch), scratch, like)
+        parts = parts_of(own, batch)  # where all exist, each place those of the weights that the same thread updates
+        penalties(own, layers, params, hyper, place if parts == own[at.PARTS] else number, parts, scratch, like)
     # The other threads have written most of the weights: their lines come all at once, while samples are gathered.
     ask(np.intp(params.ctypes.data), 0, 1, len(params) * itemsize(like))
+    if own[at.GATHERED_FOR] != step * own[at.PARTS] + number + 1:
+        own[at.GATHERED] = 0
     for done in range(0, count, own[at.BLOCK]):
         samples, row = min(own[at.BLOCK], count - done), first + start + done
         for phase in range(ENTRY, PASS + 1):
             check += samples_task(own, layers, params, step, first, row, samples, end, phase, 0, scratch, like)
+        own[at.GATHERED] = 0
         losses = add_losses(own, samples, 1.0, losses, like)
         for l in range(1, len(layers)):
             gradient_task(

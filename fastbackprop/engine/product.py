@@ -16,6 +16,8 @@ from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, line, load_sca
 from fastbackprop.engine.tile import (
     BIAS,
     CONTINUE,
+    FEW_INPUTS,
+    FEW_OUTPUTS,
     LINES,
     STORE,
     ZERO,
@@ -23,6 +25,7 @@ from fastbackprop.engine.tile import (
     tile_of_columns,
     tile_of_panels,
     tile_of_rows,
+    tile_of_samples,
 )
 from fastbackprop.engine.tile import RELU as TILE_RELU
 from fastbackprop.engine.tile import RELU0 as TILE_RELU0
@@ -220,3 +223,18 @@ def gradient(
                         begin, begin_at + at, finish, result_at + at, n_in, n_in - q, rate,
                     )  # fmt: skip
                     o += h
+
+
+@part
+def gradient_of_few(
+    deltas, out_stride, inputs, in_stride, n_in, first, last, panels, start_from, start, epilogue, result, rate
+):
+    """dW = dZ A^T, eq. (24), as `gradient`, but from panels of A, for layers of few outputs."""
+    n, size = line(rate), itemsize(rate)
+    for i in range(0, n_in, FEW_INPUTS):
+        for o in range(first, last, FEW_OUTPUTS):
+            at = (o * n_in + i) * size
+            tile_of_samples(
+                min(FEW_OUTPUTS, last - o), deltas + o * n * size, out_stride * n, panels, inputs + i * n * size,
+                in_stride * n, start_from, start + at, epilogue, result + at, n_in, n_in - i, rate,
+            )  # fmt: skip

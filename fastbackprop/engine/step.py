@@ -22,7 +22,7 @@ from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.heads import head
 from fastbackprop.engine.jit import NIL, inline, kernel, part
 from fastbackprop.engine.panels import NOT_AHEAD, gather, panel_to_rows, panel_to_units, transpose_line
-from fastbackprop.engine.product import backward, forward, gradient
+from fastbackprop.engine.product import backward, forward, gradient, gradient_of_few
 from fastbackprop.engine.simd import (
     const,
     fma,
@@ -48,12 +48,16 @@ from fastbackprop.engine.update import (
     L1,
     L2,
     NO_GRADIENT,
+    WHOLE,
     add_gradients,
     sum_of_powers,
     update,
 )
 
 ENTRY, PASS = 0, 1
+# The gradient of at most so many outputs, and of two for each panel of a block, is made from panels: to add up lanes
+# takes two operations a weight, to transpose inputs four and more an input and panel.
+FEW = 16
 FAR_INPUT_BYTES = 1 << 20  # inputs of more bytes are asked for ahead: they come from beyond the second-level cache
 share_of_outputs = kernel(at.share_of_outputs)
 
@@ -81,9 +85,30 @@ def parts_of(job, batch):
 
 
 @kernel
+def part_at(job, step, place):
+    """Which part of a step's samples is done at a place, and at which place a part: the threads change sides each step.
+
+    Parts are not of equal size: who has the smaller one gathers ahead for the larger.
+    """
+    return (place + step % 2 * (job[at.PARTS] // 2)) % job[at.PARTS]
+
+
+@kernel
+def _places_of_parts(job, step, batch, part_bytes):
+    """Where the gradients of the parts lie, for `update`."""
+    return part_at(job, step, 0) * part_bytes, parts_of(job, batch), (job[at.PARTS] - 1) * part_bytes, part_bytes
+
+
+@kernel
 def panel_count(samples, like):
     """Panels that hold so many samples."""
     return (samples + line(like) - 1) // line(like)
+
+
+@part
+def _has_few_outputs(layers, l, panels):
+    """Whether the gradient of a layer is made from panels of its inputs, which then are not transposed to units."""
+    return l > 1 and layers[l, at.SIZE] <= min(FEW, 2 * panels)
 
 
 @part
@@ -169,7 +194,7 @@ def _own_inputs(job, slice_, like):
 
 
 @part
-def _gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
+def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
     """A[0], as panels and as units. Returns 0, or NaN where inputs that are to be checked are not finite."""
     n = line(like)
     check = const(like, 0.0)
@@ -194,7 +219,9 @@ def _drop_probability(job, l):
 
 
 @part
-def _forward_pass(job, layers, theta, step, phase, own, first_sample, p0, p1, o0, o1, learning, scratch, like):
+def _forward_pass(
+    job, layers, theta, step, phase, own, first_sample, panels, p0, p1, o0, o1, learning, scratch, like
+):  # fmt: skip
     """A[1] to A[L - 1], and Z[L] in the place of A[L]; for learning also the slopes and the units.
 
     In phase ENTRY outputs o0 to o1 - 1 of the first layer, in phase PASS the rest.
@@ -214,7 +241,7 @@ def _forward_pass(job, layers, theta, step, phase, own, first_sample, p0, p1, o0
                 slopes if learning and activation > RELU0 else 0, activation, p1 - p0, scratch, like,
             )  # fmt: skip
         if phase == PASS and learning and l < last:
-            dropped = _drop_probability(job, l)
+            dropped, few = _drop_probability(job, l), _has_few_outputs(layers, l + 1, panels)
             key = layer_key(job[at.DROPOUT_KEY], job[at.DONE_STEPS] + step, l)
             for p in range(p0, p1):
                 if dropped > 0.0:
@@ -222,10 +249,11 @@ def _forward_pass(job, layers, theta, step, phase, own, first_sample, p0, p1, o0
                         dropped, key, first_sample + p * n, activation, layers[l, at.SIZE],
                         _panel(job, layers, l, at.PANELS, p, like), _panel(job, layers, l, at.SLOPES, p, like), like,
                     )  # fmt: skip
-                panel_to_units(
-                    _panel(job, layers, l, at.PANELS, p, like), layers[l, at.SIZE], _units(job, layers, l, p, like),
-                    job[at.BLOCK] * n, like,
-                )  # fmt: skip
+                if not few:
+                    panel_to_units(
+                        _panel(job, layers, l, at.PANELS, p, like), layers[l, at.SIZE], _units(job, layers, l, p, like),
+                        job[at.BLOCK] * n, like,
+                    )  # fmt: skip
 
 
 @kernel
@@ -341,9 +369,11 @@ def samples_task(job, layers, params, step, first, row, samples, end, phase, sli
             p0, p1 = 0, panels
             o0 = share_of_outputs(slice_, job[at.SLICES], outputs)
             o1 = share_of_outputs(slice_ + 1, job[at.SLICES], outputs)
-        check += _gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like)
+        check += gather_inputs(job, layers, row, samples, end, own, p0 + job[at.GATHERED], p1, scratch, like)
     if p1 > p0:
-        _forward_pass(job, layers, theta, step, phase, own, row - first, p0, p1, o0, o1, learning, scratch, like)
+        _forward_pass(
+            job, layers, theta, step, phase, own, row - first, panels, p0, p1, o0, o1, learning, scratch, like
+        )
         if phase == PASS:
             weights = load_double(weight_sum_at(job, slice_, like))
             check += _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch, like)
@@ -406,11 +436,18 @@ def gradient_task(job, layers, params, step, samples, is_first, is_last, l, firs
     deltas = work + layers[l, at.DELTAS] * size
     gradient_at = job[at.GRADIENT_AT]
     units = work + layers[l - 1, at.UNITS] * size + (_own_inputs(job, slice_, like) if l == 1 else 0)
-    gradient(
-        deltas, stride, units, job[at.BLOCK] * n, n_in, first, last, panels,
-        ZERO if is_first else CONTINUE, gradient_at + weights, TILE_SGD if sgd else STORE,
-        (theta if sgd else gradient_at) + weights, scratch, const(like, rate),
-    )  # fmt: skip
+    begin, begin_at = ZERO if is_first else CONTINUE, gradient_at + weights
+    epilogue, result = TILE_SGD if sgd else STORE, (theta if sgd else gradient_at) + weights
+    if _has_few_outputs(layers, l, panels):
+        gradient_of_few(
+            deltas, stride, _panel(job, layers, l - 1, at.PANELS, 0, like), layers[l - 1, at.STRIDE], n_in, first, last,
+            panels, begin, begin_at, epilogue, result, const(like, rate),
+        )  # fmt: skip
+    else:
+        gradient(
+            deltas, stride, units, job[at.BLOCK] * n, n_in, first, last, panels, begin, begin_at, epilogue, result,
+            scratch, const(like, rate),
+        )  # fmt: skip
     sums = work + (layers[l, at.BIAS_SUMS] + first * n) * size
     _bias_gradient(deltas + first * n * size, stride, last - first, panels, is_first, sums, like)
     if is_last:
@@ -431,19 +468,21 @@ def update_task(job, layers, params, hyper, step, batch, weight_sum, l, first, l
 
     Where the gradient is wanted, or its norm, those of the parts and of the penalties are added up first.
     """
-    n_in, size, result, parts = layers[l - 1, at.SIZE], itemsize(like), job[at.GRADIENT_AT], parts_of(job, batch)
-    gradients = job[at.PART_GRADIENTS] if job[at.PARTS] > 1 else result
+    n_in, size, result = layers[l - 1, at.SIZE], itemsize(like), job[at.GRADIENT_AT]
+    gradients, places = result, WHOLE
+    if job[at.PARTS] > 1:
+        gradients, places = job[at.PART_GRADIENTS], _places_of_parts(job, step, batch, len(params) * size)
     l1 = l2 = 0.0
     if job[at.PENALTY] != at.NO_PENALTY:
         share = reciprocal(weight_sum) if job[at.PENALTY] == at.PENALTY_PER_SAMPLE else 1.0
         l1, l2 = hyper[L1] * share, hyper[L2] * share
     if job[at.UPDATE] > FUSED_SGD and job[at.CLIP] == 0:
-        _update(job, layers, params, hyper, step, gradients, parts, 1.0, l1, l2, l, first, last, like)
+        _update(job, layers, params, hyper, step, gradients, places, 1.0, l1, l2, l, first, last, like)
     elif gradients != result or job[at.PENALTY] != at.NO_PENALTY:
         for bias in range(2):
             start, count = _stretch(layers, l, bias, first, last, like)
             add_gradients(
-                np.intp(params.ctypes.data) + start, gradients + start, parts, len(params) * size,
+                np.intp(params.ctypes.data) + start, gradients + start, places,
                 0.0 if bias else l1, 0.0 if bias else l2, count, result + start, like,
             )  # fmt: skip
     if job[at.CLIP] != 0:
@@ -455,14 +494,14 @@ def update_task(job, layers, params, hyper, step, batch, weight_sum, l, first, l
 
 
 @kernel
-def _update(job, layers, params, hyper, step, gradients, parts, scale, l1, l2, l, first, last, like):
+def _update(job, layers, params, hyper, step, gradients, places, scale, l1, l2, l, first, last, like):
     """Apply the optimizer to some outputs of a layer; the parts' gradients begin at `gradients`."""
     theta, s1, s2 = np.intp(params.ctypes.data), job[at.STATE_1], job[at.STATE_2]
     rate, t = load_double(job[at.RATES] + step * 8), job[at.DONE_STEPS] + step + 1
     for bias in range(2):
         start, count = _stretch(layers, l, bias, first, last, like)
         update(
-            job[at.UPDATE], theta + start, gradients + start, parts, len(params) * itemsize(like),
+            job[at.UPDATE], theta + start, gradients + start, places,
             s1 + start if s1 != 0 else 0, s2 + start if s2 != 0 else 0, count, rate, scale,
             0.0 if bias else l1, 0.0 if bias else l2, bias == 0 or hyper[DECAY_BIASES] != 0.0, hyper, t, like,
         )  # fmt: skip
@@ -478,4 +517,4 @@ def clipped_update_task(job, layers, tasks, params, hyper, step, task, like):
         total += load_double(job[at.UNIT_SUMS] + (units + u) * 8)
     scale = min(hyper[CLIP_NORM] / (np.sqrt(total) + 1e-6), 1.0)  # as PyTorch's clip_grad_norm_
     l, first, last = tasks[task, at.TASK_LAYER], tasks[task, at.TASK_FIRST], tasks[task, at.TASK_LAST]
-    _update(job, layers, params, hyper, step, job[at.GRADIENT_AT], 1, scale, 0.0, 0.0, l, first, last, like)
+    _update(job, layers, params, hyper, step, job[at.GRADIENT_AT], WHOLE, scale, 0.0, 0.0, l, first, last, like)

@@ -8,6 +8,9 @@ order of k, whatever the shape of the tile, so its bits depend on nothing else. 
     tile_of_rows      Z = b + W A     rows: outputs    k: inputs     A[r, k] = W[o, i], k contiguous      lanes: samples
     tile_of_columns   dA = W^T dZ     rows: inputs     k: outputs    A[r, k] = W[o, i], r contiguous      lanes: samples
     tile_of_panels    dW = dZ A^T     rows: outputs    k: samples    A[r, k] = dZ[o, s], panel by panel   lanes: inputs
+
+A fourth, `tile_of_samples`, makes dW of few outputs from panels alone: samples of equal lane are summed in their order,
+then the lanes. What that takes is less than to transpose the activations.
 """
 
 from __future__ import annotations
@@ -60,6 +63,8 @@ if LINES == 2:
 # The tallest tile by lines and rows: _TALLEST[(lines - 1) * (ROWS + 1) + rows]. To Numba an array is one load.
 _TALLEST = np.array([max(h for h in heights if h <= max(1, rows)) for heights in HEIGHTS for rows in range(ROWS + 1)])
 VECTORS_OF_LINE = 16 // LANES32
+# A tile of samples is 1 to FEW_OUTPUTS outputs by FEW_INPUTS inputs. Its inputs fill a vector of float64.
+FEW_OUTPUTS, FEW_INPUTS = 3 if LANES32 == 16 else 1, LANES32 // 2
 
 # where the chains start
 ZERO, CONTINUE, BIAS = 0, 1, 2  # 0; the partial sums at `start`; row r's bias at `start`
@@ -255,6 +260,70 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any) -> Non
     bld.position_at_end(end)
 
 
+def _sum_lanes(bld: Any, t: Any, vectors: list[Any]) -> Any:
+    """A vector that begins with the sums over the lanes of each of some vectors: half of them is added to half."""
+    n, width = t.lanes, t.lanes  # each vector still has groups of so many lanes, which are to be added up
+    indices = ir.VectorType(ir.IntType(32), n)
+    while width > 1:
+        starts, width = range(0, n, width), width // 2
+        low = [start + i for start in starts for i in range(width)]
+        pairs = list(zip(vectors[::2], vectors[1::2])) or [(vectors[0], vectors[0])]
+        vectors = []
+        for pair in pairs:
+            halves = [[j + shift + n * second for second in (0, 1) for j in low] for shift in (0, width)]
+            vectors.append(bld.fadd(*(bld.shuffle_vector(*pair, ir.Constant(indices, pick)) for pick in halves)))
+    return vectors[0]
+
+
+def _emit_of_samples(bld: Any, t: Any, outputs: int, args: Any) -> None:
+    """A tile of the gradient whose lanes are samples: C is at most FEW_INPUTS columns of the parameters or gradient."""
+    d, d_stride, panels, a, a_stride, start_from, start, epilogue, c, c_stride, columns, rate = args
+    d, a, start, c = (pointer_to(bld, t.dtype, x) for x in (d, a, start, c))
+    line_ = t.lanes * VECTORS_OF_LINE
+    cells = list(itertools.product(range(outputs), range(FEW_INPUTS), range(VECTORS_OF_LINE)))
+    start_block, loop, done = bld.block, bld.append_basic_block("panels"), bld.append_basic_block("done")
+    bld.branch(loop)
+
+    bld.position_at_end(loop)
+    ptr = llvm_float(t.dtype).as_pointer()
+    state = [bld.phi(INT), bld.phi(ptr), bld.phi(ptr)]
+    sums = [bld.phi(llvm_type(t)) for _ in cells]
+    for phi, value in zip([*state, *sums], [int_const(0), d, a, *[constant(t, 0.0)] * len(cells)]):
+        phi.add_incoming(value, start_block)
+    p, pd, pa = state
+    deltas = {
+        (o, v): emit_load(bld, t, pd, int_const(o * line_ + v * t.lanes))
+        for o in range(outputs) for v in range(VECTORS_OF_LINE)
+    }  # fmt: skip
+    before, results = dict(zip(cells, sums)), {}
+    for i, v in itertools.product(range(FEW_INPUTS), range(VECTORS_OF_LINE)):
+        inputs = emit_load(bld, t, pa, int_const(i * line_ + v * t.lanes))  # just before its use, as in `_chains`
+        for o in range(outputs):
+            results[o, i, v] = emit(bld, "fma", t, deltas[o, v], inputs, before[o, i, v])
+    next_state = [bld.add(p, int_const(1)), bld.gep(pd, [d_stride]), bld.gep(pa, [a_stride])]
+    bld.cbranch(bld.icmp_signed("<", next_state[0], panels), loop, done)
+    for phi, value in zip([*state, *sums], [*next_state, *(results[cell] for cell in cells)]):
+        phi.add_incoming(value, loop)
+
+    bld.position_at_end(done)
+    mask = emit_first(bld, t, columns)
+    goes_on = bld.icmp_signed("==", start_from, int_const(CONTINUE))
+    learns = bld.icmp_signed("==", epilogue, int_const(SGD))
+    start_mask = bld.select(goes_on, mask, ir.Constant(mask.type, [ir.Constant(ir.IntType(1), 0)] * t.lanes))
+    for o in range(outputs):
+        lines = [[results[o, i, v] for v in range(VECTORS_OF_LINE)] for i in range(FEW_INPUTS)]
+        while len(lines[0]) > 1:  # as in `_sum_lanes`: the sums do not depend on the width of the vectors
+            half = len(lines[0]) // 2
+            lines = [[bld.fadd(x, y) for x, y in zip(vectors[:half], vectors[half:])] for vectors in lines]
+        sums = _sum_lanes(bld, t, [vectors[0] for vectors in lines])
+        at = bld.mul(c_stride, int_const(o))
+        target = bld.gep(c, [at])
+        total = bld.fadd(emit_masked_load(bld, t, bld.gep(start, [at]), start_mask), sums)
+        weights = emit_masked_load(bld, t, target, mask)
+        stepped = emit(bld, "fma", t, emit_splat(bld, t, bld.fneg(rate)), total, weights)
+        emit_masked_store(bld, t, bld.select(learns, stepped, total), target, mask)
+
+
 def _of_any_shape(emit_tile: Any, bld: Any, t: Any, args: Any) -> None:
     """Choose the tile of args[0] rows and args[1] lines."""
     bld.function.attributes.add("noinline")  # one copy, whoever calls
@@ -330,6 +399,42 @@ def _tile_of_panels(
     return types.void(*[types.intp] * 13, rate), codegen
 
 
+@intrinsic
+def _tile_of_samples(
+    typingctx: Any,
+    outputs: Any,  # 1 to FEW_OUTPUTS
+    d: Any,  # address of dZ of the first output in its first panel
+    d_stride: Any,  # from panel to panel
+    panels: Any,  # at least 1
+    a: Any,  # address of A of the first input in its first panel
+    a_stride: Any,
+    start_from: Any,  # ZERO or CONTINUE
+    start: Any,  # address; rows c_stride apart
+    epilogue: Any,  # STORE or SGD: C -= rate * sums
+    c: Any,  # address of C[0, 0]
+    c_stride: Any,
+    columns: Any,  # of C that exist, if less than FEW_INPUTS
+    rate: Any,
+) -> Any:
+    t = VECTORS[scalar_of(rate)]
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        bld.function.attributes.add("noinline")
+        columns = bld.select(bld.icmp_signed("<", args[11], int_const(FEW_INPUTS)), args[11], int_const(FEW_INPUTS))
+        end = bld.append_basic_block("end")
+        switch = bld.switch(args[0], end)
+        for outputs in range(1, FEW_OUTPUTS + 1):
+            block = bld.append_basic_block(f"tile_{outputs}")
+            switch.add_case(int_const(outputs), block)
+            bld.position_at_end(block)
+            _emit_of_samples(bld, t, outputs, [*args[1:11], columns, args[12]])
+            bld.branch(end)
+        bld.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 12, rate), codegen
+
+
 @inline
 def height(rows, lines):
     """The tallest tile of so many lines that fits into so many rows."""
@@ -359,6 +464,12 @@ def tile_of_panels(
     _tile_of_panels(
         rows, lines, a, panel_stride, panels, b, b_stride, start_from, start, epilogue, c, c_stride, columns, rate
     )
+
+
+@kernel
+def tile_of_samples(outputs, d, d_stride, panels, a, a_stride, start_from, start, epilogue, c, c_stride, columns, rate):
+    """One tile of the gradient of few outputs; the arguments are described at :func:`_tile_of_samples`."""
+    _tile_of_samples(outputs, d, d_stride, panels, a, a_stride, start_from, start, epilogue, c, c_stride, columns, rate)
 
 
 @kernel

@@ -32,6 +32,8 @@ NO_GRADIENT, GRADIENT, FUSED_SGD, SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADA
 MOMENTUM_FACTOR, BETA1, BETA2, EPS, DECAY, DECOUPLED_DECAY, DECAY_BIASES, CLIP_NORM, L1, L2 = range(10)
 HYPER_FIELDS = 10
 
+WHOLE = (0, 1, 0, 0)  # `places` of a gradient that is not in parts
+
 AHEAD = 1024  # bytes; so early are weights and gradients asked for, which other cores have read or written
 
 
@@ -80,14 +82,15 @@ def _adam(w, g, m, v, rate, hyper, power1, power2):
 
 
 @inline
-def _sum_of_parts(g, parts, part_bytes, exist, like):
-    """A vector of the gradient: those of the parts, `part_bytes` from one to the next, added in their order."""
-    prefetch(g + AHEAD)
-    total = load_part(g, exist, like)
-    for number in range(1, parts):
-        at = g + number * part_bytes
-        prefetch(at + AHEAD)
-        total = total + load_part(at, exist, like)
+def _sum_of_parts(g, places, exist, like):
+    """A vector of the gradient: those of the parts, added in their order; for `places` see `update`."""
+    first, parts, last, part_bytes = places
+    prefetch(g + first + AHEAD)
+    total = load_part(g + first, exist, like)
+    for _ in range(1, parts):
+        first = first + part_bytes if first < last else 0
+        prefetch(g + first + AHEAD)
+        total = total + load_part(g + first, exist, like)
     return total
 
 
@@ -114,10 +117,12 @@ def power(base, exponent):
 
 
 @kernel
-def update(code, w, g, parts, part_bytes, s1, s2, count, rate, scale, l1, l2, decays, hyper, step, like):
+def update(code, w, g, places, s1, s2, count, rate, scale, l1, l2, decays, hyper, step, like):
     """Apply an optimizer to `count` parameters.
 
     Its gradient is `scale` times the sum of those of the parts, and that of the penalties of the factors `l1` and `l2`.
+    The parts' lie at g + `places`: bytes to the first, how many there are, bytes to the last place, from which it goes
+    on at 0, and bytes from one to the next.
     `step` counts from 1, `decays`: whether weight decay is for them.
     """
     n, size = lanes(like), itemsize(like)
@@ -130,7 +135,7 @@ def update(code, w, g, parts, part_bytes, s1, s2, count, rate, scale, l1, l2, de
         at, exist = i * size, count - i
         prefetch_write(w + at + AHEAD)
         weights = load_part(w + at, exist, like)
-        gradient = _sum_of_parts(g + at, parts, part_bytes, exist, like)
+        gradient = _sum_of_parts(g + at, places, exist, like)
         # a state that the optimizer does not have is not used
         state1 = load_part(s1 + at, exist, like) if s1 != 0 else gradient
         state2 = load_part(s2 + at, exist, like) if s2 != 0 else gradient
@@ -157,12 +162,12 @@ def update(code, w, g, parts, part_bytes, s1, s2, count, rate, scale, l1, l2, de
 
 
 @kernel
-def add_gradients(w, g, parts, part_bytes, l1, l2, count, result, like):
+def add_gradients(w, g, places, l1, l2, count, result, like):
     """The gradient of all parts and the penalties, stored at `result`: where it is itself wanted, or its norm."""
     n, size = lanes(like), itemsize(like)
     for i in range(0, count, n):
         at, exist = i * size, count - i
-        gradient = _sum_of_parts(g + at, parts, part_bytes, exist, like)
+        gradient = _sum_of_parts(g + at, places, exist, like)
         store_part(result + at, _with_penalty(gradient, load_part(w + at, exist, like), l1, l2), exist, like)
 
 
