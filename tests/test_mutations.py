@@ -104,8 +104,14 @@ ENGINE = [
     Mutation(
         "dW without the last samples", "engine/product.py",
         "out_stride * n, some, b, units_stride", "out_stride * n, max(1, some - 1), b, units_stride",
-        red=("(24)", "(31)", "(37)", "Theorem 5.4", "Theorem 5.4, differences", "Code 2", "Code 3", "Code 4"),
-        green=("(11)", "(18)", "(22)", "(25)", "(38)", "Theorem 6.1"),
+        red=("(24)", "(31)", "Theorem 5.4", "Theorem 5.4, differences", "Code 2", "Code 3", "Code 4"),
+        green=("(11)", "(18)", "(22)", "(25)", "(37)", "(38)", "Theorem 6.1"),
+    ),
+    Mutation(
+        "dW of few outputs without the last samples", "engine/product.py",
+        "out_stride * n, panels, inputs + i * n * size", "out_stride * n, max(1, panels - 1), inputs + i * n * size",
+        red=("(24)", "(37)", "Theorem 5.4", "Theorem 5.4, differences", "Code 4"),
+        green=("(11)", "(18)", "(22)", "(25)", "(31)", "(38)", "Theorem 6.1", "Code 3"),
     ),
     Mutation(
         "db without one of the lanes", "engine/step.py",
