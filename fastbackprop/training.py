@@ -131,9 +131,7 @@ class Training:
         self.stopped = False
         self.rates: list[float] = []  # of the last step of each epoch of the last run
 
-    def run(
-        self, epochs: int, learning_rate: float | None = None, stop: np.ndarray | None = None
-    ) -> np.ndarray:  # fmt: skip
+    def run(self, epochs: int, learning_rate: float | None = None, stop: np.ndarray | None = None) -> np.ndarray:
         """Do some epochs.
 
         Parameters

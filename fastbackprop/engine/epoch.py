@@ -58,16 +58,23 @@ words_before_tasks = kernel(at.task_words)
 
 
 @kernel
+def _rest(spins):
+    """Between two looks at what is waited for, `spins` looks after the first; returns how many there were then."""
+    spins += 1
+    if spins < SPINS:
+        pause()
+    else:
+        sleep(NAP)
+    return spins
+
+
+@kernel
 def _wait(words, count, value):
     """Until all words have reached the value."""
     for i in range(count):
         spins = 0
         while load_acquire(words + i * at.CLOCK_LINE * 8) < value:
-            spins += 1
-            if spins < SPINS:
-                pause()
-            else:
-                sleep(NAP)
+            spins = _rest(spins)
 
 
 @kernel
@@ -79,11 +86,7 @@ def _wait_for_gatherers(words, count):
     for i in range(count):
         spins = 0
         while not compare_swap(words + i * at.CLOCK_LINE * 8, 0, 0):
-            spins += 1
-            if spins < SPINS:
-                pause()
-            else:
-                sleep(NAP)
+            spins = _rest(spins)
 
 
 @kernel
@@ -166,7 +169,7 @@ def _compiled(key: str) -> Any:
         own = slot % slices
         own_job = job_of_slot(job, slot, like)
         scratch = job[at.WORKSPACE] + (job[at.SCRATCH] + slot * job[at.SCRATCH_SIZE]) * itemsize(like)
-        # Those that a training makes, whose moments and deltas fade away, are nothing to it but slow.
+        # The subnormal numbers of a training, moments and deltas that fade away, are nothing to it but slow.
         learns = job[at.UPDATE] > GRADIENT
         mode = flush_subnormals() if learns else 0
         final = job[at.STEPS] - 1

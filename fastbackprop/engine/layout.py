@@ -94,7 +94,6 @@ COST_FIELDS = 2
 # ---- the vector `stop`, float64: the job ends after more than PATIENCE epochs in succession whose cost was above
 # BEST - TOLERANCE. The cost is the mean loss divided by LOSS_DIVISOR, plus the mean penalty.
 TOLERANCE, PATIENCE, LOSS_DIVISOR, BEST, WITHOUT = 0, 1, 2, 3, 4
-STOP_FIELDS = 5
 
 # ---- the vector `clock`: FAILED_STEP and STOPPED, then a word for each task of the first and second phase, or for each
 # part and each thread that gathers ahead, then for each task of the third and the fourth, all on lines of their own

@@ -44,14 +44,20 @@ def job_of_slot(job, slot, like):
 
 
 @part
+def _forget_others(own, step, number):
+    """From now on GATHERED counts panels of this part of this step: none, where those gathered are another part's."""
+    gathered_for = step * own[at.PARTS] + number + 1
+    if own[at.GATHERED_FOR] != gathered_for:
+        own[at.GATHERED], own[at.GATHERED_FOR] = 0, gathered_for
+
+
+@part
 def gather_ahead(own, layers, step, place, end, like):
     """Gather a panel more of the part at `place` in the step after `step`. Returns whether there was one."""
     if own[at.CHECK_INPUTS] != 0 or step + 1 == own[at.STEPS]:
         return False
     number = part_at(own, step + 1, place)
-    part_number = (step + 1) * own[at.PARTS] + number + 1
-    if own[at.GATHERED_FOR] != part_number:
-        own[at.GATHERED], own[at.GATHERED_FOR] = 0, part_number
+    _forget_others(own, step + 1, number)
     start, p = number * own[at.PART_SIZE], own[at.GATHERED]
     samples = min(own[at.BLOCK], own[at.PART_SIZE], batch_size(own, step + 1) - start)
     if p >= panel_count(samples, like):
@@ -80,8 +86,7 @@ def part_task(own, layers, params, hyper, step, first, batch, end, place, like):
         penalties(own, layers, params, hyper, place if parts == own[at.PARTS] else number, parts, scratch, like)
     # The other threads have written most of the weights: their lines come all at once, while samples are gathered.
     ask(np.intp(params.ctypes.data), 0, 1, len(params) * itemsize(like))
-    if own[at.GATHERED_FOR] != step * own[at.PARTS] + number + 1:
-        own[at.GATHERED] = 0
+    _forget_others(own, step, number)
     for done in range(0, count, own[at.BLOCK]):
         samples, row = min(own[at.BLOCK], count - done), first + start + done
         for phase in range(ENTRY, PASS + 1):
