@@ -3,7 +3,7 @@
 The two lines of B that a tile reads, up to DEPTH deep, stay in the first-level cache while a block of A passes through
 it from the second, where the sums wait as well. A is read in place, where few samples use it; else, and where its rows
 would collide in the caches, it is packed into strips as wide as a tile is high. What a large product will need next,
-of A, of B and of the sums, is asked for while a tile is computed: it comes from beyond the second-level cache.
+of A, of B and of the sums, its tiles ask for, each for its share: it comes from beyond the second-level cache.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fastbackprop.engine.tile import (
     FEW_INPUTS,
     FEW_OUTPUTS,
     LINES,
+    NOTHING,
     STORE,
     ZERO,
     height,
@@ -32,8 +33,10 @@ from fastbackprop.engine.tile import RELU0 as TILE_RELU0
 
 WIDTH = 12 if LINES == 2 else 16  # rows of a packed strip of A; with two lines those of the tallest tile
 BLOCK_BYTES = 1024  # a column of a block of A: with DEPTH 192 KB, and as much for the sums of 200 samples
-CHUNK_BYTES, CHUNK_SAMPLES = 256, 256  # of a block of A in the gradient: 64 KB; its two lines of B take 32 KB
-MANY_PANELS = 16  # so many uses of a strip pay for packing it
+# Of a block of A in the gradient, whose two lines of B take 32 KB: more outputs use them where there are more samples
+# than that, since the sums wait then and all comes from beyond the first-level cache.
+CHUNK_BYTES, WAITING_CHUNK_BYTES, CHUNK_SAMPLES = 256, 384, 256
+MANY_PANELS = 16  # so many uses of a strip pay for packing it; half as many for one of columns, which takes less
 FAR_BYTES = 1 << 18  # matrices of more bytes are asked for ahead
 PAGE = 4096  # rows of the weights that are a multiple of this apart fall into one set of the first-level cache
 
@@ -45,8 +48,9 @@ def whole_strips(column_bytes: int, itemsize: int) -> int:
 
 def scratch_size(widest: int, itemsize: int) -> int:
     """Elements that the products need for packed strips, or for the sums of a chunk, of layers up to `widest`."""
-    strips = DEPTH * whole_strips(BLOCK_BYTES, itemsize) + LINE_BYTES // itemsize
-    return max(strips, whole_strips(CHUNK_BYTES, itemsize) * widest)
+    n = LINE_BYTES // itemsize
+    strips = DEPTH * whole_strips(BLOCK_BYTES, itemsize) + n
+    return max(strips, whole_strips(WAITING_CHUNK_BYTES, itemsize) * (widest + n))
 
 
 _whole_strips = kernel(whole_strips)
@@ -107,7 +111,8 @@ def _product(
     Where `by_rows`, A[r, k] is element r, k of the matrix at `a`, whose rows are `stride` apart, else element k, r.
     """
     n, size = line(like), itemsize(like)
-    far = panels >= MANY_PANELS and rows * ks * size > FAR_BYTES
+    many = panels >= (MANY_PANELS if by_rows else MANY_PANELS // 2)
+    far = many and rows * ks * size > FAR_BYTES
     packed = packed or far
     block = _whole_strips(BLOCK_BYTES, size) if far or not packed else WIDTH
     end = 0
@@ -119,11 +124,11 @@ def _product(
             if packed:
                 at_a = a + (first * stride + k if by_rows else k * stride + first) * size
                 pack(by_rows, at_a, stride, end - first, rows - first, depth, strips, like)
-            ahead = ahead_rows = ahead_bytes = tiles = due = 0
-            if far:  # the next block of A, some of its rows a tile
+            next_a = next_rows = tiles = tile = 0
+            if far:  # the next block of A, a row a tile
                 next_row, next_k = (end, 0) if last else (first, k + depth)
-                ahead = a + (next_row * stride + next_k if by_rows else next_k * stride + next_row) * size
-                ahead_rows, ahead_bytes = (end - first, DEPTH * size) if by_rows else (DEPTH, (end - first) * size)
+                next_a = a + (next_row * stride + next_k if by_rows else next_k * stride + next_row) * size
+                next_rows = end - first if by_rows else DEPTH
                 tiles = (panels + LINES - 1) // LINES * ((end - first + WIDTH - 1) // WIDTH)
             for p in range(0, panels, LINES):
                 lines = min(LINES, panels - p)
@@ -132,15 +137,12 @@ def _product(
                 while o < end:
                     r = o - first
                     h = height(min(end - o, WIDTH - r % WIDTH) if packed else end - o, lines)
-                    if far:
-                        due += ahead_rows
-                        while due >= tiles:
-                            ask(ahead, 0, 1, ahead_bytes)
-                            ahead += stride * size
-                            due -= tiles
-                        if r < depth:  # a line of each of the next panels of B for each row of the tile
-                            next_b = b_at + (LINES * b_stride + r) * n * size
-                            ask(next_b, b_stride * n * size, LINES, h * LINE_BYTES)
+                    ahead = NOTHING
+                    if far:  # and of the next panels of B this tile's share of their lines
+                        next_b = b_at + LINES * b_stride * n * size + r * depth * LINE_BYTES // (end - first)
+                        row = tile * next_rows // tiles
+                        ahead = (next_b, next_b + b_stride * n * size, next_a + row * stride * size)
+                        tile += 1
                     at = (p * c_stride + o) * n * size
                     begin, begin_at = (CONTINUE, c + at) if k > 0 else (start_from, start + o * size)
                     finish = epilogue if last else STORE
@@ -155,7 +157,7 @@ def _product(
                             at_a, k_stride = strips + (r // WIDTH * DEPTH * WIDTH + r % WIDTH) * size, WIDTH
                         tile_of_columns(
                             h, lines, at_a, k_stride, depth, b_at, b_stride * n, begin, begin_at, finish, c + at,
-                            c_stride * n, aux + at, like,
+                            c_stride * n, aux + at, ahead, like,
                         )  # fmt: skip
                     if last and activation != IDENTITY and epilogue == STORE:
                         for j in range(lines):
@@ -194,34 +196,42 @@ def gradient(
 ):  # fmt: skip
     """dW = dZ A^T, eq. (24), for the outputs first to last - 1 over all panels of the block; `rate` as in the tile.
 
-    Sums that go on from some samples to the next wait in `scratch`.
+    Sums that go on from some samples to the next wait in `scratch`, tile after tile.
     """
     n, size = line(rate), itemsize(rate)
     far = n_in * (last - first) * size > FAR_BYTES
-    chunk = _whole_strips(CHUNK_BYTES, size)
+    waits = panels > CHUNK_SAMPLES // n
+    chunk = _whole_strips(WAITING_CHUNK_BYTES if waits else CHUNK_BYTES, size)
     for o0 in range(first, last, chunk):
         end = min(o0 + chunk, last)
-        waiting = scratch - o0 * n_in * size
         for p in range(0, panels, CHUNK_SAMPLES // n):
             some = min(CHUNK_SAMPLES // n, panels - p)
-            begin, begin_at = (start_from, start) if p == 0 else (CONTINUE, waiting)
-            finish, result_at = (epilogue, result) if p + some == panels else (STORE, waiting)
+            is_first, is_last = p == 0, p + some == panels
+            waiting = scratch
             for q in range(0, n_in, n * LINES):
                 lines = min(LINES, (n_in - q + n - 1) // n)
                 b = units + (q // n * units_stride + p * n * n) * size
                 o = o0
                 while o < end:
                     h = height(end - o, lines)
-                    at = (o * n_in + q) * size
-                    if far:
-                        below = at + h * n_in * size
-                        ask(result_at + below, n_in * size, h, lines * n * size)
-                        if begin == CONTINUE:
-                            ask(begin_at + below, n_in * size, h, lines * n * size)
+                    at, wait_bytes = (o * n_in + q) * size, h * lines * LINE_BYTES
+                    if far and is_last:
+                        ask(result + at + h * n_in * size, n_in * size, h, lines * LINE_BYTES)
+                    ahead = NOTHING
+                    if far and waits:
+                        next_b = b + LINES * units_stride * size + (o - o0) * some * n * LINE_BYTES // (end - o0)
+                        ahead = (next_b, next_b + units_stride * size, waiting + wait_bytes)
+                    begin, begin_at, begin_stride = start_from, start + at, n_in
+                    if not is_first:
+                        begin, begin_at, begin_stride = CONTINUE, waiting, lines * n
+                    finish, result_at, result_stride = STORE, waiting, lines * n
+                    if is_last:
+                        finish, result_at, result_stride = epilogue, result + at, n_in
                     tile_of_panels(
                         h, lines, deltas + (p * out_stride + o) * n * size, out_stride * n, some, b, units_stride,
-                        begin, begin_at + at, finish, result_at + at, n_in, n_in - q, rate,
+                        begin, begin_at, begin_stride, finish, result_at, result_stride, n_in - q, ahead, rate,
                     )  # fmt: skip
+                    waiting += wait_bytes
                     o += h
 
 

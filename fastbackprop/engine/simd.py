@@ -216,16 +216,19 @@ def load_first(typingctx: Any, address: Any, n: Any, like: Any) -> Any:
     return t(types.intp, types.intp, like), codegen
 
 
+def emit_prefetch(bld: Any, pointer: Any, write: int, locality: int) -> None:
+    """Ask for the line at a pointer; `locality` 3: for the first-level cache, 2: for the second."""
+    byte_pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    fty = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
+    fn = cgutils.get_or_insert_function(bld.module, fty, "llvm.prefetch.p0")
+    bld.call(fn, [bld.bitcast(pointer, byte_pointer), *(ir.Constant(i32, x) for x in (write, locality, 1))])
+
+
 def _prefetch(write: int, locality: int) -> Any:
     @intrinsic
     def prefetch(typingctx: Any, address: Any) -> Any:
         def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-            byte_pointer = ir.IntType(8).as_pointer()
-            i32 = ir.IntType(32)
-            fty = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
-            fn = cgutils.get_or_insert_function(bld.module, fty, "llvm.prefetch.p0")
-            access, data = ir.Constant(i32, write), ir.Constant(i32, 1)
-            bld.call(fn, [bld.inttoptr(args[0], byte_pointer), access, ir.Constant(i32, locality), data])
+            emit_prefetch(bld, bld.inttoptr(args[0], ir.IntType(8).as_pointer()), write, locality)
             return context.get_dummy_value()
 
         return types.void(types.intp), codegen

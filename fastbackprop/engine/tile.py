@@ -39,6 +39,7 @@ from fastbackprop.engine.simd import (
     emit_load,
     emit_masked_load,
     emit_masked_store,
+    emit_prefetch,
     emit_splat,
     emit_store,
     int_const,
@@ -65,6 +66,14 @@ _TALLEST = np.array([max(h for h in heights if h <= max(1, rows)) for heights in
 VECTORS_OF_LINE = 16 // LANES32
 # A tile of samples is 1 to FEW_OUTPUTS outputs by FEW_INPUTS inputs. Its inputs fill a vector of float64.
 FEW_OUTPUTS, FEW_INPUTS = 3 if LANES32 == 16 else 1, LANES32 // 2
+
+# The tallest tile has a second version, for large products, which asks for what they will need next: with each k for
+# the line at 8 bytes more of each of three streams, for the second-level cache. So few at a time because a core can
+# wait for some sixteen lines at once: if it asks for as many, those that the tile itself needs come late. It asks for A
+# by columns too, NEAR k early, for the first-level cache. All this costs 3 % where everything is there already.
+STREAMS = 3
+NOTHING = (0, 0, 0)  # the first version
+NEAR = 16
 
 # where the chains start
 ZERO, CONTINUE, BIAS = 0, 1, 2  # 0; the partial sums at `start`; row r's bias at `start`
@@ -108,9 +117,11 @@ def _cells(rows: int, lines: int) -> list[tuple[int, int, int]]:
 
 def _chains(
     bld: Any, t: Any, rows: int, lines: int, a: Any, row_stride: Any, k_stride: Any, depth: Any, b: Any, b_stride: Any,
-    start_from: Any, starts: Blocks, panel_stride: Any = None,
+    start_from: Any, starts: Blocks, ahead: Any, panel_stride: Any = None,
 ) -> list[Any]:  # fmt: skip
     """The chains of all elements of the tile over k, `depth` of them.
+
+    `ahead`: the streams that are asked for, or None.
 
     With `panel_stride`, A goes on to its next panel after each line of k, and depth is a number of whole lines. Two k
     a turn then, since that costs a few more instructions, which take turns of the units that multiply.
@@ -131,6 +142,14 @@ def _chains(
     for block, values in begun:
         for phi, value in zip([*state, *sums], [int_const(0), a, b, *values]):
             phi.add_incoming(value, block)
+    if ahead is not None:
+        for i in range(STREAMS):
+            stream = bld.inttoptr(bld.extract_value(ahead, i), INT.as_pointer())
+            emit_prefetch(bld, bld.gep(stream, [k]), 0, 2)
+        if panel_stride is None:
+            near = bld.gep(pa, [bld.mul(k_stride, int_const(NEAR))])
+            for r in range(0, rows, line_):
+                emit_prefetch(bld, bld.gep(near, [int_const(r)]), 0, 3)
     for turn in range(each_turn):
         of_b = [
             emit_load(bld, t, pb, bld.add(bld.mul(b_stride, int_const(j)), int_const(turn * line_ + v * t.lanes)))
@@ -154,7 +173,7 @@ def _chains(
     return results
 
 
-def _emit_on_panels(by_rows: bool, bld: Any, t: Any, rows: int, lines: int, args: Any) -> None:
+def _emit_on_panels(by_rows: bool, bld: Any, t: Any, rows: int, lines: int, args: Any, ahead: Any) -> None:
     """A tile of the forward or backward product: C is one or two panels, its rows one line apart."""
     a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, aux = args[:11]
     a, b, start, c, aux = (pointer_to(bld, t.dtype, x) for x in (a, b, start, c, aux))
@@ -167,7 +186,7 @@ def _emit_on_panels(by_rows: bool, bld: Any, t: Any, rows: int, lines: int, args
         ((BIAS,), lambda: [_splat_at(bld, t, start, int_const(r)) for r, _, _ in cells]),
     ]
     strides = (stride, one) if by_rows else (one, stride)
-    sums = _chains(bld, t, rows, lines, a, *strides, depth, b, b_stride, start_from, starts)
+    sums = _chains(bld, t, rows, lines, a, *strides, depth, b, b_stride, start_from, starts, ahead)
 
     # relu dies where s < 0, relu0 where s <= 0, that is where s is below the smallest positive number
     smallest = bld.bitcast(constant_bits(t, 1), llvm_type(t))
@@ -202,9 +221,10 @@ def _emit_on_panels(by_rows: bool, bld: Any, t: Any, rows: int, lines: int, args
     bld.position_at_end(end)
 
 
-def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any) -> None:
+def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any, ahead: Any) -> None:
     """A tile of the gradient: C lies in the parameters or in the gradient, and its last line may be a part of one."""
-    a, panel_stride, panels, b, b_stride, start_from, start, epilogue, c, c_stride, columns, rate = args
+    a, panel_stride, panels, b, b_stride, start_from, start, start_stride, epilogue, c, c_stride, columns = args[:12]
+    rate = args[-1]
     a, b, start, c = (pointer_to(bld, t.dtype, x) for x in (a, b, start, c))
     cells = _cells(rows, lines)
     line_ = int_const(t.lanes * VECTORS_OF_LINE)
@@ -213,11 +233,11 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any) -> Non
     # one more bit in the codes: whether the line is partial, and memory beyond `columns` is not touched
     partial = bld.select(whole, int_const(0), int_const(PARTIAL))
 
-    def each(masked: bool, use: Any) -> list[Any]:
+    def each(masked: bool, stride: Any, use: Any) -> list[Any]:
         vectors = range(lines * VECTORS_OF_LINE)
         masks = [emit_first(bld, t, bld.sub(columns, int_const(v * t.lanes))) if masked else None for v in vectors]
         at = [(r, j * VECTORS_OF_LINE + v) for r, j, v in cells]
-        offsets = [bld.add(bld.mul(c_stride, int_const(r)), int_const(v * t.lanes)) for r, v in at]
+        offsets = [bld.add(bld.mul(stride, int_const(r)), int_const(v * t.lanes)) for r, v in at]
         return [use(i, offset, masks[v]) for i, (offset, (_, v)) in enumerate(zip(offsets, at))]
 
     def read(pointer: Any, offset: Any, mask: Any) -> Any:
@@ -232,16 +252,16 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any) -> Non
             emit_masked_store(bld, t, value, bld.gep(c, [offset]), mask)
 
     def go_on(masked: bool) -> Any:
-        return lambda: each(masked, lambda i, offset, mask: read(start, offset, mask))
+        return lambda: each(masked, start_stride, lambda i, offset, mask: read(start, offset, mask))
 
     def store(masked: bool) -> Any:
-        return lambda: each(masked, lambda i, offset, mask: write(sums[i], offset, mask))
+        return lambda: each(masked, c_stride, lambda i, offset, mask: write(sums[i], offset, mask))
 
     def sgd(masked: bool) -> Any:
         def step(i: int, offset: Any, mask: Any) -> None:
             write(emit(bld, "fma", t, minus_rate, sums[i], read(c, offset, mask)), offset, mask)
 
-        return lambda: each(masked, step)
+        return lambda: each(masked, c_stride, step)
 
     starts: Blocks = [
         ((CONTINUE,), go_on(False)),
@@ -250,7 +270,7 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any) -> Non
     ]
     code = bld.add(start_from, partial)
     depth = bld.mul(panels, line_)
-    sums = _chains(bld, t, rows, lines, a, line_, int_const(1), depth, b, b_stride, code, starts, panel_stride)
+    sums = _chains(bld, t, rows, lines, a, line_, int_const(1), depth, b, b_stride, code, starts, ahead, panel_stride)
     end = bld.append_basic_block("end")
     epilogues: Blocks = [
         ((SGD,), sgd(False)), ((SGD + PARTIAL,), sgd(True)),
@@ -324,8 +344,8 @@ def _emit_of_samples(bld: Any, t: Any, outputs: int, args: Any) -> None:
         emit_masked_store(bld, t, bld.select(learns, stepped, total), target, mask)
 
 
-def _of_any_shape(emit_tile: Any, bld: Any, t: Any, args: Any) -> None:
-    """Choose the tile of args[0] rows and args[1] lines."""
+def _of_any_shape(emit_tile: Any, bld: Any, t: Any, args: Any, ahead: Any = None) -> None:
+    """Choose the tile of args[0] rows and args[1] lines; the tallest asks for `ahead`, unless that is NOTHING."""
     bld.function.attributes.add("noinline")  # one copy, whoever calls
     end = bld.append_basic_block("end")
     switch = bld.switch(bld.add(args[0], bld.mul(args[1], int_const(ROWS + 1))), end)
@@ -334,7 +354,11 @@ def _of_any_shape(emit_tile: Any, bld: Any, t: Any, args: Any) -> None:
             block = bld.append_basic_block(f"tile_{rows}_{lines}")
             switch.add_case(int_const(rows + lines * (ROWS + 1)), block)
             bld.position_at_end(block)
-            emit_tile(bld, t, rows, lines, args[2:])
+            if ahead is not None and (lines, rows) == (LINES, HEIGHTS[-1][-1]):
+                with bld.if_then(bld.icmp_signed("!=", bld.extract_value(ahead, 0), int_const(0))):
+                    emit_tile(bld, t, rows, lines, args[2:], ahead)
+                    bld.branch(end)
+            emit_tile(bld, t, rows, lines, args[2:], None)
             bld.branch(end)
     bld.position_at_end(end)
 
@@ -356,15 +380,16 @@ def _panel_tile(by_rows: bool) -> Any:
         c: Any,  # address of C[0, 0]
         c_stride: Any,  # from line to line
         aux: Any,  # address of the activations (MASK) or slopes (SCALE), laid out as C
+        ahead: Any,  # by columns: addresses of the streams that the tallest tile asks for, or NOTHING
         like: Any,
     ) -> Any:
         t = VECTORS[scalar_of(like)]
 
         def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-            _of_any_shape(functools.partial(_emit_on_panels, by_rows), bld, t, args)
+            _of_any_shape(functools.partial(_emit_on_panels, by_rows), bld, t, args, None if by_rows else args[13])
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 13, like), codegen
+        return types.void(*[types.intp] * 13, types.UniTuple(types.intp, STREAMS), like), codegen
 
     return tile
 
@@ -383,20 +408,22 @@ def _tile_of_panels(
     b: Any,  # address of B[0, :]; the lines of all k are contiguous
     b_stride: Any,  # from line to line of the same k
     start_from: Any,  # ZERO or CONTINUE
-    start: Any,  # address; rows c_stride apart
+    start: Any,  # address
+    start_stride: Any,  # from row to row
     epilogue: Any,  # STORE or SGD: C -= rate * sums
     c: Any,  # address of C[0, 0]
-    c_stride: Any,
+    c_stride: Any,  # from row to row
     columns: Any,  # of C that exist: those beyond are neither read nor written
+    ahead: Any,  # as in `_panel_tile`
     rate: Any,
 ) -> Any:
     t = VECTORS[scalar_of(rate)]
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        _of_any_shape(_emit_of_gradient, bld, t, args)
+        _of_any_shape(_emit_of_gradient, bld, t, args, args[14])
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 13, rate), codegen
+    return types.void(*[types.intp] * 14, types.UniTuple(types.intp, STREAMS), rate), codegen
 
 
 @intrinsic
@@ -447,23 +474,31 @@ def height(rows, lines):
 @kernel
 def tile_of_rows(rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, like):
     """One tile of the forward product; the arguments are described at :func:`_panel_tile`."""
-    _tile_of_rows(rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, c, like)
+    _tile_of_rows(
+        rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, c, NOTHING, like
+    )
 
 
 @kernel
-def tile_of_columns(rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, aux, like):
+def tile_of_columns(
+    rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, aux, ahead, like
+):
     """One tile of the backward product, or of the forward product from a packed strip."""
-    _tile_of_columns(rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, aux, like)
+    _tile_of_columns(
+        rows, lines, a, stride, depth, b, b_stride, start_from, start, epilogue, c, c_stride, aux, ahead, like
+    )
 
 
 @kernel
 def tile_of_panels(
-    rows, lines, a, panel_stride, panels, b, b_stride, start_from, start, epilogue, c, c_stride, columns, rate
-):
+    rows, lines, a, panel_stride, panels, b, b_stride, start_from, start, start_stride, epilogue, c, c_stride, columns,
+    ahead, rate,
+):  # fmt: skip
     """One tile of the gradient; the arguments are described at :func:`_tile_of_panels`."""
     _tile_of_panels(
-        rows, lines, a, panel_stride, panels, b, b_stride, start_from, start, epilogue, c, c_stride, columns, rate
-    )
+        rows, lines, a, panel_stride, panels, b, b_stride, start_from, start, start_stride, epilogue, c, c_stride,
+        columns, ahead, rate,
+    )  # fmt: skip
 
 
 @kernel
@@ -476,7 +511,9 @@ def tile_of_samples(outputs, d, d_stride, panels, a, a_stride, start_from, start
 def _repeat(a, b, c, k, times, rate):
     rows = height(ROWS, LINES)
     for _ in range(times):
-        tile_of_columns(rows, LINES, a, rows, k, b, k * line(rate), ZERO, c, STORE, c, rows * line(rate), c, rate)
+        tile_of_columns(
+            rows, LINES, a, rows, k, b, k * line(rate), ZERO, c, STORE, c, rows * line(rate), c, NOTHING, rate
+        )
 
 
 def peak(dtype: str = "float32", seconds: float = 0.3) -> float:
