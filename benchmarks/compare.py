@@ -108,22 +108,26 @@ def measure(work: Workload, workers: dict[str, Worker], reference: Worker, round
 
 
 def machine_peak(dtypes: Sequence[str], threads: int) -> dict[str, dict[str, float]]:
-    """GFLOP/s by dtype: of one thread, and of `threads` processes at once; empty if the engine is not there."""
+    """GFLOP/s by dtype: of one thread, and of `threads` processes at once, which is the peak, and what they sustain.
+
+    Empty if the engine is not there.
+    """
     workers: list[Worker] = []
     peaks: dict[str, dict[str, float]] = {}
     try:
         for _ in range(threads):
             workers.append(Worker("ours", threads))
         for dtype in dtypes:
-            alone = max(workers[0].ask("peak", dtype, 0.3) for _ in range(3))
+            alone = max(workers[0].ask("peak", dtype, 0.3)[0] for _ in range(3))
             for worker in workers[1:]:  # what is compiled on the first call must not overlap the measurement
                 worker.ask("peak", dtype, 0.05)
             together = []
             for _ in range(3):
                 for worker in workers:
                     worker.send("peak", dtype, 0.3)
-                together.append(sum([worker.receive() for worker in workers]))
-            peaks[dtype] = {"thread": alone, "together": max(together)}
+                together.append(np.sum([worker.receive() for worker in workers], axis=0))
+            best, sustained = np.max(together, axis=0)[0], np.median(together, axis=0)[1]
+            peaks[dtype] = {"thread": alone, "together": float(best), "sustained": float(sustained)}
     except PeerError as error:
         print(f"peak not measured: {error}")
     finally:
@@ -203,8 +207,11 @@ def markdown(report: dict) -> str:
     versions = [version for version in report["versions"].values() if version]
     text += ["", f"Engines: {', '.join(dict.fromkeys(versions))}."]
     for dtype, peak in report["peak"].items():
-        one, all_ = digits(peak["thread"]), digits(peak["together"])
-        text.append(f"Peak, {dtype}: {one} GFLOP/s on one thread, {all_} on {settings['threads']} at once.")
+        one, all_, median = (digits(peak[key]) for key in ("thread", "together", "sustained"))
+        text.append(
+            f"Peak, {dtype}: {one} GFLOP/s on one thread, {all_} on {settings['threads']} at once, the best of short "
+            f"runs; their median is {median}."
+        )
     text += ["", overview(report), "", *remarks(rows), "", details(rows)]
     return "\n".join(text) + "\n"
 

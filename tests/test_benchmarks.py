@@ -258,7 +258,7 @@ def test_a_peer_that_dies_leaves_the_others_figures(peer):
 def test_ratios_and_shares():
     row = {"network": "tiny", "dtype": "float32", "gflops": 5.0}
     rows = [row | {"peer": "ours", "us": 2.0}, row | {"peer": "numpy", "us": 30.0}]
-    report = {"rows": rows, "peak": {"float32": {"thread": 60.0, "together": 100.0}}}
+    report = {"rows": rows, "peak": {"float32": {"thread": 60.0, "together": 100.0, "sustained": 90.0}}}
     compare.complete(report)
     assert [r["ratio"] for r in report["rows"]] == [1.0, 15.0]
     assert report["rows"][1]["share"] == 0.05

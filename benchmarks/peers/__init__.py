@@ -232,7 +232,7 @@ class Session:
         gc.collect()
         return finite
 
-    def peak(self, dtype: str, seconds: float) -> float:
+    def peak(self, dtype: str, seconds: float) -> tuple[float, float]:
         return self.peer.peak(dtype, seconds)
 
     def rest(self) -> None:

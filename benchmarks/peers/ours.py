@@ -36,8 +36,8 @@ class Engine:
         return np.array(self.net.params if self.work.optimizer else self.gradients.vector)
 
 
-def peak(dtype: str, seconds: float) -> float:
-    """GFLOP/s of one thread of this machine: the engine's own tile on data in the first-level cache."""
+def peak(dtype: str, seconds: float) -> tuple[float, float]:
+    """GFLOP/s of one thread of this machine, best and median: the engine's own tile, data in the first-level cache."""
     from fastbackprop.engine import tile
 
-    return float(tile.peak(dtype, seconds))
+    return tile.peak(dtype, seconds)

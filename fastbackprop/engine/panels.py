@@ -11,7 +11,7 @@ from fastbackprop.engine.simd import (
     load,
     load_first,
     load_int,
-    prefetch,
+    prefetch_second,
     splat,
     store,
     store_first,
@@ -89,7 +89,7 @@ def gather(rows, row_stride, order, first, count, ahead, end, width, units, unit
                 if ahead != NOT_AHEAD:
                     later = min(ahead + s, end - 1)
                     later = load_int(order + later * 8) if order != 0 else later
-                    prefetch(rows + (later * row_stride + q) * size)
+                    prefetch_second(rows + (later * row_stride + q) * size)
             else:
                 zero_line(block + s * n * size, like)
         transpose_line(block, n, panel + q * n * size, n, like)

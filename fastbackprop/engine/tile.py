@@ -516,10 +516,11 @@ def _repeat(a, b, c, k, times, rate):
         )
 
 
-def peak(dtype: str = "float32", seconds: float = 0.3) -> float:
+def peak(dtype: str = "float32", seconds: float = 0.3) -> tuple[float, float]:
     """GFLOP/s of one thread in the tile itself, its data in the first-level cache: what a step can reach at best.
 
-    The best of several short runs: a peak is what the processor can do when nothing else disturbs it.
+    The best of many short runs, which is the peak, and their median: where the processor's clock changes, that is what
+    it does in the long run.
     """
     k, times = 256, 200
     rate = np.dtype(dtype).type(0)
@@ -527,9 +528,9 @@ def peak(dtype: str = "float32", seconds: float = 0.3) -> float:
     at = [(x.ctypes.data + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES for x in (a, b, c)]
     operations = 2.0 * int(_TALLEST[-1]) * LINES * (LINE_BYTES // rate.itemsize) * k * times
     _repeat(*at, k, 1, rate)
-    best, end = 0.0, time.perf_counter() + seconds
+    rates, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()
         _repeat(*at, k, times, rate)
-        best = max(best, operations / (time.perf_counter() - start) / 1e9)
-    return best
+        rates.append(operations / (time.perf_counter() - start) / 1e9)
+    return max(rates), float(np.median(rates))
