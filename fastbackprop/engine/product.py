@@ -33,10 +33,10 @@ from fastbackprop.engine.tile import RELU0 as TILE_RELU0
 
 WIDTH = 12 if LINES == 2 else 16  # rows of a packed strip of A; with two lines those of the tallest tile
 BLOCK_BYTES = 1024  # a column of a block of A: with DEPTH 192 KB, and as much for the sums of 200 samples
-# Of a block of A in the gradient, whose two lines of B take 32 KB: more outputs use them where there are more samples
-# than that, since the sums wait then and all comes from beyond the first-level cache.
+# Of a chunk of A in the gradient, whose two lines of B take 32 KB: 64 KB, or 96 KB where there are more samples: then
+# the sums wait, nothing fits the first-level cache, and it pays if more outputs use B.
 CHUNK_BYTES, WAITING_CHUNK_BYTES, CHUNK_SAMPLES = 256, 384, 256
-MANY_PANELS = 16  # so many uses of a strip pay for packing it; half as many for one of columns, which takes less
+MANY_PANELS = 16  # so many pay for packing whole blocks of A by rows; by columns, which takes less, half as many
 FAR_BYTES = 1 << 18  # matrices of more bytes are asked for ahead
 PAGE = 4096  # rows of the weights that are a multiple of this apart fall into one set of the first-level cache
 
@@ -115,7 +115,7 @@ def _product(
     far = many and rows * ks * size > FAR_BYTES
     packed = packed or far
     block = _whole_strips(BLOCK_BYTES, size) if far or not packed else WIDTH
-    end = 0
+    pairs, end = (panels + LINES - 1) // LINES, 0
     while end < rows:
         first, end = end, min(end + block, rows)
         for k in range(0, ks, DEPTH):
@@ -124,12 +124,9 @@ def _product(
             if packed:
                 at_a = a + (first * stride + k if by_rows else k * stride + first) * size
                 pack(by_rows, at_a, stride, end - first, rows - first, depth, strips, like)
-            next_a = next_rows = tiles = tile = 0
-            if far:  # the next block of A, a row a tile
-                next_row, next_k = (end, 0) if last else (first, k + depth)
-                next_a = a + (next_row * stride + next_k if by_rows else next_k * stride + next_row) * size
-                next_rows = end - first if by_rows else DEPTH
-                tiles = (panels + LINES - 1) // LINES * ((end - first + WIDTH - 1) // WIDTH)
+            next_row, next_k = (end, 0) if last else (first, k + depth)
+            next_a = a + (next_row * stride + next_k if by_rows else next_k * stride + next_row) * size
+            next_rows = end - first if by_rows else DEPTH
             for p in range(0, panels, LINES):
                 lines = min(LINES, panels - p)
                 b_at = b + (p * b_stride + k) * n * size
@@ -138,11 +135,10 @@ def _product(
                     r = o - first
                     h = height(min(end - o, WIDTH - r % WIDTH) if packed else end - o, lines)
                     ahead = NOTHING
-                    if far:  # and of the next panels of B this tile's share of their lines
+                    if far:  # lines of the next panels of B from this tile's share on, a row of the next block of A
                         next_b = b_at + LINES * b_stride * n * size + r * depth * LINE_BYTES // (end - first)
-                        row = tile * next_rows // tiles
+                        row = (p // LINES * (end - first) + r) * next_rows // (pairs * (end - first))
                         ahead = (next_b, next_b + b_stride * n * size, next_a + row * stride * size)
-                        tile += 1
                     at = (p * c_stride + o) * n * size
                     begin, begin_at = (CONTINUE, c + at) if k > 0 else (start_from, start + o * size)
                     finish = epilogue if last else STORE
@@ -215,8 +211,11 @@ def gradient(
                 while o < end:
                     h = height(end - o, lines)
                     at, wait_bytes = (o * n_in + q) * size, h * lines * LINE_BYTES
+                    below = at + h * n_in * size  # rows, far apart: no stream
                     if far and is_last:
-                        ask(result + at + h * n_in * size, n_in * size, h, lines * LINE_BYTES)
+                        ask(result + below, n_in * size, h, lines * LINE_BYTES)
+                    if far and is_first and start_from == CONTINUE:
+                        ask(start + below, n_in * size, h, lines * LINE_BYTES)
                     ahead = NOTHING
                     if far and waits:
                         next_b = b + LINES * units_stride * size + (o - o0) * some * n * LINE_BYTES // (end - o0)

@@ -201,7 +201,7 @@ def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
     far = job[at.SAMPLES] * job[at.INPUT_STRIDE] * itemsize(like) > FAR_INPUT_BYTES
     for p in range(p0, p1):
         first = row + p * n
-        ahead = first + n if far else NOT_AHEAD  # the next panel; after the last, of the next step
+        ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
         gather(
             job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end,
             layers[0, at.SIZE], own + _units(job, layers, 0, p, like), job[at.BLOCK] * n,

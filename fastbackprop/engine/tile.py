@@ -67,12 +67,13 @@ VECTORS_OF_LINE = 16 // LANES32
 # A tile of samples is 1 to FEW_OUTPUTS outputs by FEW_INPUTS inputs. Its inputs fill a vector of float64.
 FEW_OUTPUTS, FEW_INPUTS = 3 if LANES32 == 16 else 1, LANES32 // 2
 
-# The tallest tile has a second version, for large products, which asks for what they will need next: with each k for
-# the line at 8 bytes more of each of three streams, for the second-level cache. So few at a time because a core can
-# wait for some sixteen lines at once: if it asks for as many, those that the tile itself needs come late. It asks for A
-# by columns too, NEAR k early, for the first-level cache. All this costs 3 % where everything is there already.
+# The tallest tile has a second version, for large products, which asks for what they will need next: with each turn of
+# its loop for the line at 8 k bytes of each of three streams, for the second-level cache. So few at a time because a
+# core can wait for some sixteen lines at once: if it asks for as many, those that the tile itself needs come late. That
+# it asks for each line several times costs less than the instructions which would avoid it. It asks for A by columns
+# too, NEAR k early, for the first-level cache. All this costs 3 % where everything is there already.
 STREAMS = 3
-NOTHING = (0, 0, 0)  # the first version
+NOTHING = (0, 0, 0)  # in the place of the streams' addresses: the version that does not ask
 NEAR = 16
 
 # where the chains start
@@ -380,7 +381,7 @@ def _panel_tile(by_rows: bool) -> Any:
         c: Any,  # address of C[0, 0]
         c_stride: Any,  # from line to line
         aux: Any,  # address of the activations (MASK) or slopes (SCALE), laid out as C
-        ahead: Any,  # by columns: addresses of the streams that the tallest tile asks for, or NOTHING
+        ahead: Any,  # by columns: addresses of the streams that the tallest tile asks for, or NOTHING (the first is 0)
         like: Any,
     ) -> Any:
         t = VECTORS[scalar_of(like)]
@@ -528,8 +529,9 @@ def peak(dtype: str = "float32", seconds: float = 0.3) -> tuple[float, float]:
     at = [(x.ctypes.data + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES for x in (a, b, c)]
     operations = 2.0 * int(_TALLEST[-1]) * LINES * (LINE_BYTES // rate.itemsize) * k * times
     _repeat(*at, k, 1, rate)
-    rates, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    rates: list[float] = []
+    end = time.perf_counter() + seconds
+    while not rates or time.perf_counter() < end:
         start = time.perf_counter()
         _repeat(*at, k, times, rate)
         rates.append(operations / (time.perf_counter() - start) / 1e9)
