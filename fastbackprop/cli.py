@@ -582,7 +582,7 @@ def _prepare(net: Network) -> None:
 
     from fastbackprop import SGD, Network
 
-    words = "preparing the engine (the first time it compiles for this processor, some 15 seconds) ..."
+    words = "preparing the engine (the first time it compiles for this processor, 15 to 35 seconds) ..."
     said = threading.Event()
 
     def say() -> None:
