@@ -121,7 +121,7 @@ _THREADS = click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=".",
-    help="Directory for the model and the picture.",
+    help="Directory for the model and the picture; earlier ones of the same name are overwritten.",
 )
 @click.option("--progress/--no-progress", default=True, help="Show a progress bar where standard error is a terminal.")
 def train(data: str, **options: Any) -> None:
@@ -275,6 +275,8 @@ def _train(
     source = _data(data, targets, drop)
     model, picture = out / f"{source.name}.safetensors", out / f"{source.name}.png"
     read = [] if data in datasets.NAMES else [Path(data)]
+    if out.suffix == ".safetensors":
+        raise click.UsageError(f"--out is the directory for the model and the picture, got the file {str(out)!r}")
     _check_writable(out, model, picture, keep=read if resume is None else [*read, resume])
     if checkpoint is not None:
         _check_writable(checkpoint.parent, checkpoint, keep=read, option="--checkpoint")

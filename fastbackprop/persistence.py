@@ -236,7 +236,7 @@ def _opened(path: str | os.PathLike[str]) -> Any:
     try:
         return safetensors.safe_open(os.fspath(path), framework="numpy")
     except (safetensors.SafetensorError, OSError) as error:  # OSError: an empty file cannot be mapped
-        raise _bad_file(path, f"not a whole safetensors file ({error})") from None
+        raise _bad_file(path, f"not a safetensors file, or not a whole one ({error})") from None
 
 
 def _architecture(path: str | os.PathLike[str], metadata: Mapping[str, str] | None) -> dict[str, Any]:

@@ -163,13 +163,14 @@ def test_options_are_those_of_the_library(tmp_path, capsys):
         (["train", "digits", "--momentum", "0.9"], "--momentum goes with --optimizer sgd and rmsprop only"),
         (["train", "digits", "--seed", "-1"], "'--seed'"),
         (["train", "digits", "--out", __file__], "'--out'"),
+        (["train", "digits", "--out", "m.safetensors"], "--out is the directory for the model"),
         (["train", "digits", "--what"], "No such option"),
         (["predict", "nothing.safetensors", __file__], "'nothing.safetensors' does not exist"),
-        (["predict", __file__, __file__], "not a whole safetensors file"),
+        (["predict", __file__, __file__], "not a safetensors file, or not a whole one"),
         (["predict", __file__, __file__, "-o", "x.xlsx"], "--out must end in .csv or .parquet, got 'x.xlsx'"),
         (["predict", __file__, __file__, "-o", "x.csv.gz"], "--out must end in .csv or .parquet, got 'x.csv.gz'"),
         (["predict", __file__, __file__, "-o", "guesses"], "--out must end in .csv or .parquet, got 'guesses'"),
-        (["info", __file__], "not a whole safetensors file"),
+        (["info", __file__], "not a safetensors file, or not a whole one"),
         (["info"], "Missing argument"),
     ],
 )
@@ -491,7 +492,7 @@ def test_wrong_models(boat, tmp_path, capsys):
     model, data = boat
     net, metadata, path = fb.load(model), persistence.read_metadata(model), tmp_path / "bad.safetensors"
     path.write_bytes(model.read_bytes()[:-5])
-    assert "not a whole safetensors file" in one_line(capsys, "predict", path, data)
+    assert "not a safetensors file, or not a whole one" in one_line(capsys, "predict", path, data)
     save_file({"a": np.ones(3)}, path)
     assert "not one written by fastbackprop" in one_line(capsys, "predict", path, data)
     persistence.save(net, path, metadata | {"table": "[]"})

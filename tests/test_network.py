@@ -179,7 +179,11 @@ NAN[2, 1], INFINITE[5, 0] = np.nan, -np.inf
         (GOOD_X, np.array(list("abcabc")), r"[Yy] must be an array of real numbers, got dtype <U1"),
         (GOOD_X, np.full((6, 3), 0.5), r"[Yy] must have rows that sum to 1.*got 1.5 in row 0"),
         (GOOD_X, np.eye(3)[GOOD_Y] * 2, r"[Yy] must hold probabilities from 0 to 1, got values from 0.0 to 2.0"),
-        (GOOD_X, np.zeros((6, 2)), r"[Yy] must have shape \(N, 3\).*got \(6, 2\)"),
+        (
+            GOOD_X,
+            np.zeros((6, 2)),
+            r"[Yy] must have shape \(N,\), class numbers, or \(N, 3\), probabilities, got \(6, 2\)",
+        ),
         (GOOD_X, np.full((6, 3), np.nan), r"[Yy] must be finite, got nan at [Yy]\[0, 0\]"),
     ],
 )
