@@ -29,12 +29,13 @@ def read_targets(head: str, Y: Any, samples: int, outputs: int, dtype: np.dtype[
     Raises ValueError or TypeError that names the argument, what was got and what is accepted.
     """
     array = checks.numbers(Y, name)
-    if head == "softmax" and array.ndim == 1:
-        return checks.class_indices(array, name, outputs, samples)
-    if head == "softmax" and array.shape[1:] != (outputs,):
-        raise ValueError(
-            f"{name} must have shape (N,), class numbers, or (N, {outputs}), probabilities, got {array.shape}"
-        )
+    if head == "softmax":
+        if array.ndim == 1:
+            return checks.class_indices(array, name, outputs, samples)
+        if array.shape[1:] != (outputs,):
+            raise ValueError(
+                f"{name} must have shape (N,), class numbers, or (N, {outputs}), probabilities, got {array.shape}"
+            )
     array = checks.rows(array, name, outputs, dtype)
     if len(array) != samples:
         raise ValueError(f"{name} must have one target for each of the {samples} samples, got {len(array)}")
