@@ -104,7 +104,7 @@ class Plan:
         # Worth it where the weights that stay are more than the inputs that are copied; see engine/step.py.
         self.divided = copied and sizes[1] >= max(2 * at.CUT * self.threads, block)
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
-        job = np.zeros(at.JOB_FIELDS, np.int64)
+        job = np.zeros((1 + self.threads) * at.JOB_FIELDS, np.int64)
         elements = parameters = units = 0
 
         def reserve(count: int) -> int:

@@ -16,7 +16,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine import update as kernels
 from fastbackprop.engine.shuffle import shuffle as shuffle_order
 from fastbackprop.heads import read_targets
-from fastbackprop.pace import LONG_STEP, Pace
+from fastbackprop.pace import LONG_STEP, Pace, pace_of
 from fastbackprop.penalty import Penalty
 from fastbackprop.schedules import Schedule
 
@@ -169,7 +169,9 @@ class Training:
             if (self.threads or self.net.threads) is None and plans[0].threads > 1 and work < LONG_STEP:
                 plans.append(stack.enter_context(self.net.plan(self.batch_size, True, 1)))
             if self.pace is None or self.pace.ways != len(plans):  # a callback may have set the network's threads
-                self.pace = Pace(len(plans))
+                kind = self.net.sizes, self.net.dtype, self.batch_size, self.optimizer.code, plans[0].threads
+                self.pace = pace_of(len(plans), *kind)
+                self.pace.begin()
             while done < epochs and not self.stopped:
                 many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
                 many = max(1, many) if self.proved else 1  # the first epoch proves the inputs
@@ -221,7 +223,7 @@ class Training:
             start = time.perf_counter()
             failed, stopped = self._steps(plans[way], done, steps, order, rates, costs)
             seconds = time.perf_counter() - start
-            pace.took(stopped or steps, seconds)
+            pace.took(way, stopped or steps, seconds)
             what = "cost is"
             if failed:
                 self._prove_inputs()

@@ -114,9 +114,8 @@ ENGINE = [
         green=("(11)", "(18)", "(22)", "(25)", "(31)", "(38)", "Theorem 6.1", "Code 3"),
     ),
     Mutation(
-        "db without one of the lanes", "engine/step.py",
-        "for k in range(first + 4, step, 4):",
-        "for k in range(first + 8, step, 4):",
+        "db without the last samples", "engine/product.py",
+        "out_stride * n, panels, start_from, sums", "out_stride * n, max(1, panels - 1), start_from, sums",
         red=("(20)", "(25)", "(32)", "(38)", "Theorem 5.4", "Theorem 5.4, differences", "Code 2", "Code 3", "Code 4"),
         green=("(12)", "(19)", "(22)", "(24)", "(29)", "(35)"),
     ),

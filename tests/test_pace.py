@@ -5,6 +5,7 @@ import pytest
 
 import fastbackprop as fb
 from fastbackprop.pace import Pace
+from fastbackprop.training import Training
 
 
 def drive(pace, seconds_of, calls, steps=1000):
@@ -12,7 +13,7 @@ def drive(pace, seconds_of, calls, steps=1000):
     taken = []
     for _ in range(calls):
         way, count = pace.choose(steps)
-        pace.took(count, seconds_of[way] * count * 1e-4)
+        pace.took(way, count, seconds_of[way] * count * 1e-4)
         taken.append((way, count))
     return taken
 
@@ -40,8 +41,7 @@ def test_a_way_that_becomes_slow_is_left_and_found_again():
 def test_one_call_that_was_held_up_changes_nothing():
     pace = Pace(2)
     drive(pace, (1.0, 2.0), 8)
-    pace.choose(10)
-    pace.took(10, 50.0)
+    pace.took(pace.choose(10)[0], 10, 50.0)
     drive(pace, (1.0, 2.0), 1)  # a trial, since so much time has gone by
     assert pace.choose(80) == (0, 80)
 
@@ -49,8 +49,7 @@ def test_one_call_that_was_held_up_changes_nothing():
 def test_the_first_call_does_not_count():
     """It wakes the other threads: a training of a few hundred steps would go on with one for the rest of its time."""
     pace = Pace(2)
-    pace.choose(1000)
-    pace.took(1000, 10.0)
+    pace.took(pace.choose(1000)[0], 1000, 10.0)
     assert [way for way, _ in drive(pace, (1.0, 2.0), 5)] == [0, 1, 0, 0, 0]
 
 
@@ -59,8 +58,29 @@ def test_calls_too_short_to_tell_are_not_counted():
     pace = Pace(2)
     for _ in range(5):
         assert pace.choose(3) == (0, 3)
-        pace.took(3, 5e-4)
+        pace.took(0, 3, 5e-4)
     assert [way for way, _ in drive(pace, (1.0, 2.0), 4)] == [0, 1, 0, 0]
+
+
+def test_a_training_begins_with_what_the_last_one_has_found():
+    pace = Pace(2)
+    drive(pace, (2.0, 1.0), 5)
+    pace.begin()
+    pace.took(pace.choose(1000)[0], 1000, 1e3)  # the call that wakes the threads
+    assert {way for way, count in drive(pace, (2.0, 1.0), 20) if count == 1000} == {1}
+
+
+def test_trainings_of_a_kind_share_their_pace(monkeypatch):
+    monkeypatch.setattr("fastbackprop.threads.available", lambda: 2)
+    X, y = np.random.default_rng(0).standard_normal((1000, 40)), np.arange(1000) % 7
+    paces = []
+    for width, batch_size in ((90, 128), (90, 128), (80, 128), (90, 64)):
+        training = Training(fb.Network((40, width, 7)), X, y, batch_size=batch_size, optimizer=fb.SGD())
+        training.run(1)
+        paces.append(training.pace)
+    assert paces[0].ways == 2
+    assert paces[0] is paces[1]
+    assert len(set(map(id, paces))) == 3
 
 
 def test_the_only_way_is_taken_always():

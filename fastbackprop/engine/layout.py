@@ -81,7 +81,7 @@ PART_SUMS = 42  # address of float64: a line a part, the sum of its losses and t
 GATHERED = 43  # panels of inputs of the first block of a part
 GATHERED_FOR = 44  # of which part, counted from 1 over all steps; else 0
 STOP = 45  # address of the vector `stop`, or 0
-JOB_FIELDS = 46
+JOB_FIELDS = 46  # then room for the copy of each thread
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
 # Whether the penalty is a part of the cost J, or J and the penalty over the sum of the batch's sample weights are.

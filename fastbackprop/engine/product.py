@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0, activate
 from fastbackprop.engine.jit import kernel, part
-from fastbackprop.engine.layout import DEPTH
+from fastbackprop.engine.layout import CUT, DEPTH
 from fastbackprop.engine.panels import load_part, transpose_line
 from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, line, load_scalar, prefetch_second, store
 from fastbackprop.engine.tile import (
@@ -23,6 +23,7 @@ from fastbackprop.engine.tile import (
     STORE,
     ZERO,
     height,
+    tile_of_biases,
     tile_of_columns,
     tile_of_panels,
     tile_of_rows,
@@ -247,3 +248,14 @@ def gradient_of_few(
                 min(FEW_OUTPUTS, last - o), deltas + o * n * size, out_stride * n, panels, inputs + i * n * size,
                 in_stride * n, start_from, start + at, epilogue, result + at, n_in, n_in - i, rate,
             )  # fmt: skip
+
+
+@part
+def bias_gradient(deltas, out_stride, first, last, panels, start_from, sums, epilogue, result, rate):
+    """db, eq. (25), of the outputs first to last - 1. Sums that go on from block to block wait, a line an output."""
+    n, size = line(rate), itemsize(rate)
+    for o in range(first, last, min(lanes(rate), CUT)):  # where tasks are cut, so that none writes another's sums
+        tile_of_biases(
+            deltas + o * n * size, out_stride * n, panels, start_from, sums + o * n * size, epilogue,
+            result + o * size, last - o, rate,
+        )  # fmt: skip

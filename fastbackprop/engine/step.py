@@ -20,9 +20,9 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
 from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.heads import head
-from fastbackprop.engine.jit import NIL, inline, kernel, part
-from fastbackprop.engine.panels import NOT_AHEAD, gather, panel_to_rows, panel_to_units, transpose_line
-from fastbackprop.engine.product import backward, forward, gradient, gradient_of_few
+from fastbackprop.engine.jit import NIL, kernel, part
+from fastbackprop.engine.panels import NOT_AHEAD, gather, panel_to_rows, panel_to_units
+from fastbackprop.engine.product import backward, bias_gradient, forward, gradient, gradient_of_few
 from fastbackprop.engine.simd import (
     const,
     fma,
@@ -31,14 +31,12 @@ from fastbackprop.engine.simd import (
     line,
     load,
     load_double,
-    load_first,
     load_int,
     load_scalar,
     splat,
     store,
-    store_first,
 )
-from fastbackprop.engine.tile import CONTINUE, MASK, SCALE, STORE, ZERO
+from fastbackprop.engine.tile import CONTINUE, KEEP, MASK, SCALE, STORE, ZERO
 from fastbackprop.engine.tile import SGD as TILE_SGD
 from fastbackprop.engine.update import (
     CLIP_NORM,
@@ -383,45 +381,6 @@ def samples_task(job, layers, params, step, first, row, samples, end, phase, sli
 
 
 @kernel
-def _bias_gradient(deltas, stride, outputs, panels, fresh, sums, like):
-    """Add dZ over panels, a line an output: the samples of equal lane are summed in their order."""
-    step, n, size = line(like), lanes(like), itemsize(like)
-    for i in range(0, outputs * step, n):
-        total = splat(const(like, 0.0)) if fresh else load(sums + i * size, like)
-        for p in range(panels):
-            total = total + load(deltas + (p * stride * step + i) * size, like)
-        store(sums + i * size, total)
-
-
-@inline
-def _chain(square, first, step, like):
-    """Every fourth line of a square, from `first` on, added in their order."""
-    size = itemsize(like)
-    total = load(square + first * step * size, like)
-    for k in range(first + 4, step, 4):
-        total = total + load(square + k * step * size, like)
-    return total
-
-
-@kernel
-def _finish_biases(sums, outputs, sgd, result, rate, square, like):
-    """db, eq. (25): the lanes of each sum, in four chains; stored at `result`, or subtracted from it by SGD."""
-    step, n, size = line(like), lanes(like), itemsize(like)
-    for o in range(0, outputs, step):
-        transpose_line(sums + o * step * size, step, square, step, like)
-        for i in range(0, step, n):
-            at_i = square + i * size
-            first_two = _chain(at_i, 0, step, like) + _chain(at_i, 1, step, like)
-            total = first_two + (_chain(at_i, 2, step, like) + _chain(at_i, 3, step, like))
-            exist = min(n, outputs - o - i)
-            if exist > 0:
-                target = result + (o + i) * size
-                if sgd:
-                    total = fma(splat(const(like, -rate)), total, load_first(target, exist, like))
-                store_first(target, total, exist)
-
-
-@kernel
 def gradient_task(job, layers, params, step, samples, is_first, is_last, l, first, last, slice_, scratch, like):
     """dW[l] and db[l], eqs. (24) and (25), of some outputs over one block of `samples`, the first, last or between.
 
@@ -448,11 +407,10 @@ def gradient_task(job, layers, params, step, samples, is_first, is_last, l, firs
             deltas, stride, units, job[at.BLOCK] * n, n_in, first, last, panels, begin, begin_at, epilogue, result,
             scratch, const(like, rate),
         )  # fmt: skip
-    sums = work + (layers[l, at.BIAS_SUMS] + first * n) * size
-    _bias_gradient(deltas + first * n * size, stride, last - first, panels, is_first, sums, like)
-    if is_last:
-        target = (theta if sgd else gradient_at) + biases + first * size
-        _finish_biases(sums, last - first, sgd, target, const(like, rate), scratch, like)
+    bias_gradient(
+        deltas, stride, first, last, panels, ZERO if is_first else CONTINUE, work + layers[l, at.BIAS_SUMS] * size,
+        epilogue if is_last else KEEP, (theta if sgd else gradient_at) + biases, const(like, rate),
+    )  # fmt: skip
 
 
 @part

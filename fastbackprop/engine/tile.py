@@ -26,6 +26,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastbackprop.engine.jit import inline, kernel
+from fastbackprop.engine.layout import CUT
 from fastbackprop.engine.simd import (
     INT,
     LANES32,
@@ -79,7 +80,7 @@ NEAR = 16
 # where the chains start
 ZERO, CONTINUE, BIAS = 0, 1, 2  # 0; the partial sums at `start`; row r's bias at `start`
 # what is done with the sums while they are in registers
-STORE, RELU, RELU0, MASK, SCALE, SGD = 0, 1, 2, 3, 4, 5
+STORE, RELU, RELU0, MASK, SCALE, SGD, KEEP = 0, 1, 2, 3, 4, 5, 6
 PARTIAL = 8  # added to either code where the tile has fewer columns than a line
 
 Blocks = list[tuple[tuple[int, ...], Any]]  # codes, and what emits the instructions for them
@@ -259,10 +260,15 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any, ahead:
         return lambda: each(masked, c_stride, lambda i, offset, mask: write(sums[i], offset, mask))
 
     def sgd(masked: bool) -> Any:
-        def step(i: int, offset: Any, mask: Any) -> None:
-            write(emit(bld, "fma", t, minus_rate, sums[i], read(c, offset, mask)), offset, mask)
+        # All are read before one is written: a partial line reaches into the next row, which would wait for the write.
+        def step(i: int, offset: Any, mask: Any) -> Any:
+            return emit(bld, "fma", t, minus_rate, sums[i], read(c, offset, mask))
 
-        return lambda: each(masked, c_stride, step)
+        def instructions() -> None:
+            stepped = each(masked, c_stride, step)
+            each(masked, c_stride, lambda i, offset, mask: write(stepped[i], offset, mask))
+
+        return instructions
 
     starts: Blocks = [
         ((CONTINUE,), go_on(False)),
@@ -281,8 +287,15 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any, ahead:
     bld.position_at_end(end)
 
 
-def _sum_lanes(bld: Any, t: Any, vectors: list[Any]) -> Any:
-    """A vector that begins with the sums over the lanes of each of some vectors: half of them is added to half."""
+def _sum_lanes(bld: Any, t: Any, lines: list[list[Any]]) -> Any:
+    """A vector that begins with the sums over the lanes of each of some lines, given as vectors.
+
+    Half of a line's lanes are added to the other half, and so on: the sums do not depend on the width of the vectors.
+    """
+    while len(lines[0]) > 1:
+        half = len(lines[0]) // 2
+        lines = [[bld.fadd(x, y) for x, y in zip(vectors[:half], vectors[half:])] for vectors in lines]
+    vectors = [vector for (vector,) in lines]
     n, width = t.lanes, t.lanes  # each vector still has groups of so many lanes, which are to be added up
     indices = ir.VectorType(ir.IntType(32), n)
     while width > 1:
@@ -332,17 +345,62 @@ def _emit_of_samples(bld: Any, t: Any, outputs: int, args: Any) -> None:
     learns = bld.icmp_signed("==", epilogue, int_const(SGD))
     start_mask = bld.select(goes_on, mask, ir.Constant(mask.type, [ir.Constant(ir.IntType(1), 0)] * t.lanes))
     for o in range(outputs):
-        lines = [[results[o, i, v] for v in range(VECTORS_OF_LINE)] for i in range(FEW_INPUTS)]
-        while len(lines[0]) > 1:  # as in `_sum_lanes`: the sums do not depend on the width of the vectors
-            half = len(lines[0]) // 2
-            lines = [[bld.fadd(x, y) for x, y in zip(vectors[:half], vectors[half:])] for vectors in lines]
-        sums = _sum_lanes(bld, t, [vectors[0] for vectors in lines])
+        sums = _sum_lanes(bld, t, [[results[o, i, v] for v in range(VECTORS_OF_LINE)] for i in range(FEW_INPUTS)])
         at = bld.mul(c_stride, int_const(o))
         target = bld.gep(c, [at])
         total = bld.fadd(emit_masked_load(bld, t, bld.gep(start, [at]), start_mask), sums)
         weights = emit_masked_load(bld, t, target, mask)
         stepped = emit(bld, "fma", t, emit_splat(bld, t, bld.fneg(rate)), total, weights)
         emit_masked_store(bld, t, bld.select(learns, stepped, total), target, mask)
+
+
+def _emit_of_biases(bld: Any, t: Any, args: Any) -> None:
+    """Sums over all samples for a few outputs: samples of equal lane in their order, then the lanes."""
+    d, d_stride, panels, start_from, sums, epilogue, c, outputs, rate = args
+    d, sums, c = (pointer_to(bld, t.dtype, x) for x in (d, sums, c))
+    line_ = t.lanes * VECTORS_OF_LINE
+    count = min(t.lanes, CUT)
+    at = [o * line_ + v * t.lanes for o in range(count) for v in range(VECTORS_OF_LINE)]
+    loop, done = bld.append_basic_block("panels"), bld.append_basic_block("done")
+    starts: Blocks = [
+        ((CONTINUE,), lambda: [emit_load(bld, t, sums, int_const(i)) for i in at]),
+        ((ZERO,), lambda: [constant(t, 0.0)] * len(at)),
+    ]
+    begun = _switch(bld, start_from, starts, loop)
+    bld.position_at_end(loop)
+    p, panel = state = [bld.phi(INT), bld.phi(d.type)]
+    chains = [bld.phi(llvm_type(t)) for _ in at]
+    for block, values in begun:
+        for phi, value in zip([*state, *chains], [int_const(0), d, *values]):
+            phi.add_incoming(value, block)
+    results = [bld.fadd(chain, emit_load(bld, t, panel, int_const(i))) for chain, i in zip(chains, at)]
+    next_state = [bld.add(p, int_const(1)), bld.gep(panel, [d_stride])]
+    bld.cbranch(bld.icmp_signed("<", next_state[0], panels), loop, done)
+    for phi, value in zip([*state, *chains], [*next_state, *results]):
+        phi.add_incoming(value, loop)
+
+    bld.position_at_end(done)
+    end = bld.append_basic_block("end")
+    mask = emit_first(bld, t, bld.select(bld.icmp_signed("<", outputs, int_const(count)), outputs, int_const(count)))
+
+    def keep() -> None:
+        for i, result in zip(at, results):
+            emit_store(bld, t, result, sums, int_const(i))
+
+    def total() -> Any:
+        each = iter(results)
+        return _sum_lanes(bld, t, [list(itertools.islice(each, VECTORS_OF_LINE)) for _ in range(count)])
+
+    def sgd() -> None:
+        biases = emit_masked_load(bld, t, c, mask)
+        stepped = emit(bld, "fma", t, emit_splat(bld, t, bld.fneg(rate)), total(), biases)
+        emit_masked_store(bld, t, stepped, c, mask)
+
+    epilogues: Blocks = [
+        ((SGD,), sgd), ((STORE,), lambda: emit_masked_store(bld, t, total(), c, mask)), ((KEEP,), keep)
+    ]  # fmt: skip
+    _switch(bld, epilogue, epilogues, end)
+    bld.position_at_end(end)
 
 
 def _of_any_shape(emit_tile: Any, bld: Any, t: Any, args: Any, ahead: Any = None) -> None:
@@ -469,6 +527,29 @@ def height(rows, lines):
     return _TALLEST[(lines - 1) * (ROWS + 1) + min(rows, ROWS)]
 
 
+@intrinsic
+def _tile_of_biases(
+    typingctx: Any,
+    d: Any,  # address of dZ of the first output in its first panel
+    d_stride: Any,  # from panel to panel
+    panels: Any,  # at least 1
+    start_from: Any,  # ZERO or CONTINUE
+    sums: Any,  # address of each output's sums by lane, a line, that go on from one block to the next
+    epilogue: Any,  # KEEP those sums, or add up their lanes: STORE, or SGD: C -= rate * sums
+    c: Any,  # address of C
+    outputs: Any,  # that exist, if less than CUT
+    rate: Any,
+) -> Any:
+    t = VECTORS[scalar_of(rate)]
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        bld.function.attributes.add("noinline")
+        _emit_of_biases(bld, t, args)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 8, rate), codegen
+
+
 # The functions around the intrinsics are the units that LLVM compiles once.
 
 
@@ -506,6 +587,12 @@ def tile_of_panels(
 def tile_of_samples(outputs, d, d_stride, panels, a, a_stride, start_from, start, epilogue, c, c_stride, columns, rate):
     """One tile of the gradient of few outputs; the arguments are described at :func:`_tile_of_samples`."""
     _tile_of_samples(outputs, d, d_stride, panels, a, a_stride, start_from, start, epilogue, c, c_stride, columns, rate)
+
+
+@kernel
+def tile_of_biases(d, d_stride, panels, start_from, sums, epilogue, c, outputs, rate):
+    """The gradient of CUT biases, or of as many as a vector has lanes; the arguments: see :func:`_tile_of_biases`."""
+    _tile_of_biases(d, d_stride, panels, start_from, sums, epilogue, c, outputs, rate)
 
 
 @kernel
