@@ -74,6 +74,11 @@ def _by_parameters(case: Case, run: Run, T: Array, name: str, l: int) -> tuple[A
     return (T * V).sum(axis=(1, 2)), each.mean(axis=1), case.lost(l) * np.abs(each).mean(axis=1)
 
 
+def _terms(t: Any, l: int) -> dict[str, Array]:
+    """The sums of the magnitudes of what dW[l] and db[l] are the sums of: how exact these can be."""
+    return {"W": np.abs(t.dZ[l]) @ np.abs(t.A[l - 1].T), "b": np.abs(t.dZ[l]).sum(axis=1)}
+
+
 def _dZ(case: Case, run: Run, layers: Sequence[int], share: str) -> Iterator[Checked]:
     """The gradient by Z[l]: `share` is "dZ", of J, or "delta", of each sample's loss."""
     for who, t in case.traces.items():
@@ -482,9 +487,8 @@ def _theorem_5_4(run: Run) -> Iterator[Checked]:
             for framework in run.frameworks:
                 theirs = gradients_by(framework, case)
                 for l in _layers(case):
-                    terms = {"W": np.abs(t.dZ[l]) @ np.abs(t.A[l - 1].T), "b": np.abs(t.dZ[l]).sum(axis=1)}
-                    for name in ("W", "b"):
-                        yield who, PEERS[framework], ours[name][l], theirs[name][l], case.lost(l) * terms[name]
+                    for name, terms in _terms(t, l).items():
+                        yield who, PEERS[framework], ours[name][l], theirs[name][l], case.lost(l) * terms
                 terms_of_X = np.abs(case.W[1].T) @ np.abs(t.dZ[1])
                 yield who, PEERS[framework], ours["X"], theirs["X"], case.lost(1) * terms_of_X
 
@@ -496,7 +500,9 @@ def _theorem_5_4_by_differences(run: Run) -> Iterator[Checked]:
         params = case.net.params.astype(np.float64)
         dJ = case.net.gradients(case.X_rows, case.Y_rows).vector.astype(np.float64)
         weights, biases = net.split(np.arange(params.size))
-        for part in weights + biases:
+        terms = [_terms(case.traces["reference"], l) for l in _layers(case)]
+        parts = [*zip(weights, (t["W"] for t in terms)), *zip(biases, (t["b"] for t in terms))]
+        for part, terms_of_part in parts:
             V = np.zeros_like(params)
             V[part] = rng.standard_normal(part.shape)
             V /= np.linalg.norm(V)
@@ -504,7 +510,7 @@ def _theorem_5_4_by_differences(run: Run) -> Iterator[Checked]:
             for sign in (1, -1):
                 net.params = params + sign * DIFFERENCE_STEP * V
                 J.append(net.cost(case.X_rows, case.Y_rows))
-            scale = np.linalg.norm(dJ[part]) / np.sqrt(part.size)
+            scale = np.linalg.norm(terms_of_part) / np.sqrt(part.size)
             yield "engine", "differences", dJ @ V, (J[0] - J[1]) / (2 * DIFFERENCE_STEP), scale
 
 
