@@ -15,6 +15,7 @@ from fastbackprop.engine.jit import inline
 from fastbackprop.engine.simd import (
     by_precision,
     const,
+    copy_sign,
     exponent,
     fma,
     guess_inverse_sqrt,
@@ -70,13 +71,18 @@ def exp(x):
 
 
 @inline
-def expm1(x):
-    """e**x - 1 for x <= 44, without cancellation near 0."""
-    x = if_less(x, const(x, -50.0), const(x, -50.0), x)
+def _expm1(x):
+    """e**x - 1 for -50 <= x <= 44, without cancellation near 0."""
     n, r = _reduce(x)
     q = fma(r * r, _exp_tail(r), r)  # e**r - 1
     s = power_of_two(n)
     return fma(s, q, s - const(x, 1.0))
+
+
+@inline
+def expm1(x):
+    """e**x - 1 for x <= 44, without cancellation near 0."""
+    return _expm1(if_less(x, const(x, -50.0), const(x, -50.0), x))
 
 
 @inline
@@ -116,11 +122,11 @@ def tanh(x):
     """The hyperbolic tangent: with t = e**(2|x|) - 1 it is t / (t + 2), with the sign of x."""
     top = const(x, 22.0)  # tanh is 1 from here on
     a = magnitude(x)
-    t = expm1(if_less(top, a, top, a) * const(x, 2.0))
+    t = _expm1(if_less(top, a, top, a) * const(x, 2.0))
     a = t / (t + const(x, 2.0))
     half = t * const(x, 0.5)
     a = if_less(half, const(x, 0.5), fma(-half, a, half), a)  # t/(t+2) = t/2 - t/2 t/(t+2): a's rounding counts less
-    return if_less(x, const(x, 0.0), -a, if_equal(x, const(x, 0.0), x, a))
+    return copy_sign(a, x)
 
 
 @inline

@@ -358,6 +358,14 @@ def _elementwise(name: str, arity: int) -> Any:
 
         return unary
 
+    if arity == 2:
+
+        @intrinsic
+        def binary(typingctx: Any, a: Any, b: Any) -> Any:
+            return a(a, b), codegen
+
+        return binary
+
     @intrinsic
     def ternary(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
         return a(a, b, c), codegen
@@ -369,6 +377,7 @@ fma = _elementwise("fma", 3)  # a * b + c, rounded once
 sqrt = _elementwise("sqrt", 1)
 rint = _elementwise("rint", 1)  # to the nearest integer, halves to even
 magnitude = _elementwise("fabs", 1)
+copy_sign = _elementwise("copysign", 2)  # the magnitude of a with the sign of b
 
 
 def _choose(condition: Any) -> Any:
