@@ -86,23 +86,34 @@ def expm1(x):
 
 
 @inline
-def log(x):
-    """The natural logarithm."""
-    one = const(x, 1.0)
-    tiny = x * const(x, 2.0**54)  # subnormal numbers are scaled into the normal range
-    m = if_less(x, SMALLEST_NORMAL(x), tiny, x)
-    e = exponent(m)
-    m = m * power_of_two(one - e)  # [2, 4); 2**-e may not be a normal number
+def _log_scaled(x, scale):
+    """The natural logarithm of x / 2**scale, for x normal and positive or NaN."""
+    one, e = const(x, 1.0), exponent(x)
+    m = x * power_of_two(one - e)  # [2, 4); 2**-e may not be a normal number
     above = const(x, 2.0 * math.sqrt(2.0))
     e = if_less(above, m, e + one, e)
     m = m * if_less(above, m, const(x, 0.25), const(x, 0.5))  # [sqrt(1/2), sqrt(2)]
-    e = if_less(x, SMALLEST_NORMAL(x), e - const(x, 54.0), e)
+    e = e - scale
     f = m - one
     s = f / (m + one)  # log m = 2 atanh(s)
     z = s * s
     # 2 s = f - s f: the leading term f is exact, the correction is small (as in FreeBSD's log)
     tail = z * _atanh_tail_log(z) * const(x, 2.0)
-    value = fma(e, LN2_HIGH(x), f - (s * (f - tail) - e * LN2_LOW(x)))
+    return fma(e, LN2_HIGH(x), f - (s * (f - tail) - e * LN2_LOW(x)))
+
+
+@inline
+def log_of_normal(x):
+    """The natural logarithm of a normal positive number, or NaN."""
+    return _log_scaled(x, const(x, 0.0))
+
+
+@inline
+def log(x):
+    """The natural logarithm."""
+    # subnormal numbers are scaled into the normal range
+    tiny, none, smallest = const(x, 54.0), const(x, 0.0), SMALLEST_NORMAL(x)
+    value = _log_scaled(if_less(x, smallest, x * const(x, 2.0**54), x), if_less(x, smallest, tiny, none))
     infinity = const(x, math.inf)
     value = if_equal(x, infinity, infinity, value)
     value = if_equal(x, const(x, 0.0), -infinity, value)

@@ -7,7 +7,7 @@ sample, so dZ = scale * delta is eq. (21).
 
 from __future__ import annotations
 
-from fastbackprop.engine.elementary import exp, log, log1p, sigmoid
+from fastbackprop.engine.elementary import exp, log, log1p, log_of_normal, sigmoid
 from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.layout import CLASSES, DENSE, GIVEN_DELTAS, NO_TARGETS
 from fastbackprop.engine.simd import (
@@ -61,7 +61,7 @@ def _softmax(z, outputs, kind, targets, deltas, losses, scale, like):
                 mass = mass + _target(kind, targets, at, j, i, like)
         inverse = splat(const(like, 1.0)) / total
         if kind != NO_TARGETS:  # + (sum y_j) log sum e^(z_k - top)
-            log_total = log(total)
+            log_total = log_of_normal(total)  # at least e^0
             loss = fma(mass, log_total, loss) if kind == DENSE else loss + log_total
             share = load(scale + i, like)
             store(losses + i, if_equal(share, splat(const(like, 0.0)), share, loss))
