@@ -51,7 +51,7 @@ def scratch_size(widest: int, itemsize: int) -> int:
     """Elements that the products need for packed strips, or for the sums of a chunk, of layers up to `widest`."""
     n = LINE_BYTES // itemsize
     strips = DEPTH * whole_strips(BLOCK_BYTES, itemsize) + n
-    return max(strips, whole_strips(WAITING_CHUNK_BYTES, itemsize) * (widest + n))
+    return max(strips, WAITING_CHUNK_BYTES // itemsize * (widest + n))
 
 
 _whole_strips = kernel(whole_strips)
@@ -198,7 +198,7 @@ def gradient(
     n, size = line(rate), itemsize(rate)
     far = n_in * (last - first) * size > FAR_BYTES
     waits = panels > CHUNK_SAMPLES // n
-    chunk = _whole_strips(WAITING_CHUNK_BYTES if waits else CHUNK_BYTES, size)
+    chunk = (WAITING_CHUNK_BYTES if waits else CHUNK_BYTES) // size
     for o0 in range(first, last, chunk):
         end = min(o0 + chunk, last)
         for p in range(0, panels, CHUNK_SAMPLES // n):

@@ -58,13 +58,32 @@ from fastbackprop.engine.simd import (
 # go two a cycle (Zen 5, Intel's Xeons). Where a line is more than one vector, that is so with one line.
 LINES = 2 if LANES32 == 16 else 1
 ROWS = {16: 16, 8: 6, 4: 2 if X86 else 6}[LANES32]
-# The heights that are compiled, by lines; other numbers of rows are two tiles (all would double the time of compiling).
+# The heights that are compiled, by lines; other numbers of rows are several tiles (to compile all takes twice as long).
 HEIGHTS = [[h for h in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16) if h <= ROWS]]
 if LINES == 2:
     HEIGHTS.append([h for h in HEIGHTS[0] if h <= 12])  # 24 accumulators; the others hold elements of A and B
-# The tallest tile by lines and rows: _TALLEST[(lines - 1) * (ROWS + 1) + rows]. To Numba an array is one load.
-_TALLEST = np.array([max(h for h in heights if h <= max(1, rows)) for heights in HEIGHTS for rows in range(ROWS + 1)])
+TALLEST = HEIGHTS[-1][-1]  # of those with LINES lines
 VECTORS_OF_LINE = 16 // LANES32
+MANY_ROWS = 2 * ROWS  # from here on the tallest tile is the next one
+
+
+def _cycles(height: int, vectors: int) -> float:
+    """What a tile takes for each k, about: its FMA or loads, two a cycle, or the latency; and a share of its ends."""
+    return max(height * vectors / 2, (height + vectors) / 2, 5) + 1.2
+
+
+def _first_of_best(lines: int) -> list[int]:
+    """The height of the first of the tiles that together take the least time, for 0 to MANY_ROWS rows."""
+    heights, cycles, first = HEIGHTS[lines - 1], [0.0], [0]
+    for rows in range(1, MANY_ROWS + 1):
+        best, height = min((_cycles(h, lines * VECTORS_OF_LINE) + cycles[rows - h], -h) for h in heights if h <= rows)
+        cycles.append(best)
+        first.append(-height)
+    return [*first[:-1], heights[-1]]
+
+
+# _HEIGHTS[(lines - 1) * (MANY_ROWS + 1) + rows]: to Numba an array is one load.
+_HEIGHTS = np.array([height for lines in range(1, LINES + 1) for height in _first_of_best(lines)])
 # A tile of samples is 1 to FEW_OUTPUTS outputs by FEW_INPUTS inputs. Its inputs fill a vector of float64.
 FEW_OUTPUTS, FEW_INPUTS = 3 if LANES32 == 16 else 1, LANES32 // 2
 
@@ -413,7 +432,7 @@ def _of_any_shape(emit_tile: Any, bld: Any, t: Any, args: Any, ahead: Any = None
             block = bld.append_basic_block(f"tile_{rows}_{lines}")
             switch.add_case(int_const(rows + lines * (ROWS + 1)), block)
             bld.position_at_end(block)
-            if ahead is not None and (lines, rows) == (LINES, HEIGHTS[-1][-1]):
+            if ahead is not None and (lines, rows) == (LINES, TALLEST):
                 with bld.if_then(bld.icmp_signed("!=", bld.extract_value(ahead, 0), int_const(0))):
                     emit_tile(bld, t, rows, lines, args[2:], ahead)
                     bld.branch(end)
@@ -523,8 +542,8 @@ def _tile_of_samples(
 
 @inline
 def height(rows, lines):
-    """The tallest tile of so many lines that fits into so many rows."""
-    return _TALLEST[(lines - 1) * (ROWS + 1) + min(rows, ROWS)]
+    """The height of the next tile where so many rows of so many lines are left."""
+    return _HEIGHTS[(lines - 1) * (MANY_ROWS + 1) + min(rows, MANY_ROWS)]
 
 
 @intrinsic
@@ -597,10 +616,9 @@ def tile_of_biases(d, d_stride, panels, start_from, sums, epilogue, c, outputs, 
 
 @kernel
 def _repeat(a, b, c, k, times, rate):
-    rows = height(ROWS, LINES)
     for _ in range(times):
         tile_of_columns(
-            rows, LINES, a, rows, k, b, k * line(rate), ZERO, c, STORE, c, rows * line(rate), c, NOTHING, rate
+            TALLEST, LINES, a, TALLEST, k, b, k * line(rate), ZERO, c, STORE, c, TALLEST * line(rate), c, NOTHING, rate
         )
 
 
@@ -614,7 +632,7 @@ def peak(dtype: str = "float32", seconds: float = 0.3) -> tuple[float, float]:
     rate = np.dtype(dtype).type(0)
     a, b, c = (np.zeros(n * LINE_BYTES, np.uint8) for n in (k * ROWS, k * LINES + 1, ROWS * LINES + 1))
     at = [(x.ctypes.data + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES for x in (a, b, c)]
-    operations = 2.0 * int(_TALLEST[-1]) * LINES * (LINE_BYTES // rate.itemsize) * k * times
+    operations = 2.0 * TALLEST * LINES * (LINE_BYTES // rate.itemsize) * k * times
     _repeat(*at, k, 1, rate)
     rates: list[float] = []
     end = time.perf_counter() + seconds
