@@ -28,7 +28,13 @@ def read_targets(head: str, Y: Any, samples: int, outputs: int, dtype: np.dtype[
 
     Raises ValueError or TypeError that names the argument, what was got and what is accepted.
     """
-    array = checks.numbers(Y, name)
+    try:
+        array = checks.numbers(Y, name)
+    except TypeError as error:
+        if head != "softmax":
+            raise
+        hint = "classes are numbers from 0 here; fastbackprop.sklearn.MLPClassifier takes any labels"
+        raise TypeError(f"{error}; {hint}") from None
     if head == "softmax":
         if array.ndim == 1:
             return checks.class_indices(array, name, outputs, samples)
