@@ -211,3 +211,18 @@ assert reference.relu(np.array([-1.0, 2.0])).tolist() == [0.0, 2.0]
         "NUMBA_DISABLE_JIT is set, but fastbackprop's engine exists as machine code only: unset it, or use "
         "fastbackprop.reference, which is plain NumPy True"
     )
+
+
+@pytest.mark.slow
+def test_references_to_arrays_are_not_counted(tmp_path):
+    """Each would be a locked operation: a quarter of a small step. The option that says so is one of Numba's own."""
+    code = """
+import numpy as np
+import fastbackprop as fb
+from fastbackprop.engine.epoch import run
+fb.Network((3, 4, 2)).fit(np.zeros((8, 3)), [0, 1] * 4, epochs=1)
+[compiled] = run.overloads.values()
+text = compiled.library.get_llvm_str()
+print("define" in text, "NRT_" in text)
+"""
+    assert python(code, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["True", "False"]
