@@ -82,8 +82,8 @@ def generator(seed: Any) -> np.random.Generator:
     return np.random.default_rng(whole_number(seed, "seed", 0))
 
 
-def numbers(values: Any, name: str) -> np.ndarray:
-    """An array of real numbers. Nothing is copied."""
+def numbers(values: Any, name: str, hint: str = "") -> np.ndarray:
+    """An array of real numbers. Nothing is copied. ``hint``: what else to say where it holds texts or the like."""
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} must be a dense array of numbers, got a sparse {type(values).__name__}")
     if np.ma.is_masked(values):
@@ -93,7 +93,7 @@ def numbers(values: Any, name: str) -> np.ndarray:
     except ValueError:
         raise ValueError(f"{name} must be an array of numbers, got a ragged {type(values).__name__}") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}{hint}")
     return array
 
 

@@ -20,6 +20,7 @@ HEADS: dict[str, int] = {
     "softmax": kernels.SOFTMAX_CCE,
     "exp": kernels.EXP_POISSON,
 }
+LABELS = "; classes are numbers from 0 here, fastbackprop.sklearn.MLPClassifier takes any labels"
 ROW_SUM_TOLERANCE = 1e-3  # of probabilities given in float16 or float32
 
 
@@ -28,13 +29,7 @@ def read_targets(head: str, Y: Any, samples: int, outputs: int, dtype: np.dtype[
 
     Raises ValueError or TypeError that names the argument, what was got and what is accepted.
     """
-    try:
-        array = checks.numbers(Y, name)
-    except TypeError as error:
-        if head != "softmax":
-            raise
-        hint = "classes are numbers from 0 here; fastbackprop.sklearn.MLPClassifier takes any labels"
-        raise TypeError(f"{error}; {hint}") from None
+    array = checks.numbers(Y, name, LABELS if head == "softmax" else "")
     if head == "softmax":
         if array.ndim == 1:
             return checks.class_indices(array, name, outputs, samples)

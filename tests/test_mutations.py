@@ -114,6 +114,12 @@ ENGINE = [
         green=("(11)", "(18)", "(22)", "(25)", "(31)", "(38)", "Theorem 6.1", "Code 3"),
     ),
     Mutation(
+        "half of the lanes twice", "engine/tile.py",
+        "for shift in (0, width)]", "for shift in (0, 0)]",
+        red=("(20)", "(25)", "(32)", "(38)", "Theorem 5.4", "Theorem 5.4, differences", "Code 2", "Code 3", "Code 4"),
+        green=("(1)", "(3)", "(17)", "(21)", "(22)"),
+    ),
+    Mutation(
         "db without the last samples", "engine/product.py",
         "out_stride * n, panels, start_from, sums", "out_stride * n, max(1, panels - 1), start_from, sums",
         red=("(20)", "(25)", "(32)", "(38)", "Theorem 5.4", "Theorem 5.4, differences", "Code 2", "Code 3", "Code 4"),

@@ -111,9 +111,8 @@ def log_of_normal(x):
 @inline
 def log(x):
     """The natural logarithm."""
-    # subnormal numbers are scaled into the normal range
-    tiny, none, smallest = const(x, 54.0), const(x, 0.0), SMALLEST_NORMAL(x)
-    value = _log_scaled(if_less(x, smallest, x * const(x, 2.0**54), x), if_less(x, smallest, tiny, none))
+    scale = if_less(x, SMALLEST_NORMAL(x), const(x, 54.0), const(x, 0.0))  # subnormal numbers become normal
+    value = _log_scaled(x * power_of_two(scale), scale)
     infinity = const(x, math.inf)
     value = if_equal(x, infinity, infinity, value)
     value = if_equal(x, const(x, 0.0), -infinity, value)

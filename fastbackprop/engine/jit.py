@@ -21,11 +21,11 @@ from numba.core.serialize import dumps
 # error_model="numpy": a division by zero gives inf or nan, as in NumPy, without a branch.
 # _nrt=False: the references to arrays are not counted. They last as long as the call from Python, nothing here makes a
 # new one, and to count them is a locked operation wherever a function gets an array: a quarter of a small step.
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
-kernel: Any = njit(**OPTIONS)
-inline: Any = njit(**OPTIONS, forceinline=True)
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+kernel: Any = njit(**_OPTIONS)
+inline: Any = njit(**_OPTIONS, forceinline=True)
 # Inlined before anything is compiled: LLVM sees such a function once, in its caller, not again at every level above.
-part: Any = njit(**OPTIONS, inline="always")
+part: Any = njit(**_OPTIONS, inline="always")
 
 # As an argument of compiled functions in the place of 0: Numba compiles a function anew for each literal.
 NIL = np.int64(0)
@@ -107,7 +107,7 @@ def entry(function: Any) -> Any:
     """Compile a function that Python calls: without the interpreter's lock, kept on disk where that is possible."""
     if numba.config.DISABLE_JIT:
         return lambda *_: need_compiler()
-    dispatcher = njit(**OPTIONS, nogil=True)(function)
+    dispatcher = njit(**_OPTIONS, nogil=True)(function)
     with contextlib.suppress(RuntimeError):  # Numba has found no directory that it may write to
         dispatcher._cache = _Cache(function)
     return dispatcher

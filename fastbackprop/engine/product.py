@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0, activate
 from fastbackprop.engine.jit import kernel, part
-from fastbackprop.engine.layout import CUT, DEPTH
+from fastbackprop.engine.layout import DEPTH
 from fastbackprop.engine.panels import load_part, transpose_line
 from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, line, load_scalar, prefetch_second, store
 from fastbackprop.engine.tile import (
     BIAS,
     CONTINUE,
+    FEW_BIASES,
     FEW_INPUTS,
     FEW_OUTPUTS,
     LINES,
@@ -254,7 +255,7 @@ def gradient_of_few(
 def bias_gradient(deltas, out_stride, first, last, panels, start_from, sums, epilogue, result, rate):
     """db, eq. (25), of the outputs first to last - 1. Sums that go on from block to block wait, a line an output."""
     n, size = line(rate), itemsize(rate)
-    for o in range(first, last, min(lanes(rate), CUT)):  # where tasks are cut, so that none writes another's sums
+    for o in range(first, last, FEW_BIASES):
         tile_of_biases(
             deltas + o * n * size, out_stride * n, panels, start_from, sums + o * n * size, epilogue,
             result + o * size, last - o, rate,

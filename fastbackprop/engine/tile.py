@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastbackprop.engine.jit import inline, kernel
-from fastbackprop.engine.layout import CUT
 from fastbackprop.engine.simd import (
     INT,
     LANES32,
@@ -84,8 +84,9 @@ def _first_of_best(lines: int) -> list[int]:
 
 # _HEIGHTS[(lines - 1) * (MANY_ROWS + 1) + rows]: to Numba an array is one load.
 _HEIGHTS = np.array([height for lines in range(1, LINES + 1) for height in _first_of_best(lines)])
-# A tile of samples is 1 to FEW_OUTPUTS outputs by FEW_INPUTS inputs. Its inputs fill a vector of float64.
-FEW_OUTPUTS, FEW_INPUTS = 3 if LANES32 == 16 else 1, LANES32 // 2
+# A tile of samples is 1 to FEW_OUTPUTS outputs by FEW_INPUTS inputs, a tile of biases FEW_BIASES outputs. The inputs or
+# biases fill a vector of float64. Tasks are cut at multiples of FEW_BIASES: no tile keeps sums that are another's.
+FEW_OUTPUTS, FEW_INPUTS, FEW_BIASES = 3 if LANES32 == 16 else 1, LANES32 // 2, LANES32 // 2
 
 # The tallest tile has a second version, for large products, which asks for what they will need next: with each turn of
 # its loop for the line at 8 k bytes of each of three streams, for the second-level cache. So few at a time because a
@@ -124,6 +125,10 @@ def _switch(bld: Any, code: Any, cases: Blocks, after: Any) -> list[tuple[Any, A
 
 def _splat_at(bld: Any, t: Any, pointer: Any, offset: Any) -> Any:
     return emit_splat(bld, t, bld.load(bld.gep(pointer, [offset])))
+
+
+def _at_most(bld: Any, count: Any, most: int) -> Any:
+    return bld.select(bld.icmp_signed("<", count, int_const(most)), count, int_const(most))
 
 
 def _opaque(bld: Any, value: Any) -> Any:
@@ -328,43 +333,62 @@ def _sum_lanes(bld: Any, t: Any, lines: list[list[Any]]) -> Any:
     return vectors[0]
 
 
+def _over_panels(
+    bld: Any, t: Any, panels: Any, streams: Sequence[tuple[Any, Any]], loop: Any, begun: Sequence[tuple[Any, Any]],
+    add_panel: Callable[[list[Any], list[Any]], list[Any]],
+) -> list[Any]:  # fmt: skip
+    """Sums over panels: those that ``add_panel`` makes of the pointers to a panel and of those before it.
+
+    `streams`: the address of each thing that is read in the first panel, and how far it is to the next; `begun`: the
+    blocks that go on to the block `loop`, with the sums at the start.
+    """
+    done = bld.append_basic_block("done")
+    bld.position_at_end(loop)
+    first = [int_const(0), *(address for address, _ in streams)]
+    p, *pointers = state = [bld.phi(value.type) for value in first]
+    sums = [bld.phi(llvm_type(t)) for _ in begun[0][1]]
+    for block, values in begun:
+        for phi, value in zip([*state, *sums], [*first, *values]):
+            phi.add_incoming(value, block)
+    results = add_panel(pointers, sums)
+    following = [bld.add(p, int_const(1)), *(bld.gep(at, [stride]) for at, (_, stride) in zip(pointers, streams))]
+    bld.cbranch(bld.icmp_signed("<", following[0], panels), loop, done)
+    for phi, value in zip([*state, *sums], [*following, *results]):
+        phi.add_incoming(value, loop)
+    bld.position_at_end(done)
+    return results
+
+
 def _emit_of_samples(bld: Any, t: Any, outputs: int, args: Any) -> None:
     """A tile of the gradient whose lanes are samples: C is at most FEW_INPUTS columns of the parameters or gradient."""
     d, d_stride, panels, a, a_stride, start_from, start, epilogue, c, c_stride, columns, rate = args
     d, a, start, c = (pointer_to(bld, t.dtype, x) for x in (d, a, start, c))
     line_ = t.lanes * VECTORS_OF_LINE
     cells = list(itertools.product(range(outputs), range(FEW_INPUTS), range(VECTORS_OF_LINE)))
-    start_block, loop, done = bld.block, bld.append_basic_block("panels"), bld.append_basic_block("done")
+    start_block, loop = bld.block, bld.append_basic_block("panels")
     bld.branch(loop)
 
-    bld.position_at_end(loop)
-    ptr = llvm_float(t.dtype).as_pointer()
-    state = [bld.phi(INT), bld.phi(ptr), bld.phi(ptr)]
-    sums = [bld.phi(llvm_type(t)) for _ in cells]
-    for phi, value in zip([*state, *sums], [int_const(0), d, a, *[constant(t, 0.0)] * len(cells)]):
-        phi.add_incoming(value, start_block)
-    p, pd, pa = state
-    deltas = {
-        (o, v): emit_load(bld, t, pd, int_const(o * line_ + v * t.lanes))
-        for o in range(outputs) for v in range(VECTORS_OF_LINE)
-    }  # fmt: skip
-    before, results = dict(zip(cells, sums)), {}
-    for i, v in itertools.product(range(FEW_INPUTS), range(VECTORS_OF_LINE)):
-        inputs = emit_load(bld, t, pa, int_const(i * line_ + v * t.lanes))  # just before its use, as in `_chains`
-        for o in range(outputs):
-            results[o, i, v] = emit(bld, "fma", t, deltas[o, v], inputs, before[o, i, v])
-    next_state = [bld.add(p, int_const(1)), bld.gep(pd, [d_stride]), bld.gep(pa, [a_stride])]
-    bld.cbranch(bld.icmp_signed("<", next_state[0], panels), loop, done)
-    for phi, value in zip([*state, *sums], [*next_state, *(results[cell] for cell in cells)]):
-        phi.add_incoming(value, loop)
+    def add_panel(pointers: list[Any], before: list[Any]) -> list[Any]:
+        pd, pa = pointers
+        sums = dict(zip(cells, before))
+        deltas = {
+            (o, v): emit_load(bld, t, pd, int_const(o * line_ + v * t.lanes))
+            for o in range(outputs) for v in range(VECTORS_OF_LINE)
+        }  # fmt: skip
+        for i, v in itertools.product(range(FEW_INPUTS), range(VECTORS_OF_LINE)):
+            inputs = emit_load(bld, t, pa, int_const(i * line_ + v * t.lanes))  # just before its use, as in `_chains`
+            for o in range(outputs):
+                sums[o, i, v] = emit(bld, "fma", t, deltas[o, v], inputs, sums[o, i, v])
+        return list(sums.values())
 
-    bld.position_at_end(done)
+    begun = [(start_block, [constant(t, 0.0)] * len(cells))]
+    sums_of = dict(zip(cells, _over_panels(bld, t, panels, [(d, d_stride), (a, a_stride)], loop, begun, add_panel)))
     mask = emit_first(bld, t, columns)
     goes_on = bld.icmp_signed("==", start_from, int_const(CONTINUE))
     learns = bld.icmp_signed("==", epilogue, int_const(SGD))
     start_mask = bld.select(goes_on, mask, ir.Constant(mask.type, [ir.Constant(ir.IntType(1), 0)] * t.lanes))
     for o in range(outputs):
-        sums = _sum_lanes(bld, t, [[results[o, i, v] for v in range(VECTORS_OF_LINE)] for i in range(FEW_INPUTS)])
+        sums = _sum_lanes(bld, t, [[sums_of[o, i, v] for v in range(VECTORS_OF_LINE)] for i in range(FEW_INPUTS)])
         at = bld.mul(c_stride, int_const(o))
         target = bld.gep(c, [at])
         total = bld.fadd(emit_masked_load(bld, t, bld.gep(start, [at]), start_mask), sums)
@@ -374,33 +398,24 @@ def _emit_of_samples(bld: Any, t: Any, outputs: int, args: Any) -> None:
 
 
 def _emit_of_biases(bld: Any, t: Any, args: Any) -> None:
-    """Sums over all samples for a few outputs: samples of equal lane in their order, then the lanes."""
+    """Sums over all samples for FEW_BIASES outputs: samples of equal lane in their order, then the lanes."""
     d, d_stride, panels, start_from, sums, epilogue, c, outputs, rate = args
     d, sums, c = (pointer_to(bld, t.dtype, x) for x in (d, sums, c))
     line_ = t.lanes * VECTORS_OF_LINE
-    count = min(t.lanes, CUT)
-    at = [o * line_ + v * t.lanes for o in range(count) for v in range(VECTORS_OF_LINE)]
-    loop, done = bld.append_basic_block("panels"), bld.append_basic_block("done")
+    at = [o * line_ + v * t.lanes for o in range(FEW_BIASES) for v in range(VECTORS_OF_LINE)]
+    loop = bld.append_basic_block("panels")
     starts: Blocks = [
         ((CONTINUE,), lambda: [emit_load(bld, t, sums, int_const(i)) for i in at]),
         ((ZERO,), lambda: [constant(t, 0.0)] * len(at)),
     ]
     begun = _switch(bld, start_from, starts, loop)
-    bld.position_at_end(loop)
-    p, panel = state = [bld.phi(INT), bld.phi(d.type)]
-    chains = [bld.phi(llvm_type(t)) for _ in at]
-    for block, values in begun:
-        for phi, value in zip([*state, *chains], [int_const(0), d, *values]):
-            phi.add_incoming(value, block)
-    results = [bld.fadd(chain, emit_load(bld, t, panel, int_const(i))) for chain, i in zip(chains, at)]
-    next_state = [bld.add(p, int_const(1)), bld.gep(panel, [d_stride])]
-    bld.cbranch(bld.icmp_signed("<", next_state[0], panels), loop, done)
-    for phi, value in zip([*state, *chains], [*next_state, *results]):
-        phi.add_incoming(value, loop)
 
-    bld.position_at_end(done)
+    def add_panel(pointers: list[Any], before: list[Any]) -> list[Any]:
+        return [bld.fadd(s, emit_load(bld, t, pointers[0], int_const(i))) for s, i in zip(before, at)]
+
+    results = _over_panels(bld, t, panels, [(d, d_stride)], loop, begun, add_panel)
     end = bld.append_basic_block("end")
-    mask = emit_first(bld, t, bld.select(bld.icmp_signed("<", outputs, int_const(count)), outputs, int_const(count)))
+    mask = emit_first(bld, t, _at_most(bld, outputs, FEW_BIASES))
 
     def keep() -> None:
         for i, result in zip(at, results):
@@ -408,7 +423,7 @@ def _emit_of_biases(bld: Any, t: Any, args: Any) -> None:
 
     def total() -> Any:
         each = iter(results)
-        return _sum_lanes(bld, t, [list(itertools.islice(each, VECTORS_OF_LINE)) for _ in range(count)])
+        return _sum_lanes(bld, t, [list(itertools.islice(each, VECTORS_OF_LINE)) for _ in range(FEW_BIASES)])
 
     def sgd() -> None:
         biases = emit_masked_load(bld, t, c, mask)
@@ -525,7 +540,7 @@ def _tile_of_samples(
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         bld.function.attributes.add("noinline")
-        columns = bld.select(bld.icmp_signed("<", args[11], int_const(FEW_INPUTS)), args[11], int_const(FEW_INPUTS))
+        columns = _at_most(bld, args[11], FEW_INPUTS)
         end = bld.append_basic_block("end")
         switch = bld.switch(args[0], end)
         for outputs in range(1, FEW_OUTPUTS + 1):
@@ -556,7 +571,7 @@ def _tile_of_biases(
     sums: Any,  # address of each output's sums by lane, a line, that go on from one block to the next
     epilogue: Any,  # KEEP those sums, or add up their lanes: STORE, or SGD: C -= rate * sums
     c: Any,  # address of C
-    outputs: Any,  # that exist, if less than CUT
+    outputs: Any,  # that exist, if less than FEW_BIASES
     rate: Any,
 ) -> Any:
     t = VECTORS[scalar_of(rate)]
@@ -610,7 +625,7 @@ def tile_of_samples(outputs, d, d_stride, panels, a, a_stride, start_from, start
 
 @kernel
 def tile_of_biases(d, d_stride, panels, start_from, sums, epilogue, c, outputs, rate):
-    """The gradient of CUT biases, or of as many as a vector has lanes; the arguments: see :func:`_tile_of_biases`."""
+    """The gradient of FEW_BIASES biases; the arguments are described at :func:`_tile_of_biases`."""
     _tile_of_biases(d, d_stride, panels, start_from, sums, epilogue, c, outputs, rate)
 
 
