@@ -12,7 +12,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.epoch import run
 from fastbackprop.engine.product import scratch_size
 from fastbackprop.engine.simd import LINE_BYTES
-from fastbackprop.engine.update import HYPER_FIELDS
+from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.parameters import parameter_count
 from fastbackprop.threads import run_on
 
@@ -39,6 +39,14 @@ LEAST_PART_BLOCK = 256
 MOST_PARTS = 8
 PART_SAMPLES = 64
 PART_GRADIENT_BYTES = 1 << 19
+# The first hidden layer is halved where it has so many units, and if the next is the output layer, so many for each
+# output; else where it has so many units, and the layers that both halves do are at most such a share of the work.
+LEAST_HALVED, UNITS_PER_OUTPUT = 32, 2
+LEAST_HALVED_DEEP, HALVED_PER_DOUBLED = 96, 4
+HALVED_PARAMETERS = 1 << 20  # of a network at most: in the long steps of larger ones meetings count little
+HALVED_BATCH = {4: 512, 8: 128}  # by the element's bytes: with one hidden layer and more samples parts take less time
+LEAST_STEPS = 8  # of a job in halves, whose weights are copied before and after
+LINE_OF_FLOATS = 16  # a line of float32 is two of float64: halves of either are whole lines
 _NO_HYPER = np.zeros(HYPER_FIELDS)
 
 
@@ -72,6 +80,21 @@ def parts_of_batch(sizes: Sequence[int], dtype: np.dtype[Any], batch: int) -> in
     return parts
 
 
+def half_of_inputs(sizes: Sequence[int]) -> int:
+    """Where the second half of layer 2's inputs begins, where Z[2] is the sum of two chains; else 0.
+
+    So it is for networks that may be trained in halves (engine/halves.py), and also wherever they are not: they have
+    the same bits. Each half does all work of the layers after the second, which should be little.
+    """
+    if len(sizes) < 4:
+        halved = len(sizes) == 3 and sizes[1] >= max(LEAST_HALVED, UNITS_PER_OUTPUT * sizes[2])
+    else:
+        light = HALVED_PER_DOUBLED * Plan.work(sizes[2:], True) <= Plan.work(sizes, True)
+        halved = light and sizes[1] >= LEAST_HALVED_DEEP
+    halved = halved and parameter_count(sizes) <= HALVED_PARAMETERS
+    return (sizes[1] + LINE_OF_FLOATS) // (2 * LINE_OF_FLOATS) * LINE_OF_FLOATS if halved else 0
+
+
 class Plan:
     """Tables and workspace for networks of one shape.
 
@@ -102,8 +125,10 @@ class Plan:
         self.threads = min(threads, block // line) if block * self.work_per_sample > SERIAL_WORK else 1
         copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
         # Worth it where the weights that stay are more than the inputs that are copied; see engine/step.py.
+        self.halved = copied and half_of_inputs(sizes) > 0
         self.divided = copied and sizes[1] >= max(2 * at.CUT * self.threads, block)
-        self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
+        self.tables = np.zeros((1, len(sizes), at.LAYER_FIELDS), np.int64)
+        self.layers = self.tables[0]
         job = np.zeros((1 + self.threads) * at.JOB_FIELDS, np.int64)
         elements = parameters = units = 0
 
@@ -130,6 +155,9 @@ class Plan:
             row[at.UNITS] = row[at.PANELS] + panels
             if copies > 1:
                 job[at.INPUT_COPIES] = panels + block * round_up(n, line)
+            if l == 2 and half_of_inputs(sizes) > 0:
+                row[at.HALF] = half_of_inputs(sizes)
+                job[at.HALF_SUMS] = reserve(2 * panels)
             if learning:
                 row[at.DELTAS] = reserve(panels)
                 row[at.SLOPES] = reserve(panels)
@@ -138,16 +166,21 @@ class Plan:
         job[at.SLICES] = self.threads
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
+        if self.halved:
+            largest = max(parameter_count(self._half_sizes(half)) for half in range(2))
+            job[at.HALF_VECTORS] = reserve(4 * round_up(largest, line) + 3 * units * 8 // dtype.itemsize)
         job[at.WEIGHT_SUMS] = reserve(line * self.threads)
         # what the products need is more than the line and the square of a line that all others take
         job[at.SCRATCH_SIZE] = round_up(scratch_size(max(sizes) if learning else 0, dtype.itemsize), line)
         job[at.SCRATCH] = reserve(int(job[at.SCRATCH_SIZE]) * self.threads)
         self.workspace = memory.zeros(elements, dtype)
-        self._parts: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._workspaces: np.ndarray | None = None  # of the threads, for parts and halves
+        self._parts: tuple[np.ndarray, np.ndarray] | None = None
         job[at.WORKSPACE] = self.workspace.ctypes.data
         self.gradient = memory.zeros(parameters if learning else 0, dtype)
         job[at.GRADIENT_AT] = self.gradient.ctypes.data
-        self.unit_sums = np.zeros(2 * units if learning else 0)
+        self.half_tables = self._tables_of_halves() if self.halved else None
+        self.unit_sums = np.zeros(3 * units if learning else 0)
         job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
         self.tasks = self._cut_weights(sizes) if learning else np.zeros((0, at.TASK_FIELDS), np.int64)
         job[at.TASKS] = self.tasks[-1, at.TASK] + 1 if learning else 1
@@ -210,24 +243,55 @@ class Plan:
         return job
 
     def divide(self, job: np.ndarray, batch: int) -> None:
-        """Make the gradients of a job in parts, where that pays for batches of ``batch``; its own may be smaller."""
+        """Make the gradients of a job in parts, where that pays for batches of ``batch``; its own may be smaller.
+
+        What the job is to do is known by then. Whether in parts must not depend on the threads, nor on its steps.
+        """
         parts = parts_of_batch(self._sizes, self.dtype, batch)
-        if parts == 1:
+        is_small = len(self._sizes) == 3 and batch <= HALVED_BATCH[self.dtype.itemsize]
+        if parts == 1 or (is_small and self._can_be_halved(job)):
             return
         line = LINE_BYTES // self.dtype.itemsize
+        self._put_workspaces(job)
         if self._parts is None:
             self._parts = (
-                memory.zeros(len(self.workspace) * self.threads, self.dtype),
                 memory.zeros(MOST_PARTS * len(self.gradient), self.dtype),
                 memory.zeros(MOST_PARTS * LINE_BYTES // 8, np.dtype("float64")),
             )
-        workspaces, gradients, sums = self._parts
+        gradients, sums = self._parts
         block = _samples(self._sizes, self.dtype, PART_BLOCK_BYTES, LEAST_PART_BLOCK)
         job[at.BLOCK] = min(self.block, block)
         job[at.PARTS], job[at.PART_SIZE], job[at.BLOCKS] = parts, round_up(-(-batch // parts), line), 1
-        job[at.PART_WORKSPACE_SIZE] = len(self.workspace)
-        job[at.PART_WORKSPACES], job[at.PART_GRADIENTS] = workspaces.ctypes.data, gradients.ctypes.data
-        job[at.PART_SUMS] = sums.ctypes.data
+        job[at.PART_GRADIENTS], job[at.PART_SUMS] = gradients.ctypes.data, sums.ctypes.data
+
+    def _put_workspaces(self, job: np.ndarray) -> None:
+        """A workspace for each thread."""
+        if self._workspaces is None:
+            self._workspaces = memory.zeros(len(self.workspace) * self.threads, self.dtype)
+        job[at.OWN_WORKSPACES], job[at.OWN_WORKSPACE_SIZE] = self._workspaces.ctypes.data, len(self.workspace)
+
+    def _half_sizes(self, half: int) -> list[int]:
+        """The layer sizes of a half."""
+        first = half_of_inputs(self._sizes)
+        return [self._sizes[0], self._sizes[1] - first if half else first, *self._sizes[2:]]
+
+    def _tables_of_halves(self) -> np.ndarray:
+        """The tables of both halves; their samples lie where those of the whole network do."""
+        tables = []
+        for half in range(2):
+            sizes, table = self._half_sizes(half), self.layers.copy()
+            table[1, at.SIZE], table[2, at.HALF] = sizes[1], 0
+            for l in range(1, len(sizes)):
+                table[l, at.WEIGHTS] = parameter_count(sizes[:l])
+                table[l, at.BIASES] = table[l, at.WEIGHTS] + sizes[l] * sizes[l - 1]
+                table[l, at.FIRST_UNIT] = sum(sizes[1:l])
+            tables.append(table)
+        return np.stack(tables)
+
+    def _can_be_halved(self, job: np.ndarray) -> bool:
+        """Whether the steps of a job can be done in halves: neither knows the norm of the whole gradient."""
+        updates = job[at.UPDATE] > GRADIENT and not job[at.CLIP]
+        return bool(updates and job[at.PARTS] == 1 and job[at.BLOCKS] == 1 and half_of_inputs(self._sizes) > 0)
 
     @staticmethod
     def new_clock(job: np.ndarray) -> np.ndarray:
@@ -246,7 +310,11 @@ class Plan:
         constants = _NO_HYPER if hyper is None else hyper
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
         threads = self.threads if work > WAKING_WORK else 1
-        run_on(threads, run, job, self.layers, self.tasks, params, constants, costs, clock)
+        tables = self.tables
+        if self.half_tables is not None and threads == 2 and job[at.STEPS] >= LEAST_STEPS and self._can_be_halved(job):
+            self._put_workspaces(job)
+            job[at.IN_HALVES], tables = 1, self.half_tables
+        run_on(threads, run, job, tables, self.tasks, params, constants, costs, clock)
         return int(clock[at.FAILED_STEP]), int(clock[at.STOPPED])
 
     def panels(self, field: int, l: int, samples: int) -> np.ndarray:

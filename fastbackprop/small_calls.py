@@ -32,7 +32,7 @@ class _SmallCall:
     def run(self, params: np.ndarray) -> bool:
         """Returns whether all was finite."""
         self.clock.fill(0)
-        run(self.job, self.plan.layers, self.plan.tasks, params, self.hyper, self.costs, self.clock, 0)
+        run(self.job, self.plan.tables, self.plan.tasks, params, self.hyper, self.costs, self.clock, 0)
         return not self.clock.item(at.FAILED_STEP)
 
 

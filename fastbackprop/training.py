@@ -169,8 +169,9 @@ class Training:
             if (self.threads or self.net.threads) is None and plans[0].threads > 1 and work < LONG_STEP:
                 plans.append(stack.enter_context(self.net.plan(self.batch_size, True, 1)))
             if self.pace is None or self.pace.ways != len(plans):  # a callback may have set the network's threads
-                kind = self.net.sizes, self.net.dtype, self.batch_size, self.optimizer.code, plans[0].threads
-                self.pace = pace_of(len(plans), *kind)
+                shape = self.net.sizes, self.net.dtype, self.batch_size, plans[0].threads
+                update = self.optimizer.code, self.optimizer.clip_norm is not None, bool(self.penalty)
+                self.pace = pace_of(len(plans), *shape, *update)
                 self.pace.begin()
             while done < epochs and not self.stopped:
                 many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
@@ -333,15 +334,14 @@ class Training:
             Y = np.ascontiguousarray(Y[rows]) if Y.ndim == 1 else self.net.readable(Y[rows])
             weights = None if weights is None else np.ascontiguousarray(weights[rows])
             job, costs = plan.new_job(len(X), len(X)), costs[epoch : epoch + 1]
-        plan.divide(job, self.batch_size)
         self.net.put_data(job, X, Y, weights)
-        code = self.optimizer.code
         self.penalty.put(job, self.hyper)
         job[at.CLIP] = self.optimizer.clip_norm is not None
+        job[at.UPDATE], job[at.RATES], job[at.DONE_STEPS] = self.optimizer.code, rates.ctypes.data, self.state.steps
+        plan.divide(job, self.batch_size)
         plain = not (self.penalty or self.optimizer.weight_decay or job[at.CLIP])
-        if code == kernels.SGD and plain and job[at.PARTS] == 1:
-            code = kernels.FUSED_SGD
-        job[at.UPDATE], job[at.RATES], job[at.DONE_STEPS] = code, rates.ctypes.data, self.state.steps
+        if self.optimizer.code == kernels.SGD and plain and job[at.PARTS] == 1:
+            job[at.UPDATE] = kernels.FUSED_SGD
         if self.dropped is not None:
             job[at.DROPOUT], job[at.DROPOUT_KEY] = self.dropped.ctypes.data, self.state.key
         for address, vector in zip((at.STATE_1, at.STATE_2), self.state.vectors, strict=False):

@@ -39,6 +39,16 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "sample weights": {"sample_weight": np.arange(SAMPLES) % 3 / 2},
     "unshuffled": {"shuffle": False},
     "several blocks": {"samples": 5000, "batch_size": 5000},
+    "two halves": {"sizes": (37, 100, 9), "samples": 1000, "batch_size": 48},
+    "two halves of a deep one": {
+        "sizes": (37, 112, 33, 5),
+        "samples": 1000,
+        "batch_size": 40,
+        "hidden": ["relu0", "gelu"],
+        "optimizer": fb.Adam(0.01),
+        "dropout": 0.25,
+        "sample_weight": np.arange(1000) % 3 / 2,
+    },
     "small batches": {"batch_size": 32},
     "small batches, all of it": {
         "batch_size": 32,
@@ -56,14 +66,14 @@ def digest(training: str, dtype: str, threads: int | None = None) -> str:
     """SHA-256 of the parameters that a training ends with."""
     options = {"epochs": 2, "batch_size": 128, "optimizer": fb.SGD(0.0625), "seed": 0} | TRAININGS[training]
     hidden, output = options.pop("hidden", "relu"), options.pop("output", "softmax")
-    samples = options.pop("samples", SAMPLES)
-    net = fb.Network(SIZES, hidden, output, dtype=dtype, threads=threads)
+    samples, sizes = options.pop("samples", SAMPLES), options.pop("sizes", SIZES)
+    net = fb.Network(sizes, hidden, output, dtype=dtype, threads=threads)
     numbers = np.random.RandomState(0)
     net.params = numbers.randint(-1024, 1025, net.params.size) / 4096
-    X = (numbers.randint(-256, 257, (samples, SIZES[0])) / 128).astype(dtype)
+    X = (numbers.randint(-256, 257, (samples, sizes[0])) / 128).astype(dtype)
     X[:8], net.biases[0][::2] = 0, 0  # Z is 0, where relu and relu0 differ
-    y = numbers.randint(0, SIZES[-1], samples)
-    Y = (numbers.randint(0, 257, (samples, SIZES[-1])) / 256).astype(dtype)
+    y = numbers.randint(0, sizes[-1], samples)
+    Y = (numbers.randint(0, 257, (samples, sizes[-1])) / 256).astype(dtype)
     net.fit(X, y if output == "softmax" else Y, **options)
     return hashlib.sha256(net.params.astype(net.dtype.newbyteorder("<")).tobytes()).hexdigest()
 

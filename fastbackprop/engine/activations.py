@@ -7,13 +7,33 @@ from __future__ import annotations
 
 from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
 from fastbackprop.engine.jit import inline, kernel
-from fastbackprop.engine.simd import const, fma, if_less, itemsize, lanes, line, load, store
+from fastbackprop.engine.simd import const, fma, if_equal, if_less, itemsize, lanes, line, load, store
 
 IDENTITY, RELU, RELU0, LEAKY_RELU, ELU, TANH, SIGMOID, SOFTPLUS, GELU, SILU = range(10)
 
 LEAK = 0.01  # slope of leaky_relu below 0
 GELU_CUBIC = 0.044715
 GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
+
+
+@inline
+def identity(z):
+    """Z."""
+    return z
+
+
+@inline
+def relu(z):
+    """Z where Z >= 0; elsewhere -0.0, by which the slope is known."""
+    zero = const(z, 0.0)
+    return if_less(z, zero, -zero, z + zero)
+
+
+@inline
+def relu0(z):
+    """Z where Z > 0; elsewhere -0.0."""
+    zero = const(z, 0.0)
+    return if_equal(z, z, if_less(zero, z, z, -zero), z)
 
 
 @inline
@@ -110,3 +130,28 @@ def activate(code, z, slopes, rows, like):
         _gelu(z, slopes, rows, like)
     elif code == SILU:
         _silu(z, slopes, rows, like)
+
+
+def _make_sum(activation):
+    @kernel
+    def apply(first, second, a, rows, like):
+        n, size = lanes(like), itemsize(like)
+        for i in range(0, rows * line(like), n):
+            store(a + i * size, activation(load(first + i * size, like) + load(second + i * size, like)))
+
+    return apply
+
+
+_identity_of_sum, _relu_of_sum, _relu0_of_sum = _make_sum(identity), _make_sum(relu), _make_sum(relu0)
+
+
+@kernel
+def activate_sum(code, first, second, a, slopes, rows, like):
+    """A = g(Z), Z the sum of two halves, on `rows` lines, and g'(Z) into `slopes` (an address, 0: not wanted)."""
+    if code == RELU:
+        _relu_of_sum(first, second, a, rows, like)
+    elif code == RELU0:
+        _relu0_of_sum(first, second, a, rows, like)
+    else:
+        _identity_of_sum(first, second, a, rows, like)
+        activate(code, a, slopes, rows, like)

@@ -24,8 +24,8 @@ def layer_key(key, step, layer):
 
 
 @kernel
-def drop(probability, key, sample, activation, units, panel, slopes, like):
-    """Drop units of one panel, whose first sample is the batch's `sample`, in A and in the slopes of eq. (17).
+def drop(probability, key, sample, activation, first, units, panel, slopes, like):
+    """Drop units from `first` on of one panel, whose first sample is `sample`, in A and in the slopes of eq. (17).
 
     The slopes of identity and relu, which the forward pass does not write, are made here: 1, or 0 where A is -0.0.
     """
@@ -33,7 +33,7 @@ def drop(probability, key, sample, activation, units, panel, slopes, like):
     zero, one = splat(const(like, 0.0)), splat(const(like, 1.0))
     limit, kept = splat(const(like, probability)), splat(const(like, 1.0 / (1.0 - probability)))
     for j in range(units):
-        unit_key = layer_key(key, j, 0)
+        unit_key = layer_key(key, first + j, 0)
         for lane in range(0, line(like), n):
             at = j * step + lane * size
             a = load(panel + at, like)

@@ -24,7 +24,8 @@ DELTAS = 7  # offset of dZ[l] as panels
 SLOPES = 8  # offset of g'(Z[l]) as panels, where the activation needs it
 BIAS_SUMS = 9  # offset of the sums of dZ[l] over panels, a line a unit
 FIRST_UNIT = 10  # the number of its first unit, where the units of layers 1 to L are numbered in turn
-LAYER_FIELDS = 11
+HALF = 11  # the first input of the second half, where Z[l] is the sum of two chains, one a half; else 0: it is one
+LAYER_FIELDS = 12
 
 # ---- the table `tasks`: the work of the third phase, cut by outputs
 TASK_LAYER, TASK_FIRST, TASK_LAST = 0, 1, 2  # outputs first to last - 1 of a layer
@@ -65,7 +66,8 @@ SAMPLE_WEIGHTS = 28  # address of the rows' weights in the loss, of the element 
 WEIGHT_SUMS = 29  # workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights
 PENALTY = 30  # NO_PENALTY, PENALTY_OF_COST or PENALTY_PER_SAMPLE
 CLIP = 31  # whether the gradient is clipped: the update is then a third phase
-UNIT_SUMS = 32  # address of float64: a row of weights' penalty by unit, then the square of its gradient's norm by unit
+# address of float64, by unit: the penalty of a row of weights, or of its first half; the square of the norm of its
+UNIT_SUMS = 32  # gradient; the penalty of its second half
 DROPOUT = 33  # address of float64 probabilities that a unit is dropped, by layer, or 0
 DROPOUT_KEY = 34
 CHECK_INPUTS = 35  # whether a step whose inputs are not finite counts as failed
@@ -73,15 +75,21 @@ INPUT_COPIES = 36  # elements from one slice's A[0] to the next's where each has
 # A step of parts: each part of the batch has a gradient of its own, made by one thread in a workspace of its own.
 PARTS = 37  # of a full batch, at least 1; 1: the threads share the work of each block instead
 PART_SIZE = 38  # samples; whole lines
-PART_WORKSPACES = 39  # address; one a slot, each as WORKSPACE
-PART_WORKSPACE_SIZE = 40  # elements
+OWN_WORKSPACES = 39  # address; of parts one a slot, of halves one a half, each as WORKSPACE
+OWN_WORKSPACE_SIZE = 40  # elements
 PART_GRADIENTS = 41  # address; one a place of a part, each as params
 PART_SUMS = 42  # address of float64: a line a part, the sum of its losses and that of the step's sample weights
 # What a thread has gathered ahead, in its copy of the job:
 GATHERED = 43  # panels of inputs of the first block of a part
 GATHERED_FOR = 44  # of which part, counted from 1 over all steps; else 0
 STOP = 45  # address of the vector `stop`, or 0
-JOB_FIELDS = 46  # then room for the copy of each thread
+HALF_SUMS = 46  # workspace offset of sums over half of the inputs of layer 2, panels as of that layer; two of them
+# A step in halves: each half of the network does all samples in a workspace of its own.
+IN_HALVES = 47  # whether it is; each has a table of its layers
+OTHER_HALF = 48  # in a thread's copy: bytes from a half's workspace to the other's
+HALF_VECTORS = 49  # workspace offset of a half's parameters, gradient and the optimizer's vectors, each whole lines;
+# then its UNIT_SUMS
+JOB_FIELDS = 50  # then room for the copy of each thread
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
 # Whether the penalty is a part of the cost J, or J and the penalty over the sum of the batch's sample weights are.
@@ -95,8 +103,9 @@ COST_FIELDS = 2
 # BEST - TOLERANCE. The cost is the mean loss divided by LOSS_DIVISOR, plus the mean penalty.
 TOLERANCE, PATIENCE, LOSS_DIVISOR, BEST, WITHOUT = 0, 1, 2, 3, 4
 
-# ---- the vector `clock`: FAILED_STEP and STOPPED, then a word for each task of the first and second phase, or for each
-# part and each thread that gathers ahead, then for each task of the third and the fourth, all on lines of their own
+# ---- the vector `clock`: FAILED_STEP and STOPPED, then a word for each task of the first and second phase, for each
+# part and each thread that gathers ahead, or for each half, then for each task of the third and the fourth, all on
+# lines of their own
 FAILED_STEP = 0
 STOPPED = 1  # the steps after which `stop` has ended the job, or 0
 CLOCK_LINE = 8  # 64-bit words

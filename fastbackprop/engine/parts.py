@@ -7,10 +7,8 @@ done as a job of one slice, block after block, in a workspace that belongs to th
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import kernel, part
+from fastbackprop.engine.jit import NIL, kernel, part
 from fastbackprop.engine.product import ask
 from fastbackprop.engine.simd import LINE_BYTES, itemsize, load_double, store
 from fastbackprop.engine.step import (
@@ -22,6 +20,7 @@ from fastbackprop.engine.step import (
     gather_inputs,
     gradient_task,
     panel_count,
+    parameter_count,
     part_at,
     parts_of,
     penalties,
@@ -29,20 +28,6 @@ from fastbackprop.engine.step import (
     sum_weights,
     weight_sum_at,
 )
-from fastbackprop.engine.update import GRADIENT
-
-
-@part
-def job_of_slot(job, slot, like):
-    """The job as a thread does it: in parts, a copy of one slice that makes gradients in the thread's own workspace."""
-    own = job
-    if job[at.PARTS] > 1:
-        own = job[(1 + slot) * at.JOB_FIELDS : (2 + slot) * at.JOB_FIELDS]
-        for field in range(at.JOB_FIELDS):
-            own[field] = job[field]
-        own[at.WORKSPACE] = job[at.PART_WORKSPACES] + slot * job[at.PART_WORKSPACE_SIZE] * itemsize(like)
-        own[at.SLICES], own[at.INPUT_COPIES], own[at.UPDATE] = 1, 0, min(job[at.UPDATE], GRADIENT)
-    return own
 
 
 @part
@@ -71,7 +56,7 @@ def gather_ahead(own, layers, step, place, end, like):
 
 
 @part
-def part_task(own, layers, params, hyper, step, first, batch, end, place, like):
+def part_task(own, layers, theta, hyper, step, first, batch, end, place, like):
     """The gradient of one part of a step's samples, and the sum of its losses; `own` is the thread's job.
 
     Returns 0, or NaN where a loss or a checked input is not finite.
@@ -80,24 +65,25 @@ def part_task(own, layers, params, hyper, step, first, batch, end, place, like):
     start, check = number * own[at.PART_SIZE], like * 0
     count = min(own[at.PART_SIZE], batch - start)
     scratch = own[at.WORKSPACE] + own[at.SCRATCH] * itemsize(like)
-    own[at.GRADIENT_AT] = own[at.PART_GRADIENTS] + place * len(params) * itemsize(like)
+    param_bytes = parameter_count(layers) * itemsize(like)
+    own[at.GRADIENT_AT] = own[at.PART_GRADIENTS] + place * param_bytes
     weights, losses = sum_weights(own, first, batch, like), 0.0
     store(weight_sum_at(own, 0, like), weights)
     if own[at.PENALTY] != at.NO_PENALTY:
         parts = parts_of(own, batch)  # where all exist, each place those of the weights that the same thread updates
-        penalties(own, layers, params, hyper, place if parts == own[at.PARTS] else number, parts, scratch, like)
+        penalties(own, layers, theta, hyper, place if parts == own[at.PARTS] else number, parts, scratch, like)
     # The other threads have written most of the weights: their lines come all at once, while samples are gathered.
-    ask(np.intp(params.ctypes.data), 0, 1, len(params) * itemsize(like))
+    ask(theta, 0, 1, param_bytes)
     _forget_others(own, step, number)
     for done in range(0, count, own[at.BLOCK]):
         samples, row = min(own[at.BLOCK], count - done), first + start + done
         for phase in range(ENTRY, PASS + 1):
-            check += samples_task(own, layers, params, step, first, row, samples, end, phase, 0, scratch, like)
+            check += samples_task(own, layers, theta, step, first, row, samples, end, phase, NIL, scratch, like)
         own[at.GATHERED] = 0
         losses = add_losses(own, samples, 1.0, losses, like)
         for l in range(1, len(layers)):
             gradient_task(
-                own, layers, params, step, samples, done == 0, done + samples == count, l, 0, layers[l, at.SIZE], 0,
+                own, layers, theta, step, samples, done == 0, done + samples == count, l, NIL, layers[l, at.SIZE], NIL,
                 scratch, like,
             )  # fmt: skip
     store(own[at.PART_SUMS] + number * LINE_BYTES, losses)

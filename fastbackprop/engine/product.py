@@ -166,14 +166,18 @@ def _product(
 
 @part
 def forward(
-    weights, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation, panels, strips, like
-):
-    """A = g(W A_in + b), eqs. (3) and (4), for `panels` panels; slopes = g'(Z) where an address is given."""
-    packed = n_in * itemsize(like) % PAGE == 0 and panels > 1
+    weights, row_stride, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation, panels,
+    strips, like,
+):  # fmt: skip
+    """A = g(W A_in + b), eqs. (3) and (4), for `panels` panels; slopes = g'(Z) where an address is given.
+
+    Of W, whose rows are `row_stride` apart, n_in columns are used. Without an address of biases there are none.
+    """
+    packed = row_stride * itemsize(like) % PAGE == 0 and panels > 1
     epilogue = TILE_RELU if activation == RELU else TILE_RELU0 if activation == RELU0 else STORE
     _product(
-        True, weights, n_in, n_out, n_in, packed, inputs, in_stride, BIAS, biases, outputs, out_stride, epilogue,
-        outputs, slopes, activation, panels, strips, like,
+        True, weights, row_stride, n_out, n_in, packed, inputs, in_stride, BIAS if biases != 0 else ZERO, biases,
+        outputs, out_stride, epilogue, outputs, slopes, activation, panels, strips, like,
     )  # fmt: skip
 
 

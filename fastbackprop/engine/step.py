@@ -9,7 +9,8 @@
 A line that another processor has written is slow to come. So in phase ENTRY each slice computes, where that pays, not
 all outputs of some samples but the outputs of all samples whose weights the same thread will update in phase 3, from a
 copy of A[0] of its own: the weights of the first layer, often most of all, and the inputs never change processors.
-Where all weights are less than the activations, the batch is divided into parts instead: parts.py.
+Where all weights are less than the activations, the batch is divided into parts instead, parts.py; where two threads
+share a small batch, the network into halves, halves.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
+from fastbackprop.engine.activations import IDENTITY, RELU, RELU0, activate_sum
 from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.heads import head
 from fastbackprop.engine.jit import NIL, kernel, part
@@ -98,6 +99,13 @@ def _places_of_parts(job, step, batch, part_bytes):
 
 
 @kernel
+def parameter_count(layers):
+    """Elements of the parameters."""
+    last = len(layers) - 1
+    return layers[last, at.BIASES] + layers[last, at.SIZE]
+
+
+@kernel
 def panel_count(samples, like):
     """Panels that hold so many samples."""
     return (samples + line(like) - 1) // line(like)
@@ -160,7 +168,7 @@ def _gather_targets(job, row, count, outputs, panel, scratch, like):
 
 
 @kernel
-def _panel(job, layers, l, field, p, like):
+def panel_at(job, layers, l, field, p, like):
     """The address of panel p of layer l: of its PANELS, DELTAS or SLOPES."""
     return job[at.WORKSPACE] + (layers[l, field] + p * layers[l, at.STRIDE] * line(like)) * itemsize(like)
 
@@ -203,10 +211,10 @@ def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
         gather(
             job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end,
             layers[0, at.SIZE], own + _units(job, layers, 0, p, like), job[at.BLOCK] * n,
-            own + _panel(job, layers, 0, at.PANELS, p, like), like,
+            own + panel_at(job, layers, 0, at.PANELS, p, like), like,
         )  # fmt: skip
         if job[at.CHECK_INPUTS] != 0:
-            check += _finite(own + _panel(job, layers, 0, at.PANELS, p, like), layers[0, at.SIZE], scratch, like)
+            check += _finite(own + panel_at(job, layers, 0, at.PANELS, p, like), layers[0, at.SIZE], scratch, like)
     return check
 
 
@@ -217,41 +225,97 @@ def _drop_probability(job, l):
 
 
 @part
+def half_sums_at(job, layers, turn, p, like):
+    """The address of panel p of sums over half of the inputs of layer 2: of one of two, by turns."""
+    lines = (turn * job[at.BLOCK] + p * line(like)) * layers[2, at.STRIDE]
+    return job[at.WORKSPACE] + (job[at.HALF_SUMS] + lines) * itemsize(like)
+
+
+@kernel
+def sum_half(job, layers, theta, i0, i1, biases, result, p0, p1, scratch, like):
+    """b[2] + W[2] A[1] over inputs i0 to i1 - 1, panels p0 to p1 - 1; without an address of biases there are none."""
+    size, n_in = itemsize(like), layers[1, at.SIZE]
+    forward(
+        theta + (layers[2, at.WEIGHTS] + i0) * size, n_in, i1 - i0, layers[2, at.SIZE], biases,
+        panel_at(job, layers, NIL + 1, at.PANELS, p0, like) + i0 * line(like) * size, layers[1, at.STRIDE], result,
+        layers[2, at.STRIDE], NIL, NIL + IDENTITY, p1 - p0, scratch, like,
+    )  # fmt: skip
+
+
+@kernel
+def _add_halves(job, layers, first_half, second_half, p0, p1, learning, like):
+    """A[2], or Z[L] in its place, from the two sums that make Z[2], each given by the address of its panel p0."""
+    l, panel_bytes = 2, layers[2, at.STRIDE] * line(like) * itemsize(like)
+    for p in range(p0, p1):
+        offset = (p - p0) * panel_bytes
+        slopes = panel_at(job, layers, l, at.SLOPES, p, like) if learning else 0
+        activate_sum(
+            layers[l, at.ACTIVATION] if l < len(layers) - 1 else IDENTITY, first_half + offset, second_half + offset,
+            panel_at(job, layers, l, at.PANELS, p, like), slopes, layers[l, at.SIZE], like,
+        )  # fmt: skip
+
+
+@part
+def _forward_layer(job, layers, theta, l, own, p0, p1, o0, o1, learning, scratch, like):
+    """A[l], of outputs o0 to o1 - 1, and for learning g'(Z[l]); Z[L] in the place of A[L]."""
+    size, n, last = itemsize(like), line(like), len(layers) - 1
+    n_in, half = layers[l - 1, at.SIZE], layers[l, at.HALF]
+    if half > 0:
+        first_half, second_half = half_sums_at(job, layers, 0, p0, like), half_sums_at(job, layers, 1, p0, like)
+        biases = theta + layers[l, at.BIASES] * size
+        sum_half(job, layers, theta, NIL, half, biases, first_half, p0, p1, scratch, like)
+        sum_half(job, layers, theta, half, n_in, NIL, second_half, p0, p1, scratch, like)
+        _add_halves(job, layers, first_half, second_half, p0, p1, learning, like)
+    else:
+        activation = layers[l, at.ACTIVATION] if l < last else IDENTITY
+        slopes = panel_at(job, layers, l, at.SLOPES, p0, like) + o0 * n * size
+        forward(
+            theta + (layers[l, at.WEIGHTS] + o0 * n_in) * size, n_in, n_in, o1 - o0,
+            theta + (layers[l, at.BIASES] + o0) * size, panel_at(job, layers, l - 1, at.PANELS, p0, like) + own,
+            layers[l - 1, at.STRIDE], panel_at(job, layers, l, at.PANELS, p0, like) + o0 * n * size,
+            layers[l, at.STRIDE], slopes if learning and activation > RELU0 else 0, activation, p1 - p0, scratch, like,
+        )  # fmt: skip
+
+
+@part
+def drop_and_transpose(job, layers, step, l, first_unit, first_sample, panels, p0, p1, like):
+    """Dropout in hidden layer l, and its units, where the gradient of the next layer is made from them.
+
+    To the dropout its first unit is `first_unit`, and the first sample of panel 0 is the batch's `first_sample`.
+    """
+    n = line(like)
+    dropped, few = _drop_probability(job, l), _has_few_outputs(layers, l + 1, panels)
+    key = layer_key(job[at.DROPOUT_KEY], job[at.DONE_STEPS] + step, l)
+    for p in range(p0, p1):
+        panel = panel_at(job, layers, l, at.PANELS, p, like)
+        if dropped > 0.0:
+            drop(
+                dropped, key, first_sample + p * n, layers[l, at.ACTIVATION], first_unit, layers[l, at.SIZE], panel,
+                panel_at(job, layers, l, at.SLOPES, p, like), like,
+            )  # fmt: skip
+        if not few:
+            panel_to_units(panel, layers[l, at.SIZE], _units(job, layers, l, p, like), job[at.BLOCK] * n, like)
+
+
+@part
 def _forward_pass(
     job, layers, theta, step, phase, own, first_sample, panels, p0, p1, o0, o1, learning, scratch, like
 ):  # fmt: skip
     """A[1] to A[L - 1], and Z[L] in the place of A[L]; for learning also the slopes and the units.
 
-    In phase ENTRY outputs o0 to o1 - 1 of the first layer, in phase PASS the rest.
+    In phase ENTRY outputs o0 to o1 - 1 of the first layer, in phase PASS the rest, in halves from both shares of Z[2].
     """
-    size, n, last = itemsize(like), line(like), len(layers) - 1
+    last = len(layers) - 1
     for l in range(1, 2 if phase == ENTRY else last + 1):
-        activation = layers[l, at.ACTIVATION] if l < last else IDENTITY
-        n_in = layers[l - 1, at.SIZE]
         if phase == ENTRY or l > 1:
-            first = o0 if l == 1 else 0
-            slopes = _panel(job, layers, l, at.SLOPES, p0, like) + first * n * size
-            forward(
-                theta + (layers[l, at.WEIGHTS] + first * n_in) * size, n_in,
-                o1 - o0 if l == 1 else layers[l, at.SIZE], theta + (layers[l, at.BIASES] + first) * size,
-                _panel(job, layers, l - 1, at.PANELS, p0, like) + (own if l == 1 else 0), layers[l - 1, at.STRIDE],
-                _panel(job, layers, l, at.PANELS, p0, like) + first * n * size, layers[l, at.STRIDE],
-                slopes if learning and activation > RELU0 else 0, activation, p1 - p0, scratch, like,
-            )  # fmt: skip
-        if phase == PASS and learning and l < last:
-            dropped, few = _drop_probability(job, l), _has_few_outputs(layers, l + 1, panels)
-            key = layer_key(job[at.DROPOUT_KEY], job[at.DONE_STEPS] + step, l)
-            for p in range(p0, p1):
-                if dropped > 0.0:
-                    drop(
-                        dropped, key, first_sample + p * n, activation, layers[l, at.SIZE],
-                        _panel(job, layers, l, at.PANELS, p, like), _panel(job, layers, l, at.SLOPES, p, like), like,
-                    )  # fmt: skip
-                if not few:
-                    panel_to_units(
-                        _panel(job, layers, l, at.PANELS, p, like), layers[l, at.SIZE], _units(job, layers, l, p, like),
-                        job[at.BLOCK] * n, like,
-                    )  # fmt: skip
+            first, end = (o0, o1) if l == 1 else (0, layers[l, at.SIZE])
+            if l == 2 and job[at.IN_HALVES] != 0:
+                share = half_sums_at(job, layers, step % 2, p0, like)
+                _add_halves(job, layers, share, share + job[at.OTHER_HALF], p0, p1, learning, like)
+            else:
+                _forward_layer(job, layers, theta, l, own if l == 1 else 0, p0, p1, first, end, learning, scratch, like)
+        if phase == PASS and learning and l < last and (l > 1 or job[at.IN_HALVES] == 0):
+            drop_and_transpose(job, layers, step, l, NIL, first_sample, panels, p0, p1, like)
 
 
 @kernel
@@ -276,10 +340,10 @@ def _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch,
     check = const(like, 0.0)
     for p in range(p0, p1):
         first, exist = row + p * n, min(n, samples - p * n)
-        panel = _panel(job, layers, last, at.PANELS, p, like)
+        panel = panel_at(job, layers, last, at.PANELS, p, like)
         targets = job[at.WORKSPACE] + (job[at.TARGET_PANELS] + p * stride * n) * size
         losses = job[at.WORKSPACE] + (job[at.LOSSES] + p * n) * size
-        deltas = _panel(job, layers, last, at.DELTAS, p, like) if learning else 0
+        deltas = panel_at(job, layers, last, at.DELTAS, p, like) if learning else 0
         if kind != at.NO_TARGETS:
             _gather_targets(job, first, exist, outputs, targets, square, like)
             _shares(job, first, exist, const(like, reciprocal(weights)), scale, like)
@@ -320,37 +384,68 @@ def _backward_pass(job, layers, theta, row, samples, p0, p1, scratch, like):
                 epilogue, field = MASK, at.PANELS
         backward(
             theta + layers[l + 1, at.WEIGHTS] * size, layers[l, at.SIZE], layers[l + 1, at.SIZE],
-            _panel(job, layers, l + 1, at.DELTAS, p0, like), layers[l + 1, at.STRIDE],
-            _panel(job, layers, l, at.DELTAS, p0, like), layers[l, at.STRIDE],
-            epilogue, _panel(job, layers, l, field, p0, like), p1 - p0, scratch, like,
+            panel_at(job, layers, l + 1, at.DELTAS, p0, like), layers[l + 1, at.STRIDE],
+            panel_at(job, layers, l, at.DELTAS, p0, like), layers[l, at.STRIDE],
+            epilogue, panel_at(job, layers, l, field, p0, like), p1 - p0, scratch, like,
         )  # fmt: skip
     if wants_dX:
         width = layers[0, at.SIZE]
         for p in range(p0, p1):
             rows = job[at.INPUT_GRADIENT] + (row + p * n) * width * size
-            panel = _panel(job, layers, 0, at.DELTAS, p, like)
+            panel = panel_at(job, layers, 0, at.DELTAS, p, like)
             panel_to_rows(panel, width, rows, width, min(n, samples - p * n), scratch, like)
 
 
 @kernel
-def penalties(job, layers, params, hyper, slice_, slices, scratch, like):
-    """The penalty l2 / 2 sum W^2 + l1 sum |W| of each row of the weights, for one slice of all rows."""
-    theta = np.intp(params.ctypes.data)
-    size, last, sums = itemsize(like), len(layers) - 1, job[at.UNIT_SUMS]
-    units = layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]
-    u0, u1 = slice_ * units // slices, (slice_ + 1) * units // slices
-    for l in range(1, last + 1):
-        first, n_in = layers[l, at.FIRST_UNIT], layers[l - 1, at.SIZE]
-        for u in range(max(u0, first), min(u1, first + layers[l, at.SIZE])):
-            row = theta + (layers[l, at.WEIGHTS] + (u - first) * n_in) * size
-            penalty = 0.5 * hyper[L2] * sum_of_powers(row, n_in, 2, scratch, like)
-            if hyper[L1] > 0.0:
-                penalty += hyper[L1] * sum_of_powers(row, n_in, 1, scratch, like)
-            store(sums + u * 8, penalty)
+def units_of(layers):
+    """The units of layers 1 to L."""
+    last = len(layers) - 1
+    return layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]
+
+
+@part
+def _penalty(row, count, hyper, scratch, like):
+    """l2 / 2 sum W^2 + l1 sum |W| of some weights."""
+    penalty = 0.5 * hyper[L2] * sum_of_powers(row, count, 2, scratch, like)
+    if hyper[L1] > 0.0:
+        penalty += hyper[L1] * sum_of_powers(row, count, 1, scratch, like)
+    return penalty
 
 
 @kernel
-def samples_task(job, layers, params, step, first, row, samples, end, phase, slice_, scratch, like):
+def penalties(job, layers, theta, hyper, slice_, slices, scratch, like):
+    """The penalty of each row of the weights, or of each half of it, for one slice of all rows."""
+    size, sums, units = itemsize(like), job[at.UNIT_SUMS], units_of(layers)
+    u0, u1 = slice_ * units // slices, (slice_ + 1) * units // slices
+    for l in range(1, len(layers)):
+        first, n_in, half = layers[l, at.FIRST_UNIT], layers[l - 1, at.SIZE], layers[l, at.HALF]
+        for u in range(max(u0, first), min(u1, first + layers[l, at.SIZE])):
+            row = theta + (layers[l, at.WEIGHTS] + (u - first) * n_in) * size
+            some = half if half > 0 else n_in
+            store(sums + u * 8, _penalty(row, some, hyper, scratch, like))
+            if half > 0:
+                store(sums + (2 * units + u) * 8, _penalty(row + half * size, n_in - half, hyper, scratch, like))
+
+
+@kernel
+def sum_penalties(job, layers, last):
+    """The sum of the penalties of layers 1 to `last`: where the network may be halved, of one half, then the other."""
+    sums, units, half = job[at.UNIT_SUMS], units_of(layers), layers[2, at.HALF] if len(layers) > 2 else 0
+    total = second = 0.0
+    for u in range(layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]):
+        if 0 < half <= u < layers[1, at.SIZE]:
+            second += load_double(sums + u * 8)
+        else:
+            total += load_double(sums + u * 8)
+    if half > 0:
+        first = layers[2, at.FIRST_UNIT]
+        for u in range(first, first + layers[2, at.SIZE]):
+            second += load_double(sums + (2 * units + u) * 8)
+    return total + second
+
+
+@kernel
+def samples_task(job, layers, theta, step, first, row, samples, end, phase, slice_, scratch, like):
     """Phase ENTRY or PASS for one slice of a block. Returns 0, or NaN where a loss or a checked input is not finite.
 
     In ORDER the samples of the step begin at place `first`, those of the block at `row`; the job's end before `end`.
@@ -359,7 +454,6 @@ def samples_task(job, layers, params, step, first, row, samples, end, phase, sli
     p0, p1 = slice_ * panels // job[at.SLICES], (slice_ + 1) * panels // job[at.SLICES]
     o0, o1 = 0, outputs
     check = const(like, 0.0)
-    theta = np.intp(params.ctypes.data)
     learning = job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
     own = _own_inputs(job, slice_, like)
     if phase == ENTRY:
@@ -381,13 +475,13 @@ def samples_task(job, layers, params, step, first, row, samples, end, phase, sli
 
 
 @kernel
-def gradient_task(job, layers, params, step, samples, is_first, is_last, l, first, last, slice_, scratch, like):
+def gradient_task(job, layers, theta, step, samples, is_first, is_last, l, first, last, slice_, scratch, like):
     """dW[l] and db[l], eqs. (24) and (25), of some outputs over one block of `samples`, the first, last or between.
 
     With the last, FUSED_SGD makes the update. A[0] is that of a slice.
     """
     n, size = line(like), itemsize(like)
-    work, theta = job[at.WORKSPACE], np.intp(params.ctypes.data)
+    work = job[at.WORKSPACE]
     panels, n_in, stride = panel_count(samples, like), layers[l - 1, at.SIZE], layers[l, at.STRIDE]
     rate = load_double(job[at.RATES] + step * 8) if job[at.UPDATE] > GRADIENT else 0.0
     sgd = job[at.UPDATE] == FUSED_SGD and is_last
@@ -399,8 +493,8 @@ def gradient_task(job, layers, params, step, samples, is_first, is_last, l, firs
     epilogue, result = TILE_SGD if sgd else STORE, (theta if sgd else gradient_at) + weights
     if _has_few_outputs(layers, l, panels):
         gradient_of_few(
-            deltas, stride, _panel(job, layers, l - 1, at.PANELS, 0, like), layers[l - 1, at.STRIDE], n_in, first, last,
-            panels, begin, begin_at, epilogue, result, const(like, rate),
+            deltas, stride, panel_at(job, layers, l - 1, at.PANELS, 0, like), layers[l - 1, at.STRIDE], n_in, first,
+            last, panels, begin, begin_at, epilogue, result, const(like, rate),
         )  # fmt: skip
     else:
         gradient(
@@ -421,7 +515,7 @@ def _stretch(layers, l, bias, first, last, like):
 
 
 @part
-def update_task(job, layers, params, hyper, step, batch, weight_sum, l, first, last, scratch, like):
+def update_task(job, layers, theta, hyper, step, batch, weight_sum, l, first, last, scratch, like):
     """What follows on the gradient of some outputs: the update, or where it is clipped the norm.
 
     Where the gradient is wanted, or its norm, those of the parts and of the penalties are added up first.
@@ -429,32 +523,31 @@ def update_task(job, layers, params, hyper, step, batch, weight_sum, l, first, l
     n_in, size, result = layers[l - 1, at.SIZE], itemsize(like), job[at.GRADIENT_AT]
     gradients, places = result, WHOLE
     if job[at.PARTS] > 1:
-        gradients, places = job[at.PART_GRADIENTS], _places_of_parts(job, step, batch, len(params) * size)
+        gradients, places = job[at.PART_GRADIENTS], _places_of_parts(job, step, batch, parameter_count(layers) * size)
     l1 = l2 = 0.0
     if job[at.PENALTY] != at.NO_PENALTY:
         share = reciprocal(weight_sum) if job[at.PENALTY] == at.PENALTY_PER_SAMPLE else 1.0
         l1, l2 = hyper[L1] * share, hyper[L2] * share
     if job[at.UPDATE] > FUSED_SGD and job[at.CLIP] == 0:
-        _update(job, layers, params, hyper, step, gradients, places, 1.0, l1, l2, l, first, last, like)
+        _update(job, layers, theta, hyper, step, gradients, places, 1.0, l1, l2, l, first, last, like)
     elif gradients != result or job[at.PENALTY] != at.NO_PENALTY:
         for bias in range(2):
             start, count = _stretch(layers, l, bias, first, last, like)
             add_gradients(
-                np.intp(params.ctypes.data) + start, gradients + start, places,
+                theta + start, gradients + start, places,
                 0.0 if bias else l1, 0.0 if bias else l2, count, result + start, like,
             )  # fmt: skip
     if job[at.CLIP] != 0:
         for o in range(first, last):
             norm = sum_of_powers(result + (layers[l, at.WEIGHTS] + o * n_in) * size, n_in, 2, scratch, like)
             slope = np.float64(load_scalar(result + (layers[l, at.BIASES] + o) * size, like))
-            u = layers[len(layers) - 1, at.FIRST_UNIT] + layers[len(layers) - 1, at.SIZE]  # after the penalties
-            store(job[at.UNIT_SUMS] + (u + layers[l, at.FIRST_UNIT] + o) * 8, norm + slope * slope)
+            store(job[at.UNIT_SUMS] + (units_of(layers) + layers[l, at.FIRST_UNIT] + o) * 8, norm + slope * slope)
 
 
 @kernel
-def _update(job, layers, params, hyper, step, gradients, places, scale, l1, l2, l, first, last, like):
+def _update(job, layers, theta, hyper, step, gradients, places, scale, l1, l2, l, first, last, like):
     """Apply the optimizer to some outputs of a layer; the parts' gradients begin at `gradients`."""
-    theta, s1, s2 = np.intp(params.ctypes.data), job[at.STATE_1], job[at.STATE_2]
+    s1, s2 = job[at.STATE_1], job[at.STATE_2]
     rate, t = load_double(job[at.RATES] + step * 8), job[at.DONE_STEPS] + step + 1
     for bias in range(2):
         start, count = _stretch(layers, l, bias, first, last, like)
@@ -466,13 +559,11 @@ def _update(job, layers, params, hyper, step, gradients, places, scale, l1, l2, 
 
 
 @part
-def clipped_update_task(job, layers, tasks, params, hyper, step, task, like):
+def clipped_update_task(job, layers, tasks, theta, hyper, step, task, like):
     """Phase 4 for one row of `tasks`: the update with the gradient scaled down to a norm of at most CLIP_NORM."""
-    output = len(layers) - 1
-    units = layers[output, at.FIRST_UNIT] + layers[output, at.SIZE]
-    total = 0.0
+    units, total = units_of(layers), 0.0
     for u in range(units):
         total += load_double(job[at.UNIT_SUMS] + (units + u) * 8)
     scale = min(hyper[CLIP_NORM] / (np.sqrt(total) + 1e-6), 1.0)  # as PyTorch's clip_grad_norm_
     l, first, last = tasks[task, at.TASK_LAYER], tasks[task, at.TASK_FIRST], tasks[task, at.TASK_LAST]
-    _update(job, layers, params, hyper, step, job[at.GRADIENT_AT], WHOLE, scale, 0.0, 0.0, l, first, last, like)
+    _update(job, layers, theta, hyper, step, job[at.GRADIENT_AT], WHOLE, scale, 0.0, 0.0, l, first, last, like)

@@ -8,7 +8,7 @@ shrinks the weights themselves.
 from __future__ import annotations
 
 from fastbackprop.engine.elementary import sqrt
-from fastbackprop.engine.jit import inline, kernel
+from fastbackprop.engine.jit import NIL, inline, kernel
 from fastbackprop.engine.panels import load_part, store_part
 from fastbackprop.engine.simd import (
     const,
@@ -32,7 +32,7 @@ NO_GRADIENT, GRADIENT, FUSED_SGD, SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADA
 MOMENTUM_FACTOR, BETA1, BETA2, EPS, DECAY, DECOUPLED_DECAY, DECAY_BIASES, CLIP_NORM, L1, L2 = range(10)
 HYPER_FIELDS = 10
 
-WHOLE = (0, 1, 0, 0)  # `places` of a gradient that is not in parts
+WHOLE = (NIL, NIL + 1, NIL, NIL)  # `places` of a gradient that is not in parts
 
 AHEAD = 1024  # bytes; so early are weights and gradients asked for, which other cores have read or written
 

@@ -1,0 +1,151 @@
+"""Steps in halves: two threads, each with half of a hidden layer, do what one does with all of it, to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastbackprop as fb
+from fastbackprop.engine import layout as at
+from fastbackprop.plan import Plan, half_of_inputs
+from fastbackprop.training import Training
+from tests.test_gradients import reference_gradient
+
+SAMPLES = 1000  # times the work of the networks below: worth a second thread
+
+
+def data(sizes, dtype="float32", samples=SAMPLES):
+    rng = np.random.default_rng(2)
+    return rng.standard_normal((samples, sizes[0])).astype(dtype), rng.integers(0, sizes[-1], samples)
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """The jobs that are run, with the number of threads."""
+    seen = []
+
+    def spy(threads, run, job, *args):
+        seen.append((threads, bool(job[at.IN_HALVES]), int(job[at.STEPS])))
+        return run_on(threads, run, job, *args)
+
+    from fastbackprop import plan
+
+    run_on = plan.run_on
+    monkeypatch.setattr(plan, "run_on", spy)
+    return seen
+
+
+def trained(sizes, threads, dtype="float32", hidden="relu", batch_size=48, **options):
+    X, y = data(sizes, dtype)
+    net = fb.Network(sizes, hidden, dtype=dtype, seed=0)
+    history = net.fit(X, y, epochs=3, batch_size=batch_size, seed=1, threads=threads, **options)
+    return net.params.tobytes(), history.cost
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [
+        ((64, 128, 10), {"optimizer": fb.SGD(0.1)}),
+        ((37, 100, 9), {"optimizer": fb.Adam(), "dropout": 0.25, "batch_size": 33}),
+        ((37, 100, 9), {"optimizer": fb.SGD(0.1), "l2": 0.01, "batch_size": 100}),
+        ((20, 300, 17, 6, 3), {"optimizer": fb.Adam(), "l1": 0.001, "l2": 0.01, "hidden": "tanh"}),
+        ((40, 57, 2), {"optimizer": fb.SGD(0.1, momentum=0.9), "hidden": "tanh", "batch_size": 120}),
+        ((30, 417, 40), {"optimizer": fb.RMSprop(), "hidden": "relu0", "sample_weight": np.arange(SAMPLES) % 3 / 2}),
+        ((37, 112, 33, 5), {"optimizer": fb.AdamW(weight_decay=0.1), "dropout": [0.5, 0.25], "hidden": "relu0"}),
+        ((20, 300, 17, 6, 3), {"optimizer": fb.SGD(0.1, weight_decay=0.1), "hidden": ["relu", "silu", "relu"]}),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_the_bits_of_one_thread(sizes, options, dtype, jobs):
+    one = trained(sizes, 1, dtype, **options)
+    two = trained(sizes, 2, dtype, **options)
+    three = trained(sizes, 3, dtype, **options)
+    assert {halves for threads, halves, _ in jobs if threads == 1} == {False}
+    assert {halves for threads, halves, _ in jobs if threads == 2} == {True}
+    assert one == two == three
+
+
+def test_clipping_which_needs_the_norm_of_all_is_not_done_in_halves(jobs):
+    one, two = (trained((64, 128, 10), threads, optimizer=fb.SGD(0.1, clip_norm=0.5)) for threads in (1, 2))
+    assert (2, False) in {(threads, halves) for threads, halves, _ in jobs}
+    assert not any(halves for _, halves, _ in jobs)
+    assert one == two
+
+
+def test_few_steps_at_a_time(jobs):
+    """Inputs of another type are converted a batch at a time: each step is a job, and copying weights would not pay."""
+    sizes = (64, 128, 10)
+    X, y = data(sizes)
+    nets = []
+    for inputs in (X, X.astype(np.float64)):
+        net = fb.Network(sizes, seed=0)
+        net.fit(inputs, y, epochs=2, batch_size=250, seed=1, threads=2, optimizer=fb.Adam())
+        nets.append(net.params.tobytes())
+    assert {(halves, steps) for _, halves, steps in jobs if steps == 1} == {(False, 1)}
+    assert nets[0] == nets[1]
+
+
+@pytest.mark.parametrize("hidden", ["relu", "relu0", "tanh", "gelu", "leaky_relu"])
+@pytest.mark.parametrize("sizes", [(20, 100, 9), (20, 100, 13, 4)])
+def test_the_sum_of_two_chains_is_that_of_the_paper(sizes, hidden):
+    """Forward and gradients against the formulas in NumPy, where Z[2] is added up in two halves."""
+    assert half_of_inputs(sizes) == 48
+    X, y = data(sizes, "float64", 70)
+    net = fb.Network(sizes, hidden, dtype="float64", seed=0)
+    X[0], net.biases[0][:] = 0, 0
+    cost, vector, dX = reference_gradient(net, X, np.eye(sizes[-1])[y])
+    g = net.gradients(X, y, input_gradient=True)
+    assert np.isclose(g.cost, cost, rtol=1e-12)
+    np.testing.assert_allclose(g.vector, vector, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(g.dX, dX, rtol=1e-9, atol=1e-14)
+
+
+def test_a_training_that_diverges_keeps_the_parameters_before_the_step():
+    sizes = (64, 128, 10)
+    X, y = data(sizes)
+    kept = []
+    for threads in (1, 2):
+        net = fb.Network(sizes, seed=0)
+        with pytest.raises(FloatingPointError, match="not finite in epoch") as error:
+            net.fit(X * 100, y, epochs=50, batch_size=48, seed=1, threads=threads, optimizer=fb.SGD(1e4))
+        assert np.isfinite(net.params).all()
+        kept.append((net.params.tobytes(), str(error.value)))
+    assert kept[0] == kept[1]
+
+
+def test_inputs_that_are_not_finite_change_nothing():
+    sizes = (64, 128, 10)
+    X, y = data(sizes)
+    X[777, 5] = np.nan
+    net = fb.Network(sizes, seed=0)
+    before = net.params.copy()
+    with pytest.raises(ValueError, match="X must be finite"):
+        net.fit(X, y, epochs=3, batch_size=48, threads=2)
+    assert net.params.tobytes() == before.tobytes()
+
+
+def test_a_training_that_ends_when_the_cost_falls_no_more(jobs):
+    """The vector `stop`: the epochs done, the costs and the parameters are those of one thread."""
+    sizes = (64, 128, 10)
+    X, y = data(sizes)
+    results = []
+    for threads in (1, 2):
+        net = fb.Network(sizes, seed=0)
+        training = Training(net, X, y, batch_size=48, optimizer=fb.SGD(0.5), seed=3, threads=threads)
+        costs = training.run(200, stop=np.array([1e-3, 3.0, 1.0, np.inf, 0.0]))
+        results.append((len(costs), costs.tobytes(), net.params.tobytes(), training.state.steps))
+    assert 5 < results[0][0] < 200
+    assert results[0] == results[1]
+    assert any(halves for _, halves, _ in jobs)
+
+
+def test_which_networks_are_halved():
+    """Halves are whole lines; the layers that both do are little work."""
+    assert half_of_inputs((784, 128, 10)) == 64
+    assert half_of_inputs((30, 100, 3)) == 48
+    assert half_of_inputs((30, 31, 3)) == half_of_inputs((30, 48, 30)) == half_of_inputs((30, 3)) == 0
+    assert half_of_inputs((784, 512, 512, 10)) == 256
+    assert half_of_inputs((32, 64, 64, 5)) == half_of_inputs((1024, 2048, 2048, 1000)) == 0
+    for sizes in ((30, 100, 3), (784, 512, 512, 10)):
+        assert Plan.work(sizes[2:], True) * 4 <= Plan.work(sizes, True)
