@@ -6,13 +6,17 @@ job is complete when its tasks are done, by whomever. After a fork the child sta
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
+
+from numba import typeof
 
 _pool: ThreadPoolExecutor | None = None
 _pool_owner = 0
+_compiled: set[tuple[Any, ...]] = set()  # what has been called, with the dtypes of its arrays
 
 
 def available() -> int:
@@ -39,12 +43,31 @@ def _helpers() -> ThreadPoolExecutor:
     return _pool
 
 
+def _compile(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Compile, or load, what the helpers will call: Ctrl-C in the seconds that takes finds none of them at work."""
+    key = (function, *(getattr(arg, "dtype", None) for arg in args))
+    if key not in _compiled and hasattr(function, "compile"):
+        function.compile(tuple(typeof(arg) for arg in (*args, 0)))
+        _compiled.add(key)
+
+
+def _wait_for(helpers: list[Future[Any]]) -> None:
+    """Until no helper is at work, whatever happens: the memory that they work on is about to be given back."""
+    for helper in helpers:
+        helper.cancel()
+    while not all(helper.done() for helper in helpers):
+        with contextlib.suppress(KeyboardInterrupt):
+            wait(helpers)
+
+
 def run_on(threads: int, function: Callable[..., Any], *args: Any) -> None:
     """Call ``function(*args, slot)`` on this thread with slot 0 and on ``threads - 1`` helpers with slots 1, 2, ...
 
     ``function`` returns once the whole job is done, wherever it runs; a helper that wakes up later finds no work left.
     """
-    helpers = []
+    helpers: list[Future[Any]] = []
+    if threads > 1:
+        _compile(function, args)
     try:
         for slot in range(1, threads):
             helpers.append(_helpers().submit(function, *args, slot))
@@ -52,6 +75,10 @@ def run_on(threads: int, function: Callable[..., Any], *args: Any) -> None:
         pass  # no further thread can be started, or the interpreter is about to end: go on with those there are
     finally:
         # Also after Ctrl-C in the lines above: a helper may be at work on memory that must stay until the job is done.
-        function(*args, 0)
+        try:
+            function(*args, 0)
+        except BaseException:
+            _wait_for(helpers)
+            raise
     for helper in helpers:
         helper.cancel()

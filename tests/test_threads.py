@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -331,3 +333,69 @@ print(not np.array_equal(net.params, before))
 print(sorted({path.suffix for path in Path(sys.argv[1]).rglob("*") if path.is_file()}))
 """
     assert python(code, tmp_path, NUMBA_CACHE_DIR=str(tmp_path)).splitlines() == ["True", "True", "['.nbc']"]
+
+
+def test_no_helper_is_left_at_work_when_a_call_is_interrupted():
+    """What it works on is about to be given back; where the interrupt came while loading, no compiled code ran here."""
+    begun, done = threading.Event(), []
+
+    def work(slot):
+        if slot == 0:
+            assert begun.wait(10)
+            raise KeyboardInterrupt
+        begun.set()
+        time.sleep(0.2)
+        done.append(slot)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run_on(2, work)
+    assert done == [1]
+
+
+def test_an_interrupt_while_compiling_comes_before_any_helper():
+    class Interrupted:
+        called = 0
+
+        def compile(self, signature):
+            raise KeyboardInterrupt
+
+        def __call__(self, slot):
+            self.called += 1
+
+    function = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        threads.run_on(2, function)
+    assert function.called == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize("seconds", [0.002, 0.02, 0.04])
+def test_ctrl_c_while_the_engine_is_loaded_for_two_threads(seconds):
+    """No helper goes on with the job: the data may be freed, and the parameters stay as they are."""
+    code = """
+import gc, os, signal, sys, threading, time
+import numpy as np
+import fastbackprop as fb
+from fastbackprop import plan
+signal.signal(signal.SIGINT, signal.default_int_handler)
+run_on = plan.run_on
+def timed(*args):
+    plan.run_on = run_on
+    threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGINT)).start()
+    return run_on(*args)
+plan.run_on = timed
+def train(net):
+    X, y = np.random.default_rng(0).standard_normal((20000, 64)).astype("f4"), np.arange(20000) % 10
+    try:
+        net.fit(X, y, epochs=20, batch_size=100, seed=1)
+    except KeyboardInterrupt:  # but for one that comes in the middle of what cannot be interrupted, in llvmlite
+        pass
+net = fb.Network((64, 128, 10), seed=0, threads=2)
+train(net)
+after = net.params.copy()
+gc.collect()
+time.sleep(0.5)
+print(np.array_equal(net.params, after), flush=True)
+os._exit(0)  # concurrent.futures may wait for ever for a thread in whose start the signal came
+"""
+    assert python(code, seconds) == "True"
