@@ -124,8 +124,9 @@ class Plan:
         self.work_per_sample = self.work(sizes, learning)
         self.threads = min(threads, block // line) if block * self.work_per_sample > SERIAL_WORK else 1
         copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
+        self.half = half_of_inputs(sizes)
+        halved = copied and self.half > 0
         # Worth it where the weights that stay are more than the inputs that are copied; see engine/step.py.
-        self.halved = copied and half_of_inputs(sizes) > 0
         self.divided = copied and sizes[1] >= max(2 * at.CUT * self.threads, block)
         self.tables = np.zeros((1, len(sizes), at.LAYER_FIELDS), np.int64)
         self.layers = self.tables[0]
@@ -155,8 +156,8 @@ class Plan:
             row[at.UNITS] = row[at.PANELS] + panels
             if copies > 1:
                 job[at.INPUT_COPIES] = panels + block * round_up(n, line)
-            if l == 2 and half_of_inputs(sizes) > 0:
-                row[at.HALF] = half_of_inputs(sizes)
+            if l == 2 and self.half > 0:
+                row[at.HALF] = self.half
                 job[at.HALF_SUMS] = reserve(2 * panels)
             if learning:
                 row[at.DELTAS] = reserve(panels)
@@ -166,7 +167,7 @@ class Plan:
         job[at.SLICES] = self.threads
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
-        if self.halved:
+        if halved:
             largest = max(parameter_count(self._half_sizes(half)) for half in range(2))
             job[at.HALF_VECTORS] = reserve(4 * round_up(largest, line) + 3 * units * 8 // dtype.itemsize)
         job[at.WEIGHT_SUMS] = reserve(line * self.threads)
@@ -179,7 +180,7 @@ class Plan:
         job[at.WORKSPACE] = self.workspace.ctypes.data
         self.gradient = memory.zeros(parameters if learning else 0, dtype)
         job[at.GRADIENT_AT] = self.gradient.ctypes.data
-        self.half_tables = self._tables_of_halves() if self.halved else None
+        self.half_tables = self._tables_of_halves() if halved else None
         self.unit_sums = np.zeros(3 * units if learning else 0)
         job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
         self.tasks = self._cut_weights(sizes) if learning else np.zeros((0, at.TASK_FIELDS), np.int64)
@@ -272,8 +273,7 @@ class Plan:
 
     def _half_sizes(self, half: int) -> list[int]:
         """The layer sizes of a half."""
-        first = half_of_inputs(self._sizes)
-        return [self._sizes[0], self._sizes[1] - first if half else first, *self._sizes[2:]]
+        return [self._sizes[0], self._sizes[1] - self.half if half else self.half, *self._sizes[2:]]
 
     def _tables_of_halves(self) -> np.ndarray:
         """The tables of both halves; their samples lie where those of the whole network do."""
@@ -291,7 +291,7 @@ class Plan:
     def _can_be_halved(self, job: np.ndarray) -> bool:
         """Whether the steps of a job can be done in halves: neither knows the norm of the whole gradient."""
         updates = job[at.UPDATE] > GRADIENT and not job[at.CLIP]
-        return bool(updates and job[at.PARTS] == 1 and job[at.BLOCKS] == 1 and half_of_inputs(self._sizes) > 0)
+        return bool(updates and job[at.PARTS] == 1 and job[at.BLOCKS] == 1 and self.half > 0)
 
     @staticmethod
     def new_clock(job: np.ndarray) -> np.ndarray:

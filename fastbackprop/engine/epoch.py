@@ -297,7 +297,7 @@ def _compiled(key: str) -> Any:
                     if i == 0 and (failure == 0 or failure == step + 1):
                         fails = failure != 0
                         penalty = 0.0
-                        if job[at.PENALTY] != at.NO_PENALTY:
+                        if block == 0 and job[at.PENALTY] != at.NO_PENALTY:
                             penalty = sum_penalties(job, layers, len(layers) - 1)
                         _count_costs(job, step, block, batch, samples, penalty, costs, fails, stopped, like)
                     if failure == 0 and samples > 0:
