@@ -49,7 +49,8 @@ class Pace:
             return 0, steps
         best = [min(seconds, default=math.inf) for seconds in self._seconds]
         fastest = int(best[1] < best[0])
-        if self._seconds[1] and self._since <= RETRY:
+        # A training's first call would not count as a trial. Where trainings are short, most trials are due just then.
+        if not self._awake or (self._seconds[1] and self._since <= RETRY):
             return fastest, steps
         self._since = 0.0
         return 1 - fastest, min(steps, max(1, round(TRIAL / best[fastest])))

@@ -70,6 +70,22 @@ def test_a_training_begins_with_what_the_last_one_has_found():
     assert {way for way, count in drive(pace, (2.0, 1.0), 20) if count == 1000} == {1}
 
 
+def test_short_trainings_find_what_has_become_faster():
+    """Each is over before a trial is due, and the first call of the next one would not count as one."""
+    pace = Pace(2)
+    drive(pace, (2.0, 1.0), 5)  # now the second way is taken
+    steps = {0: 0, 1: 0}
+    for _ in range(40):
+        pace.begin()
+        ((way, done),) = drive(pace, (0.5, 1.0), 1, 10)
+        steps[way] += done
+        while done < 4000:
+            ((way, count),) = drive(pace, (0.5, 1.0), 1, 4000 - done)
+            steps[way] += count
+            done += count
+    assert steps[0] > 9 * steps[1]
+
+
 def test_trainings_of_a_kind_share_their_pace(monkeypatch):
     monkeypatch.setattr("fastbackprop.threads.available", lambda: 2)
     X, y = np.random.default_rng(0).standard_normal((1000, 40)), np.arange(1000) % 7
