@@ -17,6 +17,7 @@ from fastbackprop.plan import parts_of_batch
 CASES = [
     ((64, 128, 10), "relu", "softmax", fb.SGD(0.1)),
     ((20, 70, 33, 3), ["gelu", "tanh"], "sigmoid", fb.Adam(1e-2)),
+    ((5, 40, 24, 4), "tanh", "exp", fb.AdamW(1e-2)),
     ((130, 96, 7), "silu", "identity", fb.SGD(0.01, momentum=0.9, nesterov=True)),
 ]
 

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
 from fastbackprop.engine.jit import inline, kernel
-from fastbackprop.engine.simd import const, fma, if_equal, if_less, itemsize, lanes, line, load, store
+from fastbackprop.engine.simd import (
+    const,
+    fma,
+    group_lanes,
+    if_equal,
+    if_less,
+    itemsize,
+    lanes,
+    line,
+    load,
+    load_group,
+    store,
+)
 
 IDENTITY, RELU, RELU0, LEAKY_RELU, ELU, TANH, SIGMOID, SOFTPLUS, GELU, SILU = range(10)
 
@@ -92,14 +104,22 @@ def silu(z):
 
 
 def _make_pass(activation):
+    @inline
+    def apply_to(value, z, slopes, at):
+        a, slope = activation(value)
+        store(z + at, a)
+        if slopes != 0:
+            store(slopes + at, slope)
+
     @kernel
     def apply(z, slopes, rows, like):
-        n, size = lanes(like), itemsize(like)
-        for i in range(0, rows * line(like), n):
-            a, slope = activation(load(z + i * size, like))
-            store(z + i * size, a)
-            if slopes != 0:
-                store(slopes + i * size, slope)
+        n, many, size = lanes(like), group_lanes(like), itemsize(like)
+        count = rows * line(like)
+        in_groups = count // many * many
+        for i in range(0, in_groups, many):
+            apply_to(load_group(z + i * size, like), z, slopes, i * size)
+        for i in range(in_groups, count, n):
+            apply_to(load(z + i * size, like), z, slopes, i * size)
 
     return apply
 

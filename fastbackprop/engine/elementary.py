@@ -26,6 +26,7 @@ from fastbackprop.engine.simd import (
     polynomial,
     power_of_two,
     rint,
+    round_half_power,
 )
 
 LOG2_E = 1.0 / math.log(2.0)
@@ -46,6 +47,9 @@ def _inverse_odds(count: int) -> list[float]:
 
 
 _exp_tail = polynomial(_inverse_factorials(2, 7), _inverse_factorials(2, 13))  # (e^r - 1 - r) / r^2, |r| <= ln(2) / 2
+_exp_tail_of_twice = polynomial(  # (e^2r - 1 - 2r) / r^2, |r| <= ln(2) / 4
+    *([2.0**k * c for k, c in enumerate(_inverse_factorials(2, last), 2)] for last in (7, 13))
+)
 _atanh_tail_log = polynomial(_inverse_odds(5), _inverse_odds(11))  # (atanh(s) - s) / s^3, |s| <= 0.172
 _atanh_tail_log1p = polynomial(_inverse_odds(7), _inverse_odds(16))  # the same, |s| <= 1/3
 
@@ -129,13 +133,20 @@ def log1p(u):
 
 @inline
 def tanh(x):
-    """The hyperbolic tangent: with t = e**(2|x|) - 1 it is t / (t + 2), with the sign of x."""
-    top = const(x, 22.0)  # tanh is 1 from here on
+    """The hyperbolic tangent: with h = (e**(2|x|) - 1) / 2 it is h / (h + 1), with the sign of x.
+
+    2|x| = n ln 2 + 2 r. As 2|x| is at most 44, and h / (h + 1) depends the less on h the larger h is, one constant for
+    ln 2 is enough.
+    """
+    one, half, top = const(x, 1.0), const(x, 0.5), const(x, 22.0)  # tanh is 1 from 22 on
     a = magnitude(x)
-    t = _expm1(if_less(top, a, top, a) * const(x, 2.0))
-    a = t / (t + const(x, 2.0))
-    half = t * const(x, 0.5)
-    a = if_less(half, const(x, 0.5), fma(-half, a, half), a)  # t/(t+2) = t/2 - t/2 t/(t+2): a's rounding counts less
+    a = if_less(top, a, top, a)
+    n, scale = round_half_power(a, const(x, 2.0 * LOG2_E))  # 2**(n - 1)
+    r = fma(-n, const(x, 0.5 * math.log(2.0)), a)
+    q = fma(r * r, _exp_tail_of_twice(r), r + r)  # e**(2 r) - 1
+    h = fma(scale, q, scale - half)
+    a = h / (h + one)
+    a = if_less(h, half, fma(-h, a, h), a)  # h/(h+1) = h - h h/(h+1): a's rounding counts less
     return copy_sign(a, x)
 
 

@@ -241,10 +241,10 @@ def gradient(
 
 
 @part
-def gradient_of_few(
+def gradient_from_panels(
     deltas, out_stride, inputs, in_stride, n_in, first, last, panels, start_from, start, epilogue, result, rate
 ):
-    """dW = dZ A^T, eq. (24), as `gradient`, but from panels of A, for layers of few outputs."""
+    """dW = dZ A^T, eq. (24), as `gradient`, but from panels of A, for layers of few outputs or inputs."""
     n, size = line(rate), itemsize(rate)
     for i in range(0, n_in, FEW_INPUTS):
         for o in range(first, last, FEW_OUTPUTS):

@@ -53,11 +53,11 @@ def int_const(n: int) -> ir.Constant:
 
 
 class Vector(types.Type):
-    """The Numba type of one register full of ``dtype``."""
+    """The Numba type of some registers full of ``dtype``."""
 
-    def __init__(self, dtype: types.Float) -> None:
+    def __init__(self, dtype: types.Float, registers: int = 1) -> None:
         self.dtype = dtype
-        self.lanes = LANES32 * 32 // dtype.bitwidth
+        self.lanes = registers * LANES32 * 32 // dtype.bitwidth
         super().__init__(name=f"vector({dtype}x{self.lanes})")
 
 
@@ -68,6 +68,9 @@ class _VectorModel(PrimitiveModel):
 
 
 VECTORS = {t: Vector(t) for t in (types.float32, types.float64)}
+# Four vectors, of which LLVM does each operation four times in a row: the processor need not look far ahead for work
+# that does not wait for the operation before.
+GROUPS = {t: Vector(t, 4) for t in VECTORS}
 
 
 def llvm_float(dtype: types.Float) -> Any:
@@ -189,20 +192,26 @@ def _size(count: Any) -> Any:
 itemsize = _size(lambda t: t.bitwidth // 8)  # bytes of an element
 line = _size(lambda t: LINE_BYTES * 8 // t.bitwidth)  # elements of a line
 lanes = _size(lambda t: VECTORS[t].lanes)  # elements of a vector
+group_lanes = _size(lambda t: GROUPS[t].lanes)  # elements of a group of vectors
 
 
 # ---------------------------------------------------------------- memory
 
 
-@intrinsic
-def load(typingctx: Any, address: Any, like: Any) -> Any:
-    """The vector at ``address``."""
-    t = VECTORS[scalar_of(like)]
+def _load(kinds: dict[types.Float, Vector]) -> Any:
+    @intrinsic
+    def load(typingctx: Any, address: Any, like: Any) -> Any:
+        t = kinds[scalar_of(like)]
 
-    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return emit_load(bld, t, pointer_to(bld, t.dtype, args[0]))
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            return emit_load(bld, t, pointer_to(bld, t.dtype, args[0]))
 
-    return t(types.intp, like), codegen
+        return t(types.intp, like), codegen
+
+    return load
+
+
+load, load_group = _load(VECTORS), _load(GROUPS)  # the vector, or the group of vectors, at an address
 
 
 @intrinsic
@@ -439,6 +448,25 @@ def power_of_two(typingctx: Any, n: Any) -> Any:
 
 
 @intrinsic
+def round_half_power(typingctx: Any, x: Any, scale: Any) -> Any:
+    """n = the integer nearest to ``x * scale``, and 2**(n - 1), a normal number.
+
+    A sum with 1.5 * 2**23 (2**52 in float64) is rounded to an integer, whose last bits are those of n. With the
+    exponent's bias added they only have to be shifted to where the exponent is.
+    """
+    bits, bias = (23, 127) if scalar_of(x) == types.float32 else (52, 1023)
+    large = 1.5 * 2.0**bits + (bias - 1)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        total = emit(bld, "fma", x, args[0], args[1], constant(x, large))
+        n = bld.fsub(total, constant(x, large))
+        power = bld.bitcast(bld.shl(bld.bitcast(total, llvm_int(x)), constant_bits(x, bits)), llvm_type(x))
+        return context.make_tuple(bld, sig.return_type, [n, power])
+
+    return types.UniTuple(x, 2)(x, x), codegen
+
+
+@intrinsic
 def exponent(typingctx: Any, x: Any) -> Any:
     """floor(log2 x) of a positive normal number, as a float."""
     bits, bias = (23, 127) if scalar_of(x) == types.float32 else (52, 1023)
@@ -504,7 +532,7 @@ def _operator(op: Any, emit_op: Any, arity: int) -> None:
 
     @infer_global(op)
     class _Template(ConcreteTemplate):
-        cases = [signature(t, *[t] * arity) for t in VECTORS.values()]
+        cases = [signature(t, *[t] * arity) for t in (*VECTORS.values(), *GROUPS.values())]
 
     @lower_builtin(op, *[Vector] * arity)
     def lower(context: Any, bld: Any, sig: Any, args: Any) -> Any:

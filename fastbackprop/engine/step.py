@@ -23,7 +23,7 @@ from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.heads import head
 from fastbackprop.engine.jit import NIL, kernel, part
 from fastbackprop.engine.panels import NOT_AHEAD, gather, panel_to_rows, panel_to_units
-from fastbackprop.engine.product import backward, bias_gradient, forward, gradient, gradient_of_few
+from fastbackprop.engine.product import backward, bias_gradient, forward, gradient, gradient_from_panels
 from fastbackprop.engine.simd import (
     const,
     fma,
@@ -57,6 +57,9 @@ ENTRY, PASS = 0, 1
 # The gradient of at most so many outputs, and of two for each panel of a block, is made from panels: to add up lanes
 # takes two operations a weight, to transpose inputs four and more an input and panel.
 FEW = 16
+# So is that of at most so many inputs in float32, from so many panels on: they fill half of a line, and the other lanes
+# would take as long.
+NARROW, NARROW_PANELS = 8, 4
 FAR_INPUT_BYTES = 1 << 20  # inputs of more bytes are asked for ahead: they come from beyond the second-level cache
 share_of_outputs = kernel(at.share_of_outputs)
 
@@ -112,9 +115,11 @@ def panel_count(samples, like):
 
 
 @part
-def _has_few_outputs(layers, l, panels):
+def _is_from_panels(layers, l, panels, like):
     """Whether the gradient of a layer is made from panels of its inputs, which then are not transposed to units."""
-    return l > 1 and layers[l, at.SIZE] <= min(FEW, 2 * panels)
+    few_inputs = layers[l - 1, at.SIZE] <= NARROW < line(like) and panels >= NARROW_PANELS
+    few_outputs = l > 1 and layers[l, at.SIZE] <= min(FEW, 2 * panels)
+    return few_inputs or few_outputs
 
 
 @part
@@ -284,7 +289,7 @@ def drop_and_transpose(job, layers, step, l, first_unit, first_sample, panels, p
     To the dropout its first unit is `first_unit`, and the first sample of panel 0 is the batch's `first_sample`.
     """
     n = line(like)
-    dropped, few = _drop_probability(job, l), _has_few_outputs(layers, l + 1, panels)
+    dropped, few = _drop_probability(job, l), _is_from_panels(layers, l + 1, panels, like)
     key = layer_key(job[at.DROPOUT_KEY], job[at.DONE_STEPS] + step, l)
     for p in range(p0, p1):
         panel = panel_at(job, layers, l, at.PANELS, p, like)
@@ -491,10 +496,11 @@ def gradient_task(job, layers, theta, step, samples, is_first, is_last, l, first
     units = work + layers[l - 1, at.UNITS] * size + (_own_inputs(job, slice_, like) if l == 1 else 0)
     begin, begin_at = ZERO if is_first else CONTINUE, gradient_at + weights
     epilogue, result = TILE_SGD if sgd else STORE, (theta if sgd else gradient_at) + weights
-    if _has_few_outputs(layers, l, panels):
-        gradient_of_few(
-            deltas, stride, panel_at(job, layers, l - 1, at.PANELS, 0, like), layers[l - 1, at.STRIDE], n_in, first,
-            last, panels, begin, begin_at, epilogue, result, const(like, rate),
+    if _is_from_panels(layers, l, panels, like):
+        inputs = panel_at(job, layers, l - 1, at.PANELS, 0, like) + (_own_inputs(job, slice_, like) if l == 1 else 0)
+        gradient_from_panels(
+            deltas, stride, inputs, layers[l - 1, at.STRIDE], n_in, first, last, panels, begin, begin_at, epilogue,
+            result, const(like, rate),
         )  # fmt: skip
     else:
         gradient(
