@@ -3,16 +3,24 @@
 What is timed is the tuned form, the fastest we could write without leaving NumPy, step by step still Code 4:
 every Z, A, dZ, dW, db has its buffer, made once (`out=`), so a step allocates only relu's mask; `np.dot` has less
 overhead than `@`; weights are kept (n[l], n[l+1]), where BLAS is faster for dW of a wide first layer; a column sum
-is a product with ones. OpenBLAS uses all the threads it is allowed.
+is a product with ones. OpenBLAS uses all the threads it is allowed. It chooses its kernels by a list of processors, and
+takes slower ones for a processor that it does not know: so `version` says which, and OPENBLAS_CORETYPE can name others.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from benchmarks.workloads import Problem, flat, layers
 
-version = f"NumPy {np.__version__}"
+KERNELS = {"architecture"}  # that OpenBLAS has chosen; other libraries do not tell
+BLAS = [
+    ", ".join([f"{info['internal_api']} {info['version']}", *(f"{info[key]} kernels" for key in KERNELS & info.keys())])
+    for info in threadpool_info()
+    if info["user_api"] == "blas"
+]
+version = " ".join([f"NumPy {np.__version__}", *(f"({library})" for library in BLAS)])
 
 
 class Engine:
