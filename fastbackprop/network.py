@@ -270,12 +270,14 @@ class Network:
         threads_ = threads_ or self._threads
         kept = self._plans.setdefault((block, threads_, learning), [])
         try:
-            return kept.pop()  # two threads that use the network at once get a plan each
+            plan = kept.pop()  # two threads that use the network at once get a plan each
+            whole = False
         except IndexError:
             codes = [ACTIVATIONS[name].code for name in self._hidden]
             count = threads_ or threads.available()
-            home = [] if whole else kept
-            return Plan(self._sizes, codes, HEADS[self._output], self._dtype, block, count, learning, home)
+            plan = Plan(self._sizes, codes, HEADS[self._output], self._dtype, block, count, learning)
+        plan.home = [] if whole else kept
+        return plan
 
     def reads(self, array: Any) -> bool:
         """Whether the engine can read the rows of an array where they lie."""

@@ -107,16 +107,16 @@ class Plan:
     block : samples worked on at once; a multiple of a line. A larger batch is worked on in several blocks.
     threads : at most; small work is done by one
     learning : whether gradients will be wanted
-    home : where it waits for its next use, after a ``with`` statement
 
-    A plan holds no parameters and no data. One run at a time may use it.
+    A plan holds no parameters and no data. One run at a time may use it. After a ``with`` statement it waits for its
+    next use in the list that was its ``home`` until then.
     """
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[int], head: int, dtype: np.dtype[Any], block: int,
-        threads: int, learning: bool, home: list[Plan],
+        threads: int, learning: bool,
     ) -> None:  # fmt: skip
-        self.home = home
+        self.home: list[Plan] = []
         self._sizes = sizes
         line = LINE_BYTES // dtype.itemsize
         self.dtype = dtype
@@ -197,7 +197,8 @@ class Plan:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.home.append(self)
+        home, self.home = self.home, []  # so it never holds what holds it, and goes with its network at once
+        home.append(self)
 
     def _cut_weights(self, sizes: Sequence[int]) -> np.ndarray:
         """The work of the third phase in tasks of equal size: runs of outputs, for each thread those of its own."""
