@@ -17,7 +17,7 @@ from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.heads import HEADS, read_targets
 from fastbackprop.parameters import parameter_count, split
 from fastbackprop.penalty import Penalty
-from fastbackprop.plan import SERIAL_WORK, Plan, round_up, samples_of_block
+from fastbackprop.plan import SERIAL_WORK, Plan, parts_of_batch, round_up, samples_of_block
 from fastbackprop.small_calls import SmallForward, SmallGradients
 
 if TYPE_CHECKING:
@@ -468,15 +468,17 @@ class Network:
 
     def _gradients(
         self, plan: Plan, x: np.ndarray, Y: np.ndarray, weights: np.ndarray | None, vector: np.ndarray,
-        dX: np.ndarray | None, penalty: Penalty | None = None, check: bool = False,
+        dX: np.ndarray | None, penalty: Penalty | None = None, check: bool = False, *, whole: bool = False,
     ) -> float:  # fmt: skip
         """Fill ``vector`` and ``dX``; returns the cost. ``x`` is readable by the engine.
 
-        All is NaN where a loss is not finite or, with ``check``, where an input is not.
+        All is NaN where a loss is not finite or, with ``check``, where an input is not. With ``whole`` it is not done
+        in parts, whose activations and deltas are in workspaces of their own.
         """
         y = Y if Y.ndim == 1 else self.readable(Y)
         job = plan.new_job(len(x), len(x))
-        plan.divide(job, len(x))
+        if not whole:
+            plan.divide(job, len(x))
         self.put_data(job, x, y, weights)
         job[at.UPDATE], job[at.GRADIENT_AT] = GRADIENT, vector.ctypes.data
         job[at.INPUT_GRADIENT] = 0 if dX is None else dX.ctypes.data
@@ -582,8 +584,9 @@ class Network:
     def trace(self, X: Any, Y: Any) -> Trace:
         """Every Z, A, dA, dZ, dW, db and delta of one forward and backward pass, by layer, under the paper's names.
 
-        A, dZ, dW and db are what the fused step left in its workspace; Z and dA, which it never writes, are
-        computed by the same kernels one layer at a time, with the same bits.
+        A, dZ, dW and db are what the fused step left in its workspace (where it makes dW in parts, another leaves A and
+        dZ, with the same bits); Z and dA, which it never writes, are computed by the same kernels one layer at a time,
+        with the same bits.
         """
         X = self.readable(checks.rows(X, "X", self._sizes[0], self._dtype))
         Y = read_targets(self._output, Y, len(X), self._sizes[-1], self._dtype)
@@ -591,6 +594,8 @@ class Network:
         vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype)
         with self.plan(count, True, whole=True) as plan:
             cost = self._gradients(plan, X, Y, None, vector, dX)
+            if parts_of_batch(self._sizes, self._dtype, count) > 1:
+                self._gradients(plan, X, Y, None, np.empty_like(vector), None, whole=True)
             A = [X.copy(), *(plan.panels(at.PANELS, l, count) + 0 for l in range(1, last + 1))]  # + 0: -0.0 is 0
             dZ = [plan.panels(at.DELTAS, l, count) for l in range(1, last + 1)]
         dW, db = split(vector, self._sizes)

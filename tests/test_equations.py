@@ -7,6 +7,7 @@ import pytest
 
 import fastbackprop as fb
 from fastbackprop import functional
+from fastbackprop.plan import parts_of_batch
 from tests.test_gradients import make_case
 
 CASES = [("softmax", "relu"), ("sigmoid", "tanh"), ("identity", "gelu"), ("softmax", ["elu", "softplus"])]
@@ -130,6 +131,25 @@ def test_the_trace_is_that_of_the_fused_step(case):
         assert np.array_equal(t.dW[l], g.dW[l - 1])
         assert np.array_equal(t.db[l], g.db[l - 1])
     assert np.array_equal(t.dA[0], g.dX)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_trace_of_a_batch_whose_gradient_is_made_in_parts(dtype, threads):
+    """The parts have workspaces of their own, in which the trace does not look."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((300, 8)).astype(dtype), rng.standard_normal((300, 3)).astype(dtype)
+    net = fb.Network((8, 40, 3), hidden="tanh", output="identity", dtype=dtype, seed=0, threads=threads)
+    assert parts_of_batch(net.sizes, net.dtype, 300) > 1
+    t, g = net.trace(X, Y), net.gradients(X, Y)
+    assert np.array_equal(t.A[2], net.forward(X))
+    assert np.array_equal(t.A[1], functional.tanh(t.Z[1]))
+    rounding = {"rtol": 1e-4, "atol": 1e-6} if dtype == "float32" else {"rtol": 1e-12, "atol": 1e-14}
+    np.testing.assert_allclose(t.delta[2], t.A[2] - Y, **rounding)
+    np.testing.assert_allclose(t.dZ[1], t.dA[1] * (1 - t.A[1] ** 2), **rounding)
+    for l in (1, 2):
+        assert np.array_equal(t.dW[l], g.dW[l - 1])
+        np.testing.assert_allclose(t.dW[l], t.dZ[l].T @ t.A[l - 1], **rounding)
 
 
 def test_equations_3_and_13_for_a_linear_regression():
