@@ -14,13 +14,12 @@ from threadpoolctl import threadpool_info
 
 from benchmarks.workloads import Problem, flat, layers
 
-KERNELS = {"architecture"}  # that OpenBLAS has chosen; other libraries do not tell
 BLAS = [
-    ", ".join([f"{info['internal_api']} {info['version']}", *(f"{info[key]} kernels" for key in KERNELS & info.keys())])
+    f"{info['internal_api']} {info['version']}, {info.get('architecture', 'unknown')} kernels"  # only OpenBLAS tells
     for info in threadpool_info()
     if info["user_api"] == "blas"
 ]
-version = " ".join([f"NumPy {np.__version__}", *(f"({library})" for library in BLAS)])
+version = f"NumPy {np.__version__} ({'; '.join(BLAS) or 'unknown BLAS'})"
 
 
 class Engine:
