@@ -29,6 +29,7 @@ LINE = 16  # samples: a multiple of the line of both dtypes
 # Samples whose gradient is one chain of sums in the network's dtype; more are several, summed in float64. Samples that
 # have to be converted are so by as many at a time: the bits do not depend on how they lie in memory.
 PART = 1 << 13
+CLASS_NUMBERS = np.dtype(np.int64)
 
 
 class Gradients:
@@ -357,8 +358,8 @@ class Network:
         """Whether X and Y need no reading, and Y holds the class numbers of a small batch."""
         return (
             self._output == "softmax" and self._is_plain(X) and 0 < len(X) <= self._small_batch
-            and type(Y) is np.ndarray and Y.dtype == np.int64 and Y.shape == X.shape[:1]
-            and all(array.flags.c_contiguous and array.flags.aligned for array in (X, Y))
+            and type(Y) is np.ndarray and Y.dtype == CLASS_NUMBERS and Y.ndim == 1 and len(Y) == len(X)
+            and X.flags.c_contiguous and X.flags.aligned and Y.flags.c_contiguous and Y.flags.aligned
         )  # fmt: skip
 
     def _forward_few(self, X: np.ndarray) -> np.ndarray:
@@ -373,14 +374,16 @@ class Network:
 
     def _gradients_few(self, X: np.ndarray, y: np.ndarray) -> Gradients | None:
         """Of a small batch with class numbers; None where something is wrong, which then is for others to say."""
-        block = max(LINE, 1 << (len(y) - 1).bit_length())
-        kept = self._small_gradients.setdefault(block, [])
+        size = (len(y) - 1).bit_length()
+        kept = self._small_gradients.get(size)
+        if kept is None:
+            kept = self._small_gradients.setdefault(size, [])
         try:
             small = kept.pop()
         except IndexError:
-            small = SmallGradients(self.plan(block, True, 1), self._sizes[-1])
+            small = SmallGradients(self.plan(max(LINE, 1 << size), True, 1), self._sizes[-1])
         try:
-            vector = np.empty_like(self._params)
+            vector = np.empty(self._params.size, self._dtype)
             cost = small.gradients(X, y, self._params, vector)
             return None if cost is None else Gradients(self._sizes, cost, vector)
         finally:

@@ -30,8 +30,7 @@ class _SmallCall:
         self.hyper = np.zeros(HYPER_FIELDS)
 
     def run(self, params: np.ndarray) -> bool:
-        """Returns whether all was finite."""
-        self.clock.fill(0)
+        """Returns whether all was finite; the clock is at zero before."""
         run(self.job, self.plan.tables, self.plan.tasks, params, self.hyper, self.costs, self.clock, 0)
         return not self.clock.item(at.FAILED_STEP)
 
@@ -51,6 +50,7 @@ class SmallForward(_SmallCall):
         n = X.shape[0]
         self.inputs[:n] = X
         self.job[at.SAMPLES] = self.job[at.BATCH] = n
+        self.clock.fill(0)
         if not self.run(params):
             checks.finite(X, "X", X.dtype)
         return self.outputs[:n].copy()
@@ -66,7 +66,6 @@ class SmallGradients(_SmallCall):
 
     def gradients(self, X: np.ndarray, y: np.ndarray, params: np.ndarray, vector: np.ndarray) -> float | None:
         """Fill ``vector``, as params; returns the cost, or None where X, y or a loss is not what it should be."""
-        if not put_classes(self.job, X, y, self.outputs, vector):
-            return None
-        self.costs.fill(0.0)
-        return self.costs.item(0) / len(y) if self.run(params) else None
+        if put_classes(self.job, X, y, self.outputs, vector, self.costs, self.clock) and self.run(params):
+            return self.costs.item(0) / len(y)
+        return None

@@ -1,7 +1,7 @@
-"""The output layers of Theorem 6.1: outputs, losses and dZ[L] of one panel, in the stable forms from Z.
+"""The output layers of Theorem 6.1: outputs, losses and dZ[L] of some panels, in the stable forms from Z.
 
 All have delta = o - y (eqs. (27), (33), (40)), and so has a fourth, o = e^Z with the Poisson deviance. `scale` is a
-line with each sample's share of the mean, 1 / N where all weigh the same, and 0 for the lanes of a panel that hold no
+line a panel with each sample's share of the mean, 1 / N where all weigh the same, and 0 for the lanes that hold no
 sample, so dZ = scale * delta is eq. (21).
 """
 
@@ -11,6 +11,7 @@ from fastbackprop.engine.elementary import exp, log, log1p, log_of_normal, sigmo
 from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.layout import CLASSES, DENSE, GIVEN_DELTAS, NO_TARGETS
 from fastbackprop.engine.simd import (
+    LINE_BYTES,
     const,
     fma,
     if_equal,
@@ -19,59 +20,76 @@ from fastbackprop.engine.simd import (
     lanes,
     line,
     load,
+    load_pair,
     magnitude,
-    splat,
     store,
+    store_pair,
 )
 
 IDENTITY_L2, SIGMOID_BCE, SOFTMAX_CCE, EXP_POISSON = 0, 1, 2, 3
 
 
+# A head is done for two panels at a time: much of it is one chain of operations, which leaves the processor idle.
+# `far` is the distance in bytes from one to the other; 0 where there is but one, then done twice at once.
+
+
 @inline
-def _target(kind, targets, at, output, lane_bytes, like):
+def _load(address, far, like):
+    """The vector at an address and that of the other panel."""
+    return load_pair(address, address + far, like)
+
+
+@inline
+def _store(address, far, value):
+    """The counterpart of :func:`_load`."""
+    store_pair(address, address + far, value)
+
+
+@inline
+def _target(kind, targets, far, at, output, lane_bytes, like):
     """y for one output: the line of class indices compared with its number, or the line of dense targets."""
     if kind == CLASSES:
-        one = splat(const(like, 1.0))
-        return if_equal(load(targets + lane_bytes, like), splat(const(like, output)), one, one - one)
-    return load(targets + at, like)
+        y = _load(targets + lane_bytes, far, like)
+        return if_equal(y, const(y, output), const(y, 1.0), const(y, 0.0))
+    return _load(targets + at, far, like)
 
 
 @kernel
-def _softmax(z, outputs, kind, targets, deltas, losses, scale, like):
+def _softmax(z, far, outputs, kind, targets, deltas, losses, scale, far_line, like):
     n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
     for lane in range(0, line(like), n):
         i = lane * size
-        top = load(z + i, like)
+        top = _load(z + i, far, like)
+        zero = const(top, 0.0)
         for j in range(1, outputs):
-            v = load(z + j * step + i, like)
+            v = _load(z + j * step + i, far, like)
             top = if_less(top, v, v, top)
-        total = splat(const(like, 0.0))
-        loss = total
+        total = mass = loss = zero
         if kind != NO_TARGETS:  # -sum y_j (z_j - top), before z gives way to the outputs
             for j in range(outputs):
-                v = load(z + j * step + i, like) - top
-                loss = fma(-_target(kind, targets, j * step + i, j, i, like), v, loss)
-        mass = splat(const(like, 0.0))
+                v = _load(z + j * step + i, far, like) - top
+                loss = fma(-_target(kind, targets, far, j * step + i, j, i, like), v, loss)
         for j in range(outputs):
             at = j * step + i
-            e = exp(load(z + at, like) - top)
-            store(z + at, e)
+            e = exp(_load(z + at, far, like) - top)
+            _store(z + at, far, e)
             total = total + e
             if kind == DENSE:
-                mass = mass + _target(kind, targets, at, j, i, like)
-        inverse = splat(const(like, 1.0)) / total
+                mass = mass + _target(kind, targets, far, at, j, i, like)
+        inverse = const(top, 1.0) / total
         if kind != NO_TARGETS:  # + (sum y_j) log sum e^(z_k - top)
             log_total = log_of_normal(total)  # at least e^0
             loss = fma(mass, log_total, loss) if kind == DENSE else loss + log_total
-            share = load(scale + i, like)
-            store(losses + i, if_equal(share, splat(const(like, 0.0)), share, loss))
+            share = _load(scale + i, far_line, like)
+            _store(losses + i, far_line, if_equal(share, zero, share, loss))
         for j in range(outputs):
             at = j * step + i
-            o = load(z + at, like) * inverse
-            store(z + at, o)
+            o = _load(z + at, far, like) * inverse
+            _store(z + at, far, o)
             if kind != NO_TARGETS and deltas != 0:  # eq. (40)
                 o = mass * o if kind == DENSE else o  # the mass is 1, but for the rounding of the targets
-                store(deltas + at, (o - _target(kind, targets, at, j, i, like)) * load(scale + i, like))
+                y = _target(kind, targets, far, at, j, i, like)
+                _store(deltas + at, far, (o - y) * _load(scale + i, far_line, like))
 
 
 @inline
@@ -97,25 +115,24 @@ def _poisson_deviance(loss, v, o, y):
 
 def _make_elementwise(output, loss_of):
     @kernel
-    def apply(z, outputs, kind, targets, deltas, losses, scale, like):
+    def apply(z, far, outputs, kind, targets, deltas, losses, scale, far_line, like):
         n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
-        zero = splat(const(like, 0.0))
         for lane in range(0, line(like), n):
             i = lane * size
-            loss = zero
+            share = _load(scale + i, far_line, like)
+            zero = loss = const(share, 0.0)
             for j in range(outputs):
                 at = j * step + i
-                v = load(z + at, like)
+                v = _load(z + at, far, like)
                 o = output(v)
-                store(z + at, o)
+                _store(z + at, far, o)
                 if kind != NO_TARGETS:
-                    y = _target(kind, targets, at, j, i, like)
+                    y = _target(kind, targets, far, at, j, i, like)
                     loss = loss_of(loss, v, o, y)
                     if deltas != 0:  # eqs. (27) and (33)
-                        store(deltas + at, (o - y) * load(scale + i, like))
+                        _store(deltas + at, far, (o - y) * share)
             if kind != NO_TARGETS:
-                share = load(scale + i, like)
-                store(losses + i, if_equal(share, zero, share, loss))
+                _store(losses + i, far_line, if_equal(share, zero, share, loss))
 
     return apply
 
@@ -131,21 +148,27 @@ _exponential = _make_elementwise(exp, _poisson_deviance)
 
 
 @kernel
-def head(code, z, outputs, kind, targets, deltas, losses, scale, like):
-    """o = g(Z) in place of Z, and where there are targets the losses (one line) and dZ[L].
+def head(code, z, pitch, panels, outputs, kind, targets, deltas, losses, scale, like):
+    """o = g(Z) in place of Z, and where there are targets the losses (a line a panel) and dZ[L].
 
-    `deltas` is 0 where only the cost is wanted. With GIVEN_DELTAS the targets are dZ[L] itself.
+    Panels of Z, of the targets and of dZ are `pitch` bytes apart. `deltas` is 0 where only the cost is wanted. With
+    GIVEN_DELTAS the targets are dZ[L] itself.
     """
     loss_kind = NO_TARGETS if kind == GIVEN_DELTAS else kind
-    if code == SOFTMAX_CCE:
-        _softmax(z, outputs, loss_kind, targets, deltas, losses, scale, like)
-    elif code == SIGMOID_BCE:
-        _sigmoid(z, outputs, loss_kind, targets, deltas, losses, scale, like)
-    elif code == EXP_POISSON:
-        _exponential(z, outputs, loss_kind, targets, deltas, losses, scale, like)
-    else:
-        _identity(z, outputs, loss_kind, targets, deltas, losses, scale, like)
+    for p in range(0, panels, 2):
+        far, far_line = (pitch, LINE_BYTES) if p + 1 < panels else (0, 0)
+        z_p, y_p, d_p = z + p * pitch, targets + p * pitch, deltas + p * pitch if deltas != 0 else 0
+        losses_p, scale_p = losses + p * LINE_BYTES, scale + p * LINE_BYTES
+        if code == SOFTMAX_CCE:
+            _softmax(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
+        elif code == SIGMOID_BCE:
+            _sigmoid(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
+        elif code == EXP_POISSON:
+            _exponential(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
+        else:
+            _identity(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
     if kind == GIVEN_DELTAS:
         n, size = lanes(like), itemsize(like)
-        for i in range(0, outputs * line(like), n):
-            store(deltas + i * size, load(targets + i * size, like))
+        for p in range(panels):
+            for i in range(0, outputs * line(like), n):
+                store(deltas + p * pitch + i * size, load(targets + p * pitch + i * size, like))

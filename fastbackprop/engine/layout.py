@@ -89,7 +89,8 @@ IN_HALVES = 47  # whether it is; each has a table of its layers
 OTHER_HALF = 48  # in a thread's copy: bytes from a half's workspace to the other's
 HALF_VECTORS = 49  # workspace offset of a half's parameters, gradient and the optimizer's vectors, each whole lines;
 # then its UNIT_SUMS
-JOB_FIELDS = 50  # then room for the copy of each thread
+SHARES = 50  # workspace offset of the samples' shares of the mean loss
+JOB_FIELDS = 51  # then room for the copy of each thread
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
 # Whether the penalty is a part of the cost J, or J and the penalty over the sum of the batch's sample weights are.

@@ -68,8 +68,9 @@ class _VectorModel(PrimitiveModel):
 
 
 VECTORS = {t: Vector(t) for t in (types.float32, types.float64)}
-# Four vectors, of which LLVM does each operation four times in a row: the processor need not look far ahead for work
-# that does not wait for the operation before.
+# Two and four vectors, of which LLVM does each operation twice or four times in a row: the processor need not look far
+# ahead for work that does not wait for the operation before.
+PAIRS = {t: Vector(t, 2) for t in VECTORS}
 GROUPS = {t: Vector(t, 4) for t in VECTORS}
 
 
@@ -215,6 +216,35 @@ load, load_group = _load(VECTORS), _load(GROUPS)  # the vector, or the group of 
 
 
 @intrinsic
+def load_pair(typingctx: Any, first: Any, second: Any, like: Any) -> Any:
+    """The vectors at two addresses as one pair."""
+    t, pair = VECTORS[scalar_of(like)], PAIRS[scalar_of(like)]
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        halves = [emit_load(bld, t, pointer_to(bld, t.dtype, address)) for address in args[:2]]
+        return bld.shuffle_vector(
+            *halves, ir.Constant(ir.VectorType(ir.IntType(32), pair.lanes), list(range(pair.lanes)))
+        )
+
+    return pair(types.intp, types.intp, like), codegen
+
+
+@intrinsic
+def store_pair(typingctx: Any, first: Any, second: Any, value: Any) -> Any:
+    """Write the vectors of a pair at two addresses."""
+    t = VECTORS[scalar_of(value)]
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        for start, address in zip((0, t.lanes), args, strict=False):
+            lanes = ir.Constant(ir.VectorType(ir.IntType(32), t.lanes), list(range(start, start + t.lanes)))
+            half = bld.shuffle_vector(args[2], args[2], lanes)
+            emit_store(bld, t, half, pointer_to(bld, t.dtype, address))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, value), codegen
+
+
+@intrinsic
 def load_first(typingctx: Any, address: Any, n: Any, like: Any) -> Any:
     """The vector at ``address``, of which only the first ``n`` lanes are read; the others are 0."""
     t = VECTORS[scalar_of(like)]
@@ -333,15 +363,20 @@ def transpose(typingctx: Any, src: Any, src_stride: Any, dst: Any, dst_stride: A
 # ---------------------------------------------------------------- arithmetic, alike for vectors and scalars
 
 
-@intrinsic
-def splat(typingctx: Any, value: Any) -> Any:
-    """A scalar in every lane."""
-    t = VECTORS[value]
+def _splat(kinds: dict[types.Float, Vector]) -> Any:
+    @intrinsic
+    def splat(typingctx: Any, value: Any) -> Any:
+        t = kinds[value]
 
-    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return emit_splat(bld, t, args[0])
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            return emit_splat(bld, t, args[0])
 
-    return t(value), codegen
+        return t(value), codegen
+
+    return splat
+
+
+splat, splat_group = _splat(VECTORS), _splat(GROUPS)  # a scalar in every lane of a vector, or of a group of vectors
 
 
 @intrinsic
@@ -404,6 +439,18 @@ if_less = _choose(lambda bld, t, a, b: bld.fcmp_ordered("<", a, b))  # yes where
 if_equal = _choose(lambda bld, t, a, b: bld.fcmp_ordered("==", a, b))
 # by the sign bit, which tells -0.0 from 0.0: relu's mask
 if_negative = _choose(lambda bld, t, a, b: bld.icmp_signed("<", bld.bitcast(a, llvm_int(t)), constant_bits(t, 0)))
+
+
+@intrinsic
+def has_nan(typingctx: Any, v: Any) -> Any:
+    """Whether a lane is NaN."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        lanes = bld.fcmp_unordered("uno", args[0], args[0])
+        bits = bld.bitcast(lanes, ir.IntType(v.lanes))
+        return bld.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(v), codegen
 
 
 def by_precision(single: float, double: float) -> Any:
@@ -532,7 +579,7 @@ def _operator(op: Any, emit_op: Any, arity: int) -> None:
 
     @infer_global(op)
     class _Template(ConcreteTemplate):
-        cases = [signature(t, *[t] * arity) for t in (*VECTORS.values(), *GROUPS.values())]
+        cases = [signature(t, *[t] * arity) for t in (*VECTORS.values(), *PAIRS.values(), *GROUPS.values())]
 
     @lower_builtin(op, *[Vector] * arity)
     def lower(context: Any, bld: Any, sig: Any, args: Any) -> Any:

@@ -15,6 +15,8 @@ share a small batch, the network into halves, halves.py.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastbackprop.engine import layout as at
@@ -27,14 +29,18 @@ from fastbackprop.engine.product import backward, bias_gradient, forward, gradie
 from fastbackprop.engine.simd import (
     const,
     fma,
+    group_lanes,
+    has_nan,
     itemsize,
     lanes,
     line,
     load,
     load_double,
+    load_group,
     load_int,
     load_scalar,
     splat,
+    splat_group,
     store,
 )
 from fastbackprop.engine.tile import CONTINUE, KEEP, MASK, SCALE, STORE, ZERO
@@ -185,17 +191,17 @@ def _units(job, layers, l, p, like):
 
 
 @kernel
-def _finite(lines, count, scratch, like):
+def _finite(lines, count, like):
     """0 where all of some lines are finite, else NaN."""
-    n, size = lanes(like), itemsize(like)
-    total = splat(const(like, 0.0))
-    for i in range(0, count * line(like), n):
-        total = fma(load(lines + i * size, like), splat(const(like, 0.0)), total)
-    store(scratch, total)
-    check = const(like, 0.0)
-    for i in range(n):
-        check += load_scalar(scratch + i * size, like)
-    return check
+    n, many, size = lanes(like), group_lanes(like), itemsize(like)
+    in_groups = count * line(like) // many * many
+    zero = const(like, 0.0)
+    total, rest = splat_group(zero), splat(zero)
+    for i in range(0, in_groups, many):
+        total = fma(load_group(lines + i * size, like), splat_group(zero), total)
+    for i in range(in_groups, count * line(like), n):
+        rest = fma(load(lines + i * size, like), splat(zero), rest)
+    return const(like, math.nan) if has_nan(total) or has_nan(rest) else zero
 
 
 @part
@@ -205,7 +211,7 @@ def _own_inputs(job, slice_, like):
 
 
 @part
-def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
+def gather_inputs(job, layers, row, samples, end, own, p0, p1, like):
     """A[0], as panels and as units. Returns 0, or NaN where inputs that are to be checked are not finite."""
     n = line(like)
     check = const(like, 0.0)
@@ -219,7 +225,7 @@ def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
             own + panel_at(job, layers, 0, at.PANELS, p, like), like,
         )  # fmt: skip
         if job[at.CHECK_INPUTS] != 0:
-            check += _finite(own + panel_at(job, layers, 0, at.PANELS, p, like), layers[0, at.SIZE], scratch, like)
+            check += _finite(own + panel_at(job, layers, 0, at.PANELS, p, like), layers[0, at.SIZE], like)
     return check
 
 
@@ -341,26 +347,28 @@ def _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch,
     """o, the losses and dZ[L]; `weights` is the sum of the step's. Returns 0, or NaN where a loss is not finite."""
     n, size, last = line(like), itemsize(like), len(layers) - 1
     outputs, stride, kind = layers[last, at.SIZE], layers[last, at.STRIDE], job[at.TARGET_KIND]
-    scale, square = scratch, scratch + n * size
-    check = const(like, 0.0)
-    for p in range(p0, p1):
-        first, exist = row + p * n, min(n, samples - p * n)
-        panel = panel_at(job, layers, last, at.PANELS, p, like)
-        targets = job[at.WORKSPACE] + (job[at.TARGET_PANELS] + p * stride * n) * size
-        losses = job[at.WORKSPACE] + (job[at.LOSSES] + p * n) * size
-        deltas = panel_at(job, layers, last, at.DELTAS, p, like) if learning else 0
-        if kind != at.NO_TARGETS:
-            _gather_targets(job, first, exist, outputs, targets, square, like)
-            _shares(job, first, exist, const(like, reciprocal(weights)), scale, like)
-        head(layers[last, at.ACTIVATION], panel, outputs, kind, targets, deltas, losses, scale, like)
-        if job[at.OUTPUTS] != 0:
-            panel_to_rows(panel, outputs, job[at.OUTPUTS] + first * outputs * size, outputs, exist, square, like)
+    panel, panel_bytes = panel_at(job, layers, last, at.PANELS, p0, like), stride * n * size
+    targets = job[at.WORKSPACE] + job[at.TARGET_PANELS] * size + p0 * panel_bytes
+    losses = job[at.WORKSPACE] + (job[at.LOSSES] + p0 * n) * size
+    shares = job[at.WORKSPACE] + (job[at.SHARES] + p0 * n) * size
+    deltas = panel_at(job, layers, last, at.DELTAS, p0, like) if learning else 0
+    if kind != at.NO_TARGETS:
+        share = const(like, reciprocal(weights))
+        for p in range(p1 - p0):
+            first, exist = row + (p0 + p) * n, min(n, samples - (p0 + p) * n)
+            _gather_targets(job, first, exist, outputs, targets + p * panel_bytes, scratch, like)
+            _shares(job, first, exist, share, shares + p * n * size, like)
+    head(layers[last, at.ACTIVATION], panel, panel_bytes, p1 - p0, outputs, kind, targets, deltas, losses, shares, like)
+    if job[at.OUTPUTS] != 0:
+        for p in range(p0, p1):
+            rows = job[at.OUTPUTS] + (row + p * n) * outputs * size
+            exist = min(n, samples - p * n)
+            panel_to_rows(panel + (p - p0) * panel_bytes, outputs, rows, outputs, exist, scratch, like)
     if kind == at.CLASSES or kind == at.DENSE:
-        losses = job[at.WORKSPACE] + job[at.LOSSES] * size
-        check = _finite(losses + p0 * n * size, p1 - p0, scratch, like)
+        check = _finite(losses, p1 - p0, like)
         if job[at.SAMPLE_WEIGHTS] != 0:
-            for i in range(p0 * n, min(p1 * n, samples)):
-                weight = _sample_weight(job, row + i, like)
+            for i in range(min((p1 - p0) * n, samples - p0 * n)):
+                weight = _sample_weight(job, row + p0 * n + i, like)
                 store(losses + i * size, load_scalar(losses + i * size, like) * weight)
     return check
 
@@ -466,7 +474,7 @@ def samples_task(job, layers, theta, step, first, row, samples, end, phase, slic
             p0, p1 = 0, panels
             o0 = share_of_outputs(slice_, job[at.SLICES], outputs)
             o1 = share_of_outputs(slice_ + 1, job[at.SLICES], outputs)
-        check += gather_inputs(job, layers, row, samples, end, own, p0 + job[at.GATHERED], p1, scratch, like)
+        check += gather_inputs(job, layers, row, samples, end, own, p0 + job[at.GATHERED], p1, like)
     if p1 > p0:
         _forward_pass(
             job, layers, theta, step, phase, own, row - first, panels, p0, p1, o0, o1, learning, scratch, like
