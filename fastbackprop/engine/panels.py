@@ -77,22 +77,26 @@ def gather(rows, row_stride, order, first, count, ahead, end, width, units, unit
 
     While they are copied, those from `ahead` on, but before `end`, are asked for, unless it is NOT_AHEAD: the rows of a
     shuffled batch are anywhere in memory. Of the panel's samples `count` exist, the others become zeros. `units` is the
-    address of the samples in the first block of units, `units_stride` the elements from block to block.
+    address of the samples in the first block of units, `units_stride` the elements from block to block; where that is
+    0, no units are wanted, and their place, a square of a line each way, is scratch.
     """
     n, size = line(like), itemsize(like)
     for q in range(0, width, n):
-        block = units + (q // n) * units_stride * size
-        for s in range(n):
-            if s < count:
-                row = load_int(order + (first + s) * 8) if order != 0 else first + s
-                copy_line(rows + (row * row_stride + q) * size, block + s * n * size, width - q, like)
-                if ahead != NOT_AHEAD:
-                    later = min(ahead + s, end - 1)
-                    later = load_int(order + later * 8) if order != 0 else later
-                    prefetch_second(rows + (later * row_stride + q) * size)
-            else:
-                zero_line(block + s * n * size, like)
-        transpose_line(block, n, panel + q * n * size, n, like)
+        block, stride = units + (q // n) * units_stride * size, n
+        if units_stride == 0 and order == 0 and count == n and width - q >= n:
+            block, stride = rows + (first * row_stride + q) * size, row_stride  # they lie as if they had been copied
+        else:
+            for s in range(n):
+                if s < count:
+                    row = load_int(order + (first + s) * 8) if order != 0 else first + s
+                    copy_line(rows + (row * row_stride + q) * size, block + s * n * size, width - q, like)
+                    if ahead != NOT_AHEAD:
+                        later = min(ahead + s, end - 1)
+                        later = load_int(order + later * 8) if order != 0 else later
+                        prefetch_second(rows + (later * row_stride + q) * size)
+                else:
+                    zero_line(block + s * n * size, like)
+        transpose_line(block, stride, panel + q * n * size, n, like)
 
 
 @kernel

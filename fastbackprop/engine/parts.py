@@ -49,7 +49,8 @@ def gather_ahead(own, layers, step, place, end, like):
     samples = min(own[at.BLOCK], own[at.PART_SIZE], batch_size(own, step + 1) - start)
     if p >= panel_count(samples, like):
         return False
-    gather_inputs(own, layers, first_row(own, step + 1) + start, samples, end, 0, p, p + 1, like)
+    row, scratch = first_row(own, step + 1) + start, own[at.WORKSPACE] + own[at.SCRATCH] * itemsize(like)
+    gather_inputs(own, layers, row, samples, end, 0, p, p + 1, scratch, like)
     own[at.GATHERED] = p + 1
     return True
 

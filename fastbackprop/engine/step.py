@@ -61,7 +61,8 @@ from fastbackprop.engine.update import (
 
 ENTRY, PASS = 0, 1
 # The gradient of at most so many outputs, and of two for each panel of a block, is made from panels: to add up lanes
-# takes two operations a weight, to transpose inputs four and more an input and panel.
+# takes two operations a weight, to transpose inputs four and more an input and panel. Of the first layer's outputs NARROW
+# at most: of more, a half of a network (halves.py) may have so few, and the bits of both are to be the same.
 FEW = 16
 # So is that of at most so many inputs in float32, from so many panels on: they fill half of a line, and the other lanes
 # would take as long.
@@ -124,7 +125,7 @@ def panel_count(samples, like):
 def _is_from_panels(layers, l, panels, like):
     """Whether the gradient of a layer is made from panels of its inputs, which then are not transposed to units."""
     few_inputs = layers[l - 1, at.SIZE] <= NARROW < line(like) and panels >= NARROW_PANELS
-    few_outputs = l > 1 and layers[l, at.SIZE] <= min(FEW, 2 * panels)
+    few_outputs = layers[l, at.SIZE] <= min(FEW if l > 1 else NARROW, 2 * panels)
     return few_inputs or few_outputs
 
 
@@ -211,21 +212,25 @@ def _own_inputs(job, slice_, like):
 
 
 @part
-def gather_inputs(job, layers, row, samples, end, own, p0, p1, like):
-    """A[0], as panels and as units. Returns 0, or NaN where inputs that are to be checked are not finite."""
-    n = line(like)
+def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
+    """A[0], as panels and, where its gradient is made from them, as units.
+
+    Returns 0, or NaN where inputs that are to be checked are not finite.
+    """
+    n, width = line(like), layers[0, at.SIZE]
     check = const(like, 0.0)
     far = job[at.SAMPLES] * job[at.INPUT_STRIDE] * itemsize(like) > FAR_INPUT_BYTES
+    learns = job[at.UPDATE] != NO_GRADIENT and not _is_from_panels(layers, NIL + 1, panel_count(samples, like), like)
     for p in range(p0, p1):
         first = row + p * n
         ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
+        panel = own + panel_at(job, layers, 0, at.PANELS, p, like)
         gather(
-            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end,
-            layers[0, at.SIZE], own + _units(job, layers, 0, p, like), job[at.BLOCK] * n,
-            own + panel_at(job, layers, 0, at.PANELS, p, like), like,
+            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end, width,
+            own + _units(job, layers, 0, p, like) if learns else scratch, job[at.BLOCK] * n if learns else 0, panel, like,
         )  # fmt: skip
         if job[at.CHECK_INPUTS] != 0:
-            check += _finite(own + panel_at(job, layers, 0, at.PANELS, p, like), layers[0, at.SIZE], like)
+            check += _finite(panel, width, like)
     return check
 
 
@@ -474,7 +479,7 @@ def samples_task(job, layers, theta, step, first, row, samples, end, phase, slic
             p0, p1 = 0, panels
             o0 = share_of_outputs(slice_, job[at.SLICES], outputs)
             o1 = share_of_outputs(slice_ + 1, job[at.SLICES], outputs)
-        check += gather_inputs(job, layers, row, samples, end, own, p0 + job[at.GATHERED], p1, like)
+        check += gather_inputs(job, layers, row, samples, end, own, p0 + job[at.GATHERED], p1, scratch, like)
     if p1 > p0:
         _forward_pass(
             job, layers, theta, step, phase, own, row - first, panels, p0, p1, o0, o1, learning, scratch, like
