@@ -85,8 +85,8 @@ ENGINE = [
     ),
     Mutation(
         "the delta of the softmax", "engine/heads.py",
-        "(o - _target(kind, targets, at, j, i, like)) * load(scale + i, like))",
-        "(o - _target(kind, targets, at, j, i, like)) * o * load(scale + i, like))",
+        "(o - y) * _load(scale + i, far_line, like))",
+        "(o - y) * o * _load(scale + i, far_line, like))",
         red=("(36)", "(40)", "Theorem 6.1", "Theorem 5.4", "Theorem 5.4, differences", "Code 4"),
         green=("(4)", "(27)", "(30)", "(33)", "(39)", "Code 3"),
     ),

@@ -61,8 +61,8 @@ from fastbackprop.engine.update import (
 
 ENTRY, PASS = 0, 1
 # The gradient of at most so many outputs, and of two for each panel of a block, is made from panels: to add up lanes
-# takes two operations a weight, to transpose inputs four and more an input and panel. Of the first layer's outputs NARROW
-# at most: of more, a half of a network (halves.py) may have so few, and the bits of both are to be the same.
+# takes two operations a weight, to transpose inputs four and more an input and panel. In the first layer, of NARROW:
+# a half of a network (halves.py) may have a few more outputs, and its bits are to be those of the whole.
 FEW = 16
 # So is that of at most so many inputs in float32, from so many panels on: they fill half of a line, and the other lanes
 # would take as long.
@@ -220,14 +220,17 @@ def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
     n, width = line(like), layers[0, at.SIZE]
     check = const(like, 0.0)
     far = job[at.SAMPLES] * job[at.INPUT_STRIDE] * itemsize(like) > FAR_INPUT_BYTES
-    learns = job[at.UPDATE] != NO_GRADIENT and not _is_from_panels(layers, NIL + 1, panel_count(samples, like), like)
+    to_units = job[at.UPDATE] != NO_GRADIENT
+    to_units = to_units and not _is_from_panels(layers, NIL + 1, panel_count(samples, like), like)
+    units_stride = job[at.BLOCK] * n if to_units else 0
     for p in range(p0, p1):
         first = row + p * n
         ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
         panel = own + panel_at(job, layers, 0, at.PANELS, p, like)
+        units = own + _units(job, layers, 0, p, like) if to_units else scratch
         gather(
             job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end, width,
-            own + _units(job, layers, 0, p, like) if learns else scratch, job[at.BLOCK] * n if learns else 0, panel, like,
+            units, units_stride, panel, like,
         )  # fmt: skip
         if job[at.CHECK_INPUTS] != 0:
             check += _finite(panel, width, like)
