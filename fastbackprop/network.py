@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.heads import HEADS, read_targets
 from fastbackprop.parameters import parameter_count, split
 from fastbackprop.penalty import Penalty
-from fastbackprop.plan import SERIAL_WORK, Plan, parts_of_batch, round_up, samples_of_block
+from fastbackprop.plan import WAKING_WORK, Plan, parts_of_batch, round_up, samples_of_block
 from fastbackprop.small_calls import SmallForward, SmallGradients
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ LINE = 16  # samples: a multiple of the line of both dtypes
 # have to be converted are so by as many at a time: the bits do not depend on how they lie in memory.
 PART = 1 << 13
 CLASS_NUMBERS = np.dtype(np.int64)
+
+Small = TypeVar("Small", SmallForward, SmallGradients)
 
 
 class Gradients:
@@ -165,10 +168,13 @@ class Network:
         self._weights, self._biases = split(self._params, self._sizes)
         self._block = samples_of_block(self._sizes, self._dtype)
         self._plans: dict[tuple[int, int | None, bool], list[Plan]] = {}
-        # Two threads that use the network at once get one of these each; the gradients' by the size of their block.
-        self._small_forward: list[SmallForward] = []
+        # By the size of their block. Two threads that use the network at once get one each.
+        self._small_forward: dict[int, list[SmallForward]] = {}
         self._small_gradients: dict[int, list[SmallGradients]] = {}
-        self._small_batch = min(self._block, SERIAL_WORK // Plan.work(self._sizes, learning=True))
+        # More samples than a small call takes would be worth another thread, or their gradient is made in parts.
+        self._small_rows = max(LINE, min(self._block, WAKING_WORK // Plan.work(self._sizes, learning=False)))
+        batches = range(1, 1 + min(self._block, WAKING_WORK // Plan.work(self._sizes, learning=True)))
+        self._small_batch = bisect_left(batches, 2, key=lambda n: parts_of_batch(self._sizes, self._dtype, n))
 
     def initialize(self, seed: int | np.random.Generator | None = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
@@ -344,7 +350,7 @@ class Network:
         >>> Network((2, 3), seed=0).forward(np.zeros((1, 2)))
         array([[0.33333334, 0.33333334, 0.33333334]], dtype=float32)
         """
-        if self._is_plain(X) and 0 < X.shape[0] <= LINE:
+        if self._is_plain(X) and 0 < len(X) <= self._small_rows:
             return self._forward_few(X)
         return self._forward(checks.rows(X, "X", self._sizes[0], self._dtype, unread=True), check=True)
 
@@ -362,32 +368,33 @@ class Network:
             and X.flags.c_contiguous and X.flags.aligned and Y.flags.c_contiguous and Y.flags.aligned
         )  # fmt: skip
 
-    def _forward_few(self, X: np.ndarray) -> np.ndarray:
+    def _small_call(self, kept: dict[int, list[Small]], kind: type[Small], samples: int) -> tuple[Small, list[Small]]:
+        """One for so many samples, and where it is to be put back."""
+        size = (samples - 1).bit_length()
+        home = kept.setdefault(size, [])
         try:
-            small = self._small_forward.pop()
+            return home.pop(), home
         except IndexError:
-            small = SmallForward(self.plan(LINE, False, 1), self._sizes)
+            return kind(self.plan(max(LINE, 1 << size), kind.learning, 1), self._sizes[-1]), home
+
+    def _forward_few(self, X: np.ndarray) -> np.ndarray:
+        if not (X.flags.c_contiguous and X.flags.aligned):
+            X = X.copy()
+        small, home = self._small_call(self._small_forward, SmallForward, len(X))
         try:
             return small.forward(X, self._params)
         finally:
-            self._small_forward.append(small)
+            home.append(small)
 
     def _gradients_few(self, X: np.ndarray, y: np.ndarray) -> Gradients | None:
         """Of a small batch with class numbers; None where something is wrong, which then is for others to say."""
-        size = (len(y) - 1).bit_length()
-        kept = self._small_gradients.get(size)
-        if kept is None:
-            kept = self._small_gradients.setdefault(size, [])
-        try:
-            small = kept.pop()
-        except IndexError:
-            small = SmallGradients(self.plan(max(LINE, 1 << size), True, 1), self._sizes[-1])
+        small, home = self._small_call(self._small_gradients, SmallGradients, len(y))
         try:
             vector = np.empty(self._params.size, self._dtype)
             cost = small.gradients(X, y, self._params, vector)
             return None if cost is None else Gradients(self._sizes, cost, vector)
         finally:
-            kept.append(small)
+            home.append(small)
 
     def _forward(self, X: Any, check: bool = False) -> np.ndarray:
         out = np.empty((X.shape[0], self._sizes[-1]), self._dtype)

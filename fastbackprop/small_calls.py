@@ -6,23 +6,24 @@ gradient of a small batch; then the arrays that describe the job cost more than 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from fastbackprop import checks
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.arrays import put_classes
+from fastbackprop.engine.arrays import put_classes, put_rows
 from fastbackprop.engine.epoch import run
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.plan import Plan
 
 
 class _SmallCall:
-    """A job for one thread and a single block. One call at a time may use it; the plan is from now on its own."""
+    """A job for one thread and a single block. One call at a time may use it; the plan is from now on its own.
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    All arrays that it is given are contiguous and aligned, and of the plan's dtype.
+    """
+
+    def __init__(self, plan: Plan, outputs: int) -> None:
+        self.plan, self.outputs = plan, outputs
         self.job = plan.new_job(plan.block, plan.block)
         self.job[at.CHECK_INPUTS] = 1
         self.clock = plan.new_clock(self.job)
@@ -36,32 +37,26 @@ class _SmallCall:
 
 
 class SmallForward(_SmallCall):
-    """Forward passes of at most as many rows as the plan's block has: the rows are copied in, the outputs out."""
+    """Forward passes of at most as many rows as the plan's block has."""
 
-    def __init__(self, plan: Plan, sizes: Sequence[int]) -> None:
-        super().__init__(plan)
-        self.inputs = np.zeros((plan.block, sizes[0]), plan.dtype)
-        self.outputs = np.zeros((plan.block, sizes[-1]), plan.dtype)
-        self.job[at.INPUTS], self.job[at.INPUT_STRIDE] = self.inputs.ctypes.data, sizes[0]
-        self.job[at.OUTPUTS] = self.outputs.ctypes.data
+    learning = False
 
     def forward(self, X: np.ndarray, params: np.ndarray) -> np.ndarray:
-        """The outputs, (N, n[L]), of X, (N, n[0]) of the plan's dtype; ValueError where X is not finite."""
-        n = X.shape[0]
-        self.inputs[:n] = X
-        self.job[at.SAMPLES] = self.job[at.BATCH] = n
-        self.clock.fill(0)
+        """The outputs, (N, n[L]), of X, (N, n[0]); ValueError where X is not finite."""
+        o = np.empty((len(X), self.outputs), X.dtype)
+        put_rows(self.job, X, o, self.clock)
         if not self.run(params):
             checks.finite(X, "X", X.dtype)
-        return self.outputs[:n].copy()
+        return o
 
 
 class SmallGradients(_SmallCall):
     """Gradients of at most as many samples as the plan's block has, whose targets are class numbers."""
 
+    learning = True
+
     def __init__(self, plan: Plan, outputs: int) -> None:
-        super().__init__(plan)
-        self.outputs = outputs
+        super().__init__(plan, outputs)
         self.job[at.UPDATE] = GRADIENT
 
     def gradients(self, X: np.ndarray, y: np.ndarray, params: np.ndarray, vector: np.ndarray) -> float | None:

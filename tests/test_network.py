@@ -333,18 +333,35 @@ def test_outputs_of_few_rows_are_the_callers_own():
     assert not np.array_equal(second, net.forward(X[1:]))
 
 
+def test_outputs_of_few_rows_are_those_of_any_other_call():
+    """Few rows take a shorter way; the bits are those of the longer one, of other dtypes."""
+    rng = np.random.default_rng(0)
+    for sizes in ((4, 9, 3), (64, 128, 10)):
+        net = fb.Network(sizes, seed=0)
+        most = net._small_rows
+        for rows in (1, 16, 17, 100, most, most + 1):
+            X = rng.standard_normal((rows, sizes[0])).astype(np.float32)
+            o = net.forward(X)
+            assert o.tobytes() == net.forward(X.astype(np.float64)).tobytes()
+            assert o.tobytes() == net.forward(np.asfortranarray(X)).tobytes()
+            apart = np.frombuffer(b"x" + X.tobytes(), np.uint8)[1:].view(np.float32).reshape(X.shape)
+            assert not apart.flags.aligned
+            assert o.tobytes() == net.forward(apart).tobytes()
+
+
 def test_gradients_of_small_batches_are_those_of_any_other_call():
     """Small batches of class numbers take a shorter way; the bits are those of the longer one, of other dtypes."""
-    net = fb.Network((5, 7, 3), seed=0)
     rng = np.random.default_rng(0)
-    for samples in (1, 16, 17, 100):
-        X, y = rng.standard_normal((samples, 5)).astype(np.float32), rng.integers(0, 3, samples)
-        short, long = net.gradients(X, y), net.gradients(X, y.astype(np.int32))
-        assert short.cost == long.cost
-        assert short.vector.tobytes() == long.vector.tobytes()
-        again = net.gradients(X, y).vector
-        assert again is not short.vector
-        assert not np.shares_memory(again, short.vector)
+    for sizes in ((5, 7, 3), (30, 40, 3), (64, 128, 10)):
+        net = fb.Network(sizes, seed=0)
+        for samples in (1, 16, 17, 100, net._small_batch, net._small_batch + 1):
+            X, y = rng.standard_normal((samples, sizes[0])).astype(np.float32), rng.integers(0, 3, samples)
+            short, long = net.gradients(X, y), net.gradients(X, y.astype(np.int32))
+            assert short.cost == long.cost
+            assert short.vector.tobytes() == long.vector.tobytes()
+            again = net.gradients(X, y).vector
+            assert again is not short.vector
+            assert not np.shares_memory(again, short.vector)
 
 
 def test_inputs_are_looked_at_once_where_the_parameters_are_at_fault(monkeypatch):
