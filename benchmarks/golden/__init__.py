@@ -40,6 +40,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "unshuffled": {"shuffle": False},
     "several blocks": {"samples": 5000, "batch_size": 5000},
     "few inputs": {"sizes": (6, 40, 21, 9)},
+    "fewer inputs": {"sizes": (3, 40, 21, 9)},
     "few units": {"sizes": (21, 7, 5)},
     "two halves": {"sizes": (37, 100, 9), "samples": 1000, "batch_size": 48},
     "two halves of a deep one": {

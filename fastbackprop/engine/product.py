@@ -20,6 +20,8 @@ from fastbackprop.engine.tile import (
     FEW_INPUTS,
     FEW_OUTPUTS,
     LINES,
+    NARROW_INPUTS,
+    NARROW_OUTPUTS,
     NOTHING,
     STORE,
     ZERO,
@@ -247,10 +249,11 @@ def gradient_from_panels(
     """dW = dZ A^T, eq. (24), as `gradient`, but from panels of A, for layers of few outputs or inputs."""
     n, size = line(rate), itemsize(rate)
     for i in range(0, n_in, FEW_INPUTS):
-        for o in range(first, last, FEW_OUTPUTS):
+        most = NARROW_OUTPUTS if n_in - i <= NARROW_INPUTS else FEW_OUTPUTS
+        for o in range(first, last, most):
             at = (o * n_in + i) * size
             tile_of_samples(
-                min(FEW_OUTPUTS, last - o), deltas + o * n * size, out_stride * n, panels, inputs + i * n * size,
+                min(most, last - o), deltas + o * n * size, out_stride * n, panels, inputs + i * n * size,
                 in_stride * n, start_from, start + at, epilogue, result + at, n_in, n_in - i, rate,
             )  # fmt: skip
 

@@ -61,12 +61,11 @@ from fastbackprop.engine.update import (
 
 ENTRY, PASS = 0, 1
 # The gradient of at most so many outputs, and of two for each panel of a block, is made from panels: to add up lanes
-# takes two operations a weight, to transpose inputs four and more an input and panel. In the first layer, of NARROW:
-# a half of a network (halves.py) may have a few more outputs, and its bits are to be those of the whole.
-FEW = 16
-# So is that of at most so many inputs in float32, from so many panels on: they fill half of a line, and the other lanes
-# would take as long.
-NARROW, NARROW_PANELS = 8, 4
+# takes two operations a weight, to transpose inputs four and more an input and panel. In the first layer fewer: a half
+# of a network (halves.py) may have as few outputs, and its bits are to be those of the whole.
+FEW, FEW_OF_FIRST = 16, 8
+# So is that of inputs that fill at most half of a line, from so many panels on: its other lanes would take as long.
+NARROW_PANELS = 4
 FAR_INPUT_BYTES = 1 << 20  # inputs of more bytes are asked for ahead: they come from beyond the second-level cache
 share_of_outputs = kernel(at.share_of_outputs)
 
@@ -124,8 +123,8 @@ def panel_count(samples, like):
 @part
 def _is_from_panels(layers, l, panels, like):
     """Whether the gradient of a layer is made from panels of its inputs, which then are not transposed to units."""
-    few_inputs = layers[l - 1, at.SIZE] <= NARROW < line(like) and panels >= NARROW_PANELS
-    few_outputs = layers[l, at.SIZE] <= min(FEW if l > 1 else NARROW, 2 * panels)
+    few_inputs = 2 * layers[l - 1, at.SIZE] <= line(like) and panels >= NARROW_PANELS
+    few_outputs = layers[l, at.SIZE] <= min(FEW if l > 1 else FEW_OF_FIRST, 2 * panels)
     return few_inputs or few_outputs
 
 

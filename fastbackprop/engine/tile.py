@@ -84,9 +84,11 @@ def _first_of_best(lines: int) -> list[int]:
 
 # _HEIGHTS[(lines - 1) * (MANY_ROWS + 1) + rows]: to Numba an array is one load.
 _HEIGHTS = np.array([height for lines in range(1, LINES + 1) for height in _first_of_best(lines)])
-# A tile of samples is 1 to FEW_OUTPUTS outputs by FEW_INPUTS inputs, a tile of biases FEW_BIASES outputs. The inputs or
-# biases fill a vector of float64. Tasks are cut at multiples of FEW_BIASES: no tile keeps sums that are another's.
+# A tile of samples is 1 to FEW_OUTPUTS outputs by FEW_INPUTS inputs or, where no more exist, 1 to NARROW_OUTPUTS by
+# NARROW_INPUTS; a tile of biases is FEW_BIASES outputs. FEW_INPUTS inputs or biases fill a vector of float64. Tasks are
+# cut at multiples of FEW_BIASES: no tile keeps sums that are another's.
 FEW_OUTPUTS, FEW_INPUTS, FEW_BIASES = 3 if LANES32 == 16 else 1, LANES32 // 2, LANES32 // 2
+NARROW_OUTPUTS, NARROW_INPUTS = FEW_OUTPUTS + 1, FEW_INPUTS // 2
 
 # The tallest tile has a second version, for large products, which asks for what they will need next: with each turn of
 # its loop for the line at 8 k bytes of each of three streams, for the second-level cache. So few at a time because a
@@ -359,12 +361,12 @@ def _over_panels(
     return results
 
 
-def _emit_of_samples(bld: Any, t: Any, outputs: int, args: Any) -> None:
-    """A tile of the gradient whose lanes are samples: C is at most FEW_INPUTS columns of the parameters or gradient."""
+def _emit_of_samples(bld: Any, t: Any, outputs: int, inputs: int, args: Any) -> None:
+    """A tile of the gradient whose lanes are samples: C is at most `inputs` columns of the parameters or gradient."""
     d, d_stride, panels, a, a_stride, start_from, start, epilogue, c, c_stride, columns, rate = args
     d, a, start, c = (pointer_to(bld, t.dtype, x) for x in (d, a, start, c))
     line_ = t.lanes * VECTORS_OF_LINE
-    cells = list(itertools.product(range(outputs), range(FEW_INPUTS), range(VECTORS_OF_LINE)))
+    cells = list(itertools.product(range(outputs), range(inputs), range(VECTORS_OF_LINE)))
     start_block, loop = bld.block, bld.append_basic_block("panels")
     bld.branch(loop)
 
@@ -375,10 +377,10 @@ def _emit_of_samples(bld: Any, t: Any, outputs: int, args: Any) -> None:
             (o, v): emit_load(bld, t, pd, int_const(o * line_ + v * t.lanes))
             for o in range(outputs) for v in range(VECTORS_OF_LINE)
         }  # fmt: skip
-        for i, v in itertools.product(range(FEW_INPUTS), range(VECTORS_OF_LINE)):
-            inputs = emit_load(bld, t, pa, int_const(i * line_ + v * t.lanes))  # just before its use, as in `_chains`
+        for i, v in itertools.product(range(inputs), range(VECTORS_OF_LINE)):
+            input_ = emit_load(bld, t, pa, int_const(i * line_ + v * t.lanes))  # just before its use, as in `_chains`
             for o in range(outputs):
-                sums[o, i, v] = emit(bld, "fma", t, deltas[o, v], inputs, sums[o, i, v])
+                sums[o, i, v] = emit(bld, "fma", t, deltas[o, v], input_, sums[o, i, v])
         return list(sums.values())
 
     begun = [(start_block, [constant(t, 0.0)] * len(cells))]
@@ -390,7 +392,7 @@ def _emit_of_samples(bld: Any, t: Any, outputs: int, args: Any) -> None:
     # Not from memory that was never written: there a load of no lane at all takes 300 cycles on Zen 5.
     start = bld.select(goes_on, start, c)
     for o in range(outputs):
-        sums = _sum_lanes(bld, t, [[sums_of[o, i, v] for v in range(VECTORS_OF_LINE)] for i in range(FEW_INPUTS)])
+        sums = _sum_lanes(bld, t, [[sums_of[o, i, v] for v in range(VECTORS_OF_LINE)] for i in range(inputs)])
         at = bld.mul(c_stride, int_const(o))
         target = bld.gep(c, [at])
         total = bld.fadd(emit_masked_load(bld, t, bld.gep(start, [at]), start_mask), sums)
@@ -524,7 +526,7 @@ def _tile_of_panels(
 @intrinsic
 def _tile_of_samples(
     typingctx: Any,
-    outputs: Any,  # 1 to FEW_OUTPUTS
+    outputs: Any,  # 1 to FEW_OUTPUTS, or NARROW_OUTPUTS where at most NARROW_INPUTS columns exist
     d: Any,  # address of dZ of the first output in its first panel
     d_stride: Any,  # from panel to panel
     panels: Any,  # at least 1
@@ -544,12 +546,15 @@ def _tile_of_samples(
         bld.function.attributes.add("noinline")
         columns = _at_most(bld, args[11], FEW_INPUTS)
         end = bld.append_basic_block("end")
-        switch = bld.switch(args[0], end)
-        for outputs in range(1, FEW_OUTPUTS + 1):
-            block = bld.append_basic_block(f"tile_{outputs}")
-            switch.add_case(int_const(outputs), block)
+        is_narrow = bld.icmp_signed("<=", columns, int_const(NARROW_INPUTS))
+        switch = bld.switch(bld.select(is_narrow, bld.add(args[0], int_const(FEW_OUTPUTS)), args[0]), end)
+        shapes = [(outputs, FEW_INPUTS) for outputs in range(1, FEW_OUTPUTS + 1)]
+        shapes += [(outputs, NARROW_INPUTS) for outputs in range(1, NARROW_OUTPUTS + 1)]
+        for case, shape in enumerate(shapes, 1):
+            block = bld.append_basic_block(f"tile_{case}")
+            switch.add_case(int_const(case), block)
             bld.position_at_end(block)
-            _emit_of_samples(bld, t, outputs, [*args[1:11], columns, args[12]])
+            _emit_of_samples(bld, t, *shape, [*args[1:11], columns, args[12]])
             bld.branch(end)
         bld.position_at_end(end)
         return context.get_dummy_value()
