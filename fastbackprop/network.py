@@ -19,7 +19,7 @@ from fastbackprop.heads import HEADS, read_targets
 from fastbackprop.parameters import parameter_count, split
 from fastbackprop.penalty import Penalty
 from fastbackprop.plan import WAKING_WORK, Plan, parts_of_batch, round_up, samples_of_block
-from fastbackprop.small_calls import SmallForward, SmallGradients
+from fastbackprop.small_calls import CLASS_NUMBERS, SmallForward, SmallGradients
 
 if TYPE_CHECKING:
     from fastbackprop.early_stopping import EarlyStopping
@@ -30,7 +30,6 @@ LINE = 16  # samples: a multiple of the line of both dtypes
 # Samples whose gradient is one chain of sums in the network's dtype; more are several, summed in float64. Samples that
 # have to be converted are so by as many at a time: the bits do not depend on how they lie in memory.
 PART = 1 << 13
-CLASS_NUMBERS = np.dtype(np.int64)
 
 Small = TypeVar("Small", SmallForward, SmallGradients)
 
@@ -361,12 +360,17 @@ class Network:
         return type(X) is np.ndarray and X.dtype == self._dtype and X.ndim == 2 and X.shape[1] == self._sizes[0]
 
     def _is_small(self, X: Any, Y: Any) -> bool:
-        """Whether X and Y need no reading, and Y holds the class numbers of a small batch."""
-        return (
-            self._output == "softmax" and self._is_plain(X) and 0 < len(X) <= self._small_batch
-            and type(Y) is np.ndarray and Y.dtype == CLASS_NUMBERS and Y.ndim == 1 and len(Y) == len(X)
-            and X.flags.c_contiguous and X.flags.aligned and Y.flags.c_contiguous and Y.flags.aligned
-        )  # fmt: skip
+        """Whether X and Y need no reading, nor checks but those of a small gradient, and are a small batch."""
+        if not (self._is_plain(X) and 0 < len(X) <= self._small_batch and type(Y) is np.ndarray):
+            return False
+        if self._output == "softmax":
+            fits = Y.dtype == CLASS_NUMBERS and Y.shape == X.shape[:1]
+        else:
+            fits = self._output == "identity" and Y.dtype == self._dtype
+            outputs = self._sizes[-1]
+            fits = fits and (Y.shape == (len(X), outputs) or (outputs == 1 and Y.shape == X.shape[:1]))
+        flags, others = X.flags, Y.flags
+        return fits and flags.c_contiguous and flags.aligned and others.c_contiguous and others.aligned
 
     def _small_call(self, kept: dict[int, list[Small]], kind: type[Small], samples: int) -> tuple[Small, list[Small]]:
         """One for so many samples, and where it is to be put back."""
@@ -386,12 +390,12 @@ class Network:
         finally:
             home.append(small)
 
-    def _gradients_few(self, X: np.ndarray, y: np.ndarray) -> Gradients | None:
-        """Of a small batch with class numbers; None where something is wrong, which then is for others to say."""
-        small, home = self._small_call(self._small_gradients, SmallGradients, len(y))
+    def _gradients_few(self, X: np.ndarray, Y: np.ndarray) -> Gradients | None:
+        """Of a small batch; None where something is wrong, which then is for others to say."""
+        small, home = self._small_call(self._small_gradients, SmallGradients, len(Y))
         try:
             vector = np.empty(self._params.size, self._dtype)
-            cost = small.gradients(X, y, self._params, vector)
+            cost = small.gradients(X, Y, self._params, vector)
             return None if cost is None else Gradients(self._sizes, cost, vector)
         finally:
             home.append(small)
@@ -528,6 +532,10 @@ class Network:
         >>> bool(np.isclose(value, net.cost(np.ones((4, 2)), [0, 1, 2, 0]) + (net.weights[0] ** 2).sum()))
         True
         """
+        if sample_weight is None and l1 == l2 == 0.0 and self._is_small(X, Y):
+            small = self._gradients_few(X, Y)
+            if small is not None:
+                return small.cost, small.vector
         return self._value_and_grad(*self._read(X, Y, sample_weight), Penalty(l1, l2))
 
     def _value_and_grad(

@@ -10,10 +10,12 @@ import numpy as np
 
 from fastbackprop import checks
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.arrays import put_classes, put_rows
+from fastbackprop.engine.arrays import put_classes, put_rows, put_targets
 from fastbackprop.engine.epoch import run
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.plan import Plan
+
+CLASS_NUMBERS = np.dtype(np.int64)
 
 
 class _SmallCall:
@@ -51,7 +53,7 @@ class SmallForward(_SmallCall):
 
 
 class SmallGradients(_SmallCall):
-    """Gradients of at most as many samples as the plan's block has, whose targets are class numbers."""
+    """Gradients of at most as many samples as the plan's block has."""
 
     learning = True
 
@@ -59,8 +61,14 @@ class SmallGradients(_SmallCall):
         super().__init__(plan, outputs)
         self.job[at.UPDATE] = GRADIENT
 
-    def gradients(self, X: np.ndarray, y: np.ndarray, params: np.ndarray, vector: np.ndarray) -> float | None:
-        """Fill ``vector``, as params; returns the cost, or None where X, y or a loss is not what it should be."""
-        if put_classes(self.job, X, y, self.outputs, vector, self.costs, self.clock) and self.run(params):
-            return self.costs.item(0) / len(y)
-        return None
+    def gradients(self, X: np.ndarray, Y: np.ndarray, params: np.ndarray, vector: np.ndarray) -> float | None:
+        """Fill ``vector``, as params; returns the cost, or None where X, Y or a loss is not what it should be.
+
+        Y holds class numbers, int64, or targets of the plan's dtype.
+        """
+        if Y.dtype == CLASS_NUMBERS:
+            if not put_classes(self.job, X, Y, self.outputs, vector, self.costs, self.clock):
+                return None
+        else:
+            put_targets(self.job, X, Y, self.outputs, vector, self.costs, self.clock)
+        return self.costs.item(0) / len(Y) if self.run(params) else None

@@ -350,18 +350,39 @@ def test_outputs_of_few_rows_are_those_of_any_other_call():
 
 
 def test_gradients_of_small_batches_are_those_of_any_other_call():
-    """Small batches of class numbers take a shorter way; the bits are those of the longer one, of other dtypes."""
+    """Small batches take a shorter way; the bits are those of the longer one, of other dtypes."""
     rng = np.random.default_rng(0)
-    for sizes in ((5, 7, 3), (30, 40, 3), (64, 128, 10)):
-        net = fb.Network(sizes, seed=0)
+    for *sizes, output in (
+        (5, 7, 3, "softmax"),
+        (30, 40, 3, "softmax"),
+        (64, 128, 10, "softmax"),
+        (5, 7, 2, "identity"),
+    ):
+        net = fb.Network(sizes, output=output, seed=0)
         for samples in (1, 16, 17, 100, net._small_batch, net._small_batch + 1):
-            X, y = rng.standard_normal((samples, sizes[0])).astype(np.float32), rng.integers(0, 3, samples)
-            short, long = net.gradients(X, y), net.gradients(X, y.astype(np.int32))
+            X = rng.standard_normal((samples, sizes[0])).astype(np.float32)
+            y = rng.integers(0, 3, samples)
+            other = y.astype(np.int32)
+            if output == "identity":
+                y = rng.standard_normal((samples, 2)).astype(np.float32)
+                other = y.astype(np.float64)
+            short, long = net.gradients(X, y), net.gradients(X, other)
             assert short.cost == long.cost
             assert short.vector.tobytes() == long.vector.tobytes()
-            again = net.gradients(X, y).vector
-            assert again is not short.vector
-            assert not np.shares_memory(again, short.vector)
+            again, vector = net.value_and_grad(X, y)
+            assert again == short.cost
+            assert vector.tobytes() == short.vector.tobytes()
+            assert not np.shares_memory(vector, short.vector)
+
+
+def test_small_gradients_of_one_output():
+    net = fb.Network((4, 6, 1), output="identity", dtype="float64", seed=0)
+    X, y = np.random.default_rng(0).standard_normal((9, 4)), np.arange(9.0)
+    vectors = [net.gradients(X, Y).vector.tobytes() for Y in (y, y[:, None], list(y))]
+    assert len(set(vectors)) == 1
+    y[4] = np.nan
+    with pytest.raises(ValueError, match=r"Y must be finite, got nan at Y\[4"):
+        net.gradients(X, y)
 
 
 def test_inputs_are_looked_at_once_where_the_parameters_are_at_fault(monkeypatch):
