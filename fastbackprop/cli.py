@@ -222,7 +222,7 @@ def _data(data: str, targets: tuple[str, ...], drop: tuple[str, ...]) -> _Data:
             raise click.UsageError(f"{data}: no row has a value of {_few(targets)}, which is to be predicted")
         if len(known) < len(frame):
             click.echo(f"{len(frame) - len(known)} of {len(frame)} rows without a target are left out")
-        found = _Data(_stem(path), path.name, known.reset_index(drop=True), list(dict.fromkeys(targets)))
+        found = _Data(_stem(path), path.name, known, list(dict.fromkeys(targets)))
     if both := set(drop) & set(found.targets):
         raise click.UsageError(f"--drop {both.pop()}: this is what is to be predicted")
     with _about(data):

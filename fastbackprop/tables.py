@@ -617,7 +617,9 @@ def _listed(names: Collection[Any], most: int = 20) -> str:
 
 
 def _at(column: Any, row: int) -> str:
-    return f"'{shown(str(column.iloc[row]))}' in row {row + 1}"
+    """A cell, its row by the number that it has in the index, where that numbers the rows: others may be left out."""
+    number = column.index[row] if column.index.dtype.kind == "i" else row
+    return f"'{shown(str(column.iloc[row]))}' in row {number + 1}"
 
 
 def shown(text: str, most: int = 80) -> str:

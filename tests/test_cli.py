@@ -328,13 +328,14 @@ def test_a_table_of_values_and_parquet(passengers, tmp_path, capsys):
 def test_what_was_perhaps_not_meant_is_said(passengers, tmp_path, capsys):
     odd = passengers.astype({"age": object, "fare": object})
     odd.loc[3, "age"], odd.loc[7, "fare"] = "old", "free"
+    odd["survived"] = odd.survived.where(odd.index > 0)  # a row that is left out is counted all the same
     odd.assign(fine=[*"ab"] * 150).to_csv(tmp_path / "odd.csv", index=False)
     options = ("--target", "survived", "--epochs", 1, "-o", tmp_path)
     out = call(capsys, "train", tmp_path / "odd.csv", *options)[1]
-    numbers = passengers.age.drop(3).notna().sum()
+    numbers = passengers.age.drop([0, 3]).notna().sum()
     assert re.findall("^warning .*", out, re.MULTILINE) == [
         f"warning   age: read as texts, but {numbers} of {numbers + 1} values are numbers, not 'old' in row 4",
-        "warning   fare: read as texts, but 299 of 300 values are numbers, not 'free' in row 8",
+        "warning   fare: read as texts, but 298 of 299 values are numbers, not 'free' in row 8",
     ]
     out = call(capsys, "train", tmp_path / "odd.csv", *options, "--categorical", "age", "--categorical", "fare")[1]
     assert "warning" not in out

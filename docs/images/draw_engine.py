@@ -132,7 +132,7 @@ def layouts() -> Drawing:
 def tile() -> Drawing:
     """The forward product's tile at one k."""
     d = Drawing(760, 470, "One step of the tile: a column of weights times a line of the panel")
-    small, rows, depth, lanes = 20, 8, 8, 8
+    small, rows, depth, lanes = 20, 8, 6, 8
     left, top, k = 40, 190, 3
 
     x, y = left, top
@@ -147,8 +147,8 @@ def tile() -> Drawing:
     d.text(panel_x, 26, "one panel of A[l-1]", "title")
     d.text(panel_x + lanes * small + 14, 60, "a line for each input k,", "small")
     d.text(panel_x + lanes * small + 14, 76, "its lanes are samples", "small")
-    panel_y, shown = 36, 6
-    for r in range(shown):
+    panel_y = 36
+    for r in range(depth):
         for c in range(lanes):
             d.box(panel_x + c * small, panel_y + r * small, small, small, "first" if r == k else "cell")
     d.box(panel_x, panel_y + k * small, lanes * small, small, "mark")
