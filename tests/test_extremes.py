@@ -246,3 +246,13 @@ def test_the_gradient_of_ten_million_samples(many):
     g = net.gradients(X, Y)
     assert g.db[0][0] == pytest.approx(delta.mean(), rel=1e-5)
     assert g.dW[0][0, 0] == pytest.approx((delta * X).mean(), rel=1e-5)
+
+
+def test_what_weighs_nothing_may_overflow():
+    net = fb.Network((1, 1), output="exp", seed=0)
+    net.params = [1.0, 0.0]
+    X, Y = np.array([[1.0], [95.0]], np.float32), np.array([[1.0], [0.0]], np.float32)  # e^95 is no float32
+    got, alone = net.gradients(X, Y, sample_weight=[1, 0]), net.gradients(X[:1], Y[:1])
+    assert got.cost == alone.cost
+    assert np.array_equal(got.vector, alone.vector)
+    assert np.isfinite(net.fit(X, Y, epochs=2, sample_weight=[1, 0]).cost).all()

@@ -79,7 +79,7 @@ ENGINE = [
     ),
     Mutation(
         "deltas without 1 / N", "engine/heads.py",
-        "_store(deltas + at, far, (o - y) * share)", "_store(deltas + at, far, o - y)",
+        "if_equal(share, zero, zero, (o - y) * share)", "if_equal(share, zero, zero, o - y)",
         red=("(21)", "(30)", "(31)", "(32)", "(36)", "(37)", "(38)", "Theorem 5.4", "Theorem 6.1", "Code 3"),
         green=("(1)", "(27)", "(33)", "(40)", "Code 4"),
     ),

@@ -129,8 +129,8 @@ def _make_elementwise(output, loss_of):
                 if kind != NO_TARGETS:
                     y = _target(kind, targets, far, at, j, i, like)
                     loss = loss_of(loss, v, o, y)
-                    if deltas != 0:  # eqs. (27) and (33)
-                        _store(deltas + at, far, (o - y) * share)
+                    if deltas != 0:  # eqs. (27) and (33); what weighs nothing gives nothing, also where o is infinite
+                        _store(deltas + at, far, if_equal(share, zero, zero, (o - y) * share))
             if kind != NO_TARGETS:
                 _store(losses + i, far_line, if_equal(share, zero, share, loss))
 
