@@ -263,6 +263,8 @@ def plot(report: dict, path: Path) -> bool:
             label = "fastbackprop" if peer == "ours" else peer
             bars = [np.maximum(x - low, 0), np.maximum(high - x, 0)]
             axes.errorbar(x, y, xerr=bars, fmt="osD^vPX"[i % 7], color=colors[i % 7], label=label, ms=7, lw=1)
+    for at in range(0, len(networks), 2):
+        axes.axhspan(at - 0.5, at + 0.5, color="0.96", zorder=-1)
     axes.set_xscale("log")
     axes.axvline(1, color="0.7", zorder=0)
     ticks = [t for t in (0.5, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500) if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]]
@@ -271,7 +273,8 @@ def plot(report: dict, path: Path) -> bool:
     axes.set_yticks(range(len(networks)), [describe(report["networks"][name]) for name in networks])
     axes.set_ylim(len(networks) - 0.5, -0.5)
     axes.grid(axis="x", color="0.9")
-    axes.set_xlabel(f"time of a training step over {'fastbackprop' if base == 'ours' else base}'s (less is better)")
+    over = "fastbackprop" if base == "ours" else base
+    axes.set_xlabel(f"a step's time over {over}'s: median and range (less is better)")
     axes.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=4, frameon=False)
     figure.savefig(path, dpi=150)
