@@ -532,11 +532,12 @@ class Network:
         >>> bool(np.isclose(value, net.cost(np.ones((4, 2)), [0, 1, 2, 0]) + (net.weights[0] ** 2).sum()))
         True
         """
-        if sample_weight is None and l1 == l2 == 0.0 and self._is_small(X, Y):
+        penalty = Penalty(l1, l2)
+        if sample_weight is None and not penalty and self._is_small(X, Y):
             small = self._gradients_few(X, Y)
             if small is not None:
                 return small.cost, small.vector
-        return self._value_and_grad(*self._read(X, Y, sample_weight), Penalty(l1, l2))
+        return self._value_and_grad(*self._read(X, Y, sample_weight), penalty)
 
     def _value_and_grad(
         self, X: Any, Y: np.ndarray, weights: np.ndarray | None, penalty: Penalty, dX: np.ndarray | None = None,
