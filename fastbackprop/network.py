@@ -170,10 +170,8 @@ class Network:
         # By the size of their block. Two threads that use the network at once get one each.
         self._small_forward: dict[int, list[SmallForward]] = {}
         self._small_gradients: dict[int, list[SmallGradients]] = {}
-        # More samples than a small call takes would be worth another thread, or their gradient is made in parts.
+        # More rows than a small call takes would be worth another thread.
         self._small_rows = max(LINE, min(self._block, WAKING_WORK // Plan.work(self._sizes, learning=False)))
-        batches = range(1, 1 + min(self._block, WAKING_WORK // Plan.work(self._sizes, learning=True)))
-        self._small_batch = bisect_left(batches, 2, key=lambda n: parts_of_batch(self._sizes, self._dtype, n))
 
     def initialize(self, seed: int | np.random.Generator | None = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
@@ -358,6 +356,12 @@ class Network:
     def _is_plain(self, X: Any) -> bool:
         """Whether X needs no reading: an array of the network's dtype and width."""
         return type(X) is np.ndarray and X.dtype == self._dtype and X.ndim == 2 and X.shape[1] == self._sizes[0]
+
+    @cached_property
+    def _small_batch(self) -> int:
+        """Samples of a small gradient at most: more would be worth another thread, or are made in parts."""
+        batches = range(1, 1 + min(self._block, WAKING_WORK // Plan.work(self._sizes, learning=True)))
+        return bisect_left(batches, 2, key=lambda n: parts_of_batch(self._sizes, self._dtype, n))
 
     def _is_small(self, X: Any, Y: Any) -> bool:
         """Whether X and Y need no reading, nor checks but those of a small gradient, and are a small batch."""
