@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,20 +17,17 @@ from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.heads import HEADS, read_targets
 from fastbackprop.parameters import parameter_count, split
 from fastbackprop.penalty import Penalty
-from fastbackprop.plan import WAKING_WORK, Plan, parts_of_batch, round_up, samples_of_block
-from fastbackprop.small_calls import CLASS_NUMBERS, SmallForward, SmallGradients
+from fastbackprop.plan import Plan, parts_of_batch, round_up, samples_of_block
+from fastbackprop.small_calls import LINE, SmallForward, SmallGradients
 
 if TYPE_CHECKING:
     from fastbackprop.early_stopping import EarlyStopping
     from fastbackprop.history import History
     from fastbackprop.optimizers import LBFGS, Optimizer
 
-LINE = 16  # samples: a multiple of the line of both dtypes
 # Samples whose gradient is one chain of sums in the network's dtype; more are several, summed in float64. Samples that
 # have to be converted are so by as many at a time: the bits do not depend on how they lie in memory.
 PART = 1 << 13
-
-Small = TypeVar("Small", SmallForward, SmallGradients)
 
 
 class Gradients:
@@ -50,7 +46,10 @@ class Gradients:
     """
 
     def __init__(self, sizes: Sequence[int], cost: float, vector: np.ndarray, dX: np.ndarray | None = None) -> None:
-        self._sizes, self.cost, self.vector, self.dX = sizes, cost, vector, dX
+        self._sizes = sizes
+        self.cost = cost
+        self.vector = vector
+        self.dX = dX
 
     @cached_property
     def _views(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -167,11 +166,7 @@ class Network:
         self._weights, self._biases = split(self._params, self._sizes)
         self._block = samples_of_block(self._sizes, self._dtype)
         self._plans: dict[tuple[int, int | None, bool], list[Plan]] = {}
-        # By the size of their block. Two threads that use the network at once get one each.
-        self._small_forward: dict[int, list[SmallForward]] = {}
-        self._small_gradients: dict[int, list[SmallGradients]] = {}
-        # More rows than a small call takes would be worth another thread.
-        self._small_rows = max(LINE, min(self._block, WAKING_WORK // Plan.work(self._sizes, learning=False)))
+        self._small_forward = SmallForward(self)
 
     def initialize(self, seed: int | np.random.Generator | None = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
@@ -347,62 +342,16 @@ class Network:
         >>> Network((2, 3), seed=0).forward(np.zeros((1, 2)))
         array([[0.33333334, 0.33333334, 0.33333334]], dtype=float32)
         """
-        if self._is_plain(X) and 0 < len(X) <= self._small_rows:
-            return self._forward_few(X)
+        small = self._small_forward.outputs_of(self, X)
+        if small is not None:
+            return small
         return self._forward(checks.rows(X, "X", self._sizes[0], self._dtype, unread=True), check=True)
 
     __call__ = forward
 
-    def _is_plain(self, X: Any) -> bool:
-        """Whether X needs no reading: an array of the network's dtype and width."""
-        return type(X) is np.ndarray and X.dtype == self._dtype and X.ndim == 2 and X.shape[1] == self._sizes[0]
-
     @cached_property
-    def _small_batch(self) -> int:
-        """Samples of a small gradient at most: more would be worth another thread, or are made in parts."""
-        batches = range(1, 1 + min(self._block, WAKING_WORK // Plan.work(self._sizes, learning=True)))
-        return bisect_left(batches, 2, key=lambda n: parts_of_batch(self._sizes, self._dtype, n))
-
-    def _is_small(self, X: Any, Y: Any) -> bool:
-        """Whether X and Y need no reading, nor checks but those of a small gradient, and are a small batch."""
-        if not (self._is_plain(X) and 0 < len(X) <= self._small_batch and type(Y) is np.ndarray):
-            return False
-        if self._output == "softmax":
-            fits = Y.dtype == CLASS_NUMBERS and Y.shape == X.shape[:1]
-        else:
-            fits = self._output == "identity" and Y.dtype == self._dtype
-            outputs = self._sizes[-1]
-            fits = fits and (Y.shape == (len(X), outputs) or (outputs == 1 and Y.shape == X.shape[:1]))
-        flags, others = X.flags, Y.flags
-        return fits and flags.c_contiguous and flags.aligned and others.c_contiguous and others.aligned
-
-    def _small_call(self, kept: dict[int, list[Small]], kind: type[Small], samples: int) -> tuple[Small, list[Small]]:
-        """One for so many samples, and where it is to be put back."""
-        size = (samples - 1).bit_length()
-        home = kept.setdefault(size, [])
-        try:
-            return home.pop(), home
-        except IndexError:
-            return kind(self.plan(max(LINE, 1 << size), kind.learning, 1), self._sizes[-1]), home
-
-    def _forward_few(self, X: np.ndarray) -> np.ndarray:
-        if not (X.flags.c_contiguous and X.flags.aligned):
-            X = X.copy()
-        small, home = self._small_call(self._small_forward, SmallForward, len(X))
-        try:
-            return small.forward(X, self._params)
-        finally:
-            home.append(small)
-
-    def _gradients_few(self, X: np.ndarray, Y: np.ndarray) -> Gradients | None:
-        """Of a small batch; None where something is wrong, which then is for others to say."""
-        small, home = self._small_call(self._small_gradients, SmallGradients, len(Y))
-        try:
-            vector = np.empty(self._params.size, self._dtype)
-            cost = small.gradients(X, Y, self._params, vector)
-            return None if cost is None else Gradients(self._sizes, cost, vector)
-        finally:
-            home.append(small)
+    def _small_gradients(self) -> SmallGradients:
+        return SmallGradients(self)
 
     def _forward(self, X: Any, check: bool = False) -> np.ndarray:
         out = np.empty((X.shape[0], self._sizes[-1]), self._dtype)
@@ -475,23 +424,22 @@ class Network:
         >>> g.dW[0].shape, g.db[0].shape
         ((3, 2), (3,))
         """
-        if sample_weight is None and not input_gradient and self._is_small(X, Y):
-            small = self._gradients_few(X, Y)
+        if sample_weight is None and not input_gradient:
+            small = self._small_gradients.gradient_of(self, X, Y)
             if small is not None:
-                return small
+                return Gradients(self._sizes, small[0], small[1])
         X, Y, weights = self._read(X, Y, sample_weight, unread=True)
         dX = np.empty(X.shape, self._dtype) if input_gradient else None
-        cost, vector = self._value_and_grad(X, Y, weights, Penalty(0.0, 0.0), dX, check=True)
-        return Gradients(self._sizes, cost, vector, dX)
+        return Gradients(self._sizes, *self._value_and_grad(X, Y, weights, Penalty(0.0, 0.0), dX), dX)
 
     def _gradients(
         self, plan: Plan, x: np.ndarray, Y: np.ndarray, weights: np.ndarray | None, vector: np.ndarray,
-        dX: np.ndarray | None, penalty: Penalty | None = None, check: bool = False, *, whole: bool = False,
+        dX: np.ndarray | None, penalty: Penalty | None = None, *, whole: bool = False,
     ) -> float:  # fmt: skip
         """Fill ``vector`` and ``dX``; returns the cost. ``x`` is readable by the engine.
 
-        All is NaN where a loss is not finite or, with ``check``, where an input is not. With ``whole`` it is not done
-        in parts, whose activations and deltas are in workspaces of their own.
+        All is NaN where a loss is not finite, dW[1] where an input is not: 0 times it is not 0. With ``whole`` it is
+        not done in parts, whose activations and deltas are in workspaces of their own.
         """
         y = Y if Y.ndim == 1 else self.readable(Y)
         job = plan.new_job(len(x), len(x))
@@ -500,7 +448,6 @@ class Network:
         self.put_data(job, x, y, weights)
         job[at.UPDATE], job[at.GRADIENT_AT] = GRADIENT, vector.ctypes.data
         job[at.INPUT_GRADIENT] = 0 if dX is None else dX.ctypes.data
-        job[at.CHECK_INPUTS] = check
         hyper = None
         if penalty:
             hyper = np.zeros(HYPER_FIELDS)
@@ -537,26 +484,26 @@ class Network:
         True
         """
         penalty = Penalty(l1, l2)
-        if sample_weight is None and not penalty and self._is_small(X, Y):
-            small = self._gradients_few(X, Y)
+        if sample_weight is None and not penalty:
+            small = self._small_gradients.gradient_of(self, X, Y)
             if small is not None:
-                return small.cost, small.vector
-        return self._value_and_grad(*self._read(X, Y, sample_weight), penalty)
+                return small
+        return self._value_and_grad(*self._read(X, Y, sample_weight, unread=True), penalty)
 
     def _value_and_grad(
-        self, X: Any, Y: np.ndarray, weights: np.ndarray | None, penalty: Penalty, dX: np.ndarray | None = None,
-        check: bool = False,
-    ) -> tuple[float, np.ndarray]:  # fmt: skip
-        """The cost with its penalties and the gradient; fills ``dX``. With ``check``, X has not been looked at yet."""
+        self, X: Any, Y: np.ndarray, weights: np.ndarray | None, penalty: Penalty, dX: np.ndarray | None = None
+    ) -> tuple[float, np.ndarray]:
+        """The cost with its penalties and the gradient; fills ``dX``. X has not been looked at yet."""
         value, vector, sums = 0.0, np.empty_like(self._params), None
+        is_finite = False  # as far as is known
         total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
         for part, x, y in self._batches(X, Y):
             w, dx = None if weights is None else weights[part], None if dX is None else dX[part]
             with self.plan(len(x), True) as plan:
-                cost = self._gradients(plan, x, y, w, vector, dx, penalty, check)
-            if check and not np.isfinite(vector).all():
+                cost = self._gradients(plan, x, y, w, vector, dx, penalty)
+            if not (is_finite or np.isfinite(vector).all()):
                 checks.finite(X, "X", self._dtype)
-                check = False  # all of X was looked at
+                is_finite = True  # all of X was looked at
             if len(x) == X.shape[0]:
                 return cost, vector
             share = (len(x) if w is None else float(w.sum(dtype=np.float64))) / total

@@ -168,6 +168,7 @@ class Plan:
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
         job[at.SHARES] = reserve(block)
+        job[at.TOTALS] = reserve(2 * block)
         if halved:
             largest = max(parameter_count(self._half_sizes(half)) for half in range(2))
             job[at.HALF_VECTORS] = reserve(4 * round_up(largest, line) + 3 * units * 8 // dtype.itemsize)

@@ -1,74 +1,160 @@
 """Outputs and gradients of a few samples with as little Python around the engine as can be.
 
 A network inside a control loop or a simulation is asked for one row at a time, an optimizer of another library for the
-gradient of a small batch; then the arrays that describe the job cost more than the job. Here they are made once.
+gradient of a small batch; then the arrays that describe the job cost more than the job. Here they are made once, and
+what Python can be spared is: where X and Y are not what the engine reads, the answer is None, for others to say why.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy import empty, ndarray
 
 from fastbackprop import checks
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.arrays import put_classes, put_rows, put_targets
 from fastbackprop.engine.epoch import run
+from fastbackprop.engine.jit import compiled_for
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
-from fastbackprop.plan import Plan
+from fastbackprop.plan import WAKING_WORK, Plan, parts_of_batch, samples_of_block
 
+if TYPE_CHECKING:
+    from fastbackprop.network import Network
+
+LINE = 16  # samples: a multiple of the line of both dtypes
 CLASS_NUMBERS = np.dtype(np.int64)
 
 
-class _SmallCall:
-    """A job for one thread and a single block. One call at a time may use it; the plan is from now on its own.
+class _Call:
+    """A job for one thread and a single block. The plan is from now on its own."""
 
-    All arrays that it is given are contiguous and aligned, and of the plan's dtype.
-    """
-
-    def __init__(self, plan: Plan, outputs: int) -> None:
-        self.plan, self.outputs = plan, outputs
+    def __init__(self, plan: Plan, inputs: int, outputs: int, params: ndarray) -> None:
+        self.plan = plan
         self.job = plan.new_job(plan.block, plan.block)
         self.job[at.CHECK_INPUTS] = 1
+        self.job[at.INPUT_STRIDE], self.job[at.TARGET_STRIDE] = inputs, outputs
         self.clock = plan.new_clock(self.job)
         self.costs = np.zeros((1, at.COST_FIELDS))
-        self.hyper = np.zeros(HYPER_FIELDS)
-
-    def run(self, params: np.ndarray) -> bool:
-        """Returns whether all was finite; the clock is at zero before."""
-        run(self.job, self.plan.tables, self.plan.tasks, params, self.hyper, self.costs, self.clock, 0)
-        return not self.clock.item(at.FAILED_STEP)
+        hyper = np.zeros(HYPER_FIELDS)
+        self.arguments = (self.job, plan.tables, plan.tasks, params, hyper, self.costs, self.clock, 0)  # of `run`
 
 
-class SmallForward(_SmallCall):
-    """Forward passes of at most as many rows as the plan's block has."""
+class _SmallCalls:
+    """The calls of a network, of at most so many samples, that are not in use: two threads at once get one each.
+
+    Compiled functions are called without the question of which, since the types of their arguments are known: of eight
+    arrays it takes 0.1 us.
+    """
 
     learning = False
 
-    def forward(self, X: np.ndarray, params: np.ndarray) -> np.ndarray:
-        """The outputs, (N, n[L]), of X, (N, n[0]); ValueError where X is not finite."""
-        o = np.empty((len(X), self.outputs), X.dtype)
-        put_rows(self.job, X, o, self.clock)
-        if not self.run(params):
-            checks.finite(X, "X", X.dtype)
-        return o
+    def __init__(self, net: Network, most: int) -> None:
+        self.most, self.dtype, self.inputs, self.outputs = most, net.dtype, net.sizes[0], net.sizes[-1]
+        self.waiting: dict[int, list[_Call]] = {}  # by the number of samples
+
+    def _most_of_one_thread(self, net: Network) -> int:
+        """Samples of a block that are not worth another thread."""
+        return min(samples_of_block(net.sizes, net.dtype), WAKING_WORK // Plan.work(net.sizes, self.learning))
+
+    def _waiting(self, samples: int) -> list[_Call] | None:
+        """Where calls of so many samples wait, with those of a similar number; None: too many."""
+        if not 0 < samples <= self.most:
+            return None
+        return self.waiting.setdefault(samples, self.waiting.setdefault(-self._block(samples), []))
+
+    @staticmethod
+    def _block(samples: int) -> int:
+        return max(LINE, 1 << (samples - 1).bit_length())
+
+    def _new_call(self, net: Network, samples: int) -> _Call:
+        plan = net.plan(self._block(samples), self.learning, 1)
+        call = _Call(plan, self.inputs, self.outputs, net.params)
+        self.run = compiled_for(run, *call.arguments)
+        return call
 
 
-class SmallGradients(_SmallCall):
-    """Gradients of at most as many samples as the plan's block has."""
+class SmallForward(_SmallCalls):
+    """Forward passes."""
+
+    def __init__(self, net: Network) -> None:
+        super().__init__(net, max(LINE, self._most_of_one_thread(net)))
+
+    def _new_call(self, net: Network, samples: int) -> _Call:
+        call, rows = super()._new_call(net, samples), np.empty((1, 1), self.dtype)
+        self.put = compiled_for(put_rows, call.job, rows, rows, call.clock)
+        return call
+
+    def outputs_of(self, net: Network, X: Any) -> np.ndarray | None:
+        """The outputs, (N, n[L]), of X; ValueError where it is not finite."""
+        if type(X) is not ndarray or X.ndim != 2 or X.dtype != self.dtype:
+            return None
+        waiting = self.waiting.get(len(X)) or self._waiting(len(X))
+        if waiting is None:
+            return None
+        try:
+            call = waiting.pop()
+        except IndexError:
+            call = self._new_call(net, len(X))
+        try:
+            o = empty((len(X), self.outputs), self.dtype)
+            if not (self.put(call.job, X, o, call.clock) or self.put(call.job, X := X.copy(), o, call.clock)):
+                return None
+            self.run(*call.arguments)
+            if call.clock.item(at.FAILED_STEP):
+                checks.finite(X, "X", self.dtype)
+            return o
+        finally:
+            waiting.append(call)
+
+
+class SmallGradients(_SmallCalls):
+    """Gradients of networks whose targets are class numbers or any numbers: others have to be looked at."""
 
     learning = True
 
-    def __init__(self, plan: Plan, outputs: int) -> None:
-        super().__init__(plan, outputs)
-        self.job[at.UPDATE] = GRADIENT
+    def __init__(self, net: Network) -> None:
+        batches = range(1, 1 + self._most_of_one_thread(net))  # and fewer than would be made in parts
+        most = bisect_left(batches, 2, key=lambda n: parts_of_batch(net.sizes, net.dtype, n))
+        self.targets = {"softmax": CLASS_NUMBERS, "identity": net.dtype}.get(net.output)
+        super().__init__(net, 0 if self.targets is None else most)
+        self.dimensions = 1 if self.targets == CLASS_NUMBERS else 2
+        self.parameters = len(net.params)
 
-    def gradients(self, X: np.ndarray, Y: np.ndarray, params: np.ndarray, vector: np.ndarray) -> float | None:
-        """Fill ``vector``, as params; returns the cost, or None where X, Y or a loss is not what it should be.
+    def _new_call(self, net: Network, samples: int) -> _Call:
+        call = super()._new_call(net, samples)
+        call.job[at.UPDATE] = GRADIENT
+        rows, Y = np.empty((1, 1), self.dtype), np.empty((1,) * self.dimensions, self.targets)
+        put = put_classes if self.dimensions == 1 else put_targets
+        self.put = compiled_for(put, call.job, rows, Y, net.params, call.costs, call.clock)
+        return call
 
-        Y holds class numbers, int64, or targets of the plan's dtype.
-        """
-        if Y.dtype == CLASS_NUMBERS:
-            if not put_classes(self.job, X, Y, self.outputs, vector, self.costs, self.clock):
+    def gradient_of(self, net: Network, X: Any, Y: Any) -> tuple[float, np.ndarray] | None:
+        """The cost and its gradient; None also where X, Y or a loss is not what it should be."""
+        if not (type(X) is type(Y) is ndarray and X.ndim == 2):
+            return None
+        if X.dtype != self.dtype or Y.dtype != self.targets:
+            return None
+        if Y.ndim != self.dimensions:
+            if not Y.ndim == self.outputs == 1:
                 return None
-        else:
-            put_targets(self.job, X, Y, self.outputs, vector, self.costs, self.clock)
-        return self.costs.item(0) / len(Y) if self.run(params) else None
+            Y = Y[:, None]
+        waiting = self.waiting.get(len(X)) or self._waiting(len(X))
+        if waiting is None:
+            return None
+        try:
+            call = waiting.pop()
+        except IndexError:
+            call = self._new_call(net, len(X))
+        try:
+            vector = empty(self.parameters, self.dtype)
+            if not self.put(call.job, X, Y, vector, call.costs, call.clock):
+                return None
+            self.run(*call.arguments)
+            cost = call.costs.item(0) / len(X)
+            return (cost, vector) if isfinite(cost) else None
+        finally:
+            waiting.append(call)

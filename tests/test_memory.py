@@ -73,8 +73,8 @@ def use():
 answers = []
 for room in [*range(1_000_000, 12_000_000, 2_000_000), *range(12_000_000, 140_000_000, 8_000_000), 2 * 10**9]:
     net._plans.clear()  # what was allocated by an earlier call is not there
-    net._small_forward.clear()
-    net._small_gradients.clear()
+    net._small_forward.waiting.clear()
+    net._small_gradients.waiting.clear()
     answers.append(short(room, use))
     if answers[-1]:
         assert np.array_equal(net.params, start), room

@@ -338,7 +338,7 @@ def test_outputs_of_few_rows_are_those_of_any_other_call():
     rng = np.random.default_rng(0)
     for sizes in ((4, 9, 3), (64, 128, 10)):
         net = fb.Network(sizes, seed=0)
-        most = net._small_rows
+        most = net._small_forward.most
         for rows in (1, 16, 17, 100, most, most + 1):
             X = rng.standard_normal((rows, sizes[0])).astype(np.float32)
             o = net.forward(X)
@@ -359,7 +359,7 @@ def test_gradients_of_small_batches_are_those_of_any_other_call():
         (5, 7, 2, "identity"),
     ):
         net = fb.Network(sizes, output=output, seed=0)
-        for samples in (1, 16, 17, 100, net._small_batch, net._small_batch + 1):
+        for samples in (1, 16, 17, 100, net._small_gradients.most, net._small_gradients.most + 1):
             X = rng.standard_normal((samples, sizes[0])).astype(np.float32)
             y = rng.integers(0, 3, samples)
             other = y.astype(np.int32)
@@ -373,6 +373,37 @@ def test_gradients_of_small_batches_are_those_of_any_other_call():
             assert again == short.cost
             assert vector.tobytes() == short.vector.tobytes()
             assert not np.shares_memory(vector, short.vector)
+
+
+def test_gradients_of_a_small_batch_that_lies_otherwise():
+    """Where the engine cannot read it in place, the long way has the same bits; of another shape it is an error."""
+    rng = np.random.default_rng(0)
+    for output in ("softmax", "identity"):
+        net = fb.Network((5, 7, 3), output=output, seed=0)
+        X, y = rng.standard_normal((9, 5)).astype("f4"), rng.integers(0, 3, 9)
+        if output == "identity":
+            y = rng.standard_normal((9, 3)).astype("f4")
+
+        def others(array):
+            apart = np.frombuffer(b"x" + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape)
+            spread = np.repeat(array, 2, axis=0)[::2]
+            wide = np.concatenate([array, array], axis=-1)[..., : array.shape[-1]] if array.ndim == 2 else spread
+            still = array.copy()
+            still.flags.writeable = False
+            return apart, spread, wide, np.asfortranarray(array), still, array[::-1].copy()[::-1]
+
+        expected = net.gradients(X, y)
+        for a, b in [*((a, y) for a in others(X)), *((X, b) for b in others(y))]:
+            g = net.gradients(a, b)
+            assert g.cost == expected.cost
+            assert g.vector.tobytes() == expected.vector.tobytes()
+            assert net.forward(a).tobytes() == net.forward(X).tobytes()
+        for a, b in ((X[:, :4], y), (X[:8], y), (X.T.copy(), y), (X, y[:8]), (X, y.reshape(3, -1)), (X[0], y)):
+            with pytest.raises(ValueError, match="must"):
+                net.gradients(a, b)
+        for a in (X[:, :4], X.T.copy(), X[:0]):
+            with pytest.raises(ValueError, match="X must"):
+                net.forward(a)
 
 
 def test_small_gradients_of_one_output():
@@ -415,6 +446,18 @@ def test_small_batches_are_checked_too(bad, word):
     X[2, 3] = np.nan
     with pytest.raises(ValueError, match=r"X must be finite, got nan at X\[2, 3\]"):
         net.gradients(X, np.array([0, 1, 2, 0]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("output", "bad"), [("sigmoid", 1.5), ("exp", -1.0), ("softmax", 2.0), ("identity", np.inf)])
+def test_targets_of_small_batches_are_checked(output, bad, dtype):
+    net = fb.Network((5, 7, 3), output=output, dtype=dtype, seed=0)
+    Y = np.full((4, 3), 1 / 3, dtype)
+    net.gradients(np.ones((4, 5), dtype), Y)
+    Y[2, 1] = bad
+    for use in (net.gradients, net.value_and_grad):
+        with pytest.raises(ValueError, match="Y must"):
+            use(np.ones((4, 5), dtype), Y)
 
 
 def test_what_a_step_reads_and_writes_begins_with_a_line_of_the_cache():

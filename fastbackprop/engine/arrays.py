@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,42 +10,60 @@ import numpy as np
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import entry, inline, source_hash
 
+_entry = partial(entry, nogil=False)  # each takes no longer than to give the interpreter's lock back
+
+
+@inline
+def _is_aligned(array):
+    return np.intp(array.ctypes.data) % array.itemsize == 0
+
+
+@inline
+def _are_rows(array, width):
+    """Whether a matrix has rows of so many elements that lie one after the other, as they can be read."""
+    rows_follow = array.strides[0] == width * array.itemsize or array.shape[0] == 1
+    elements_follow = array.strides[1] == array.itemsize or width == 1
+    return array.shape[1] == width and rows_follow and elements_follow and _is_aligned(array)
+
 
 @inline
 def _put_inputs(job, X, clock):
     job[at.SAMPLES] = job[at.BATCH] = X.shape[0]
-    job[at.INPUTS], job[at.INPUT_STRIDE] = np.intp(X.ctypes.data), X.shape[1]
+    job[at.INPUTS] = np.intp(X.ctypes.data)
     clock[:] = 0
+    return _are_rows(X, job[at.INPUT_STRIDE])
 
 
 @inline
-def _put_gradient(job, X, vector, costs, clock):
-    _put_inputs(job, X, clock)
-    job[at.GRADIENT_AT] = np.intp(vector.ctypes.data)
+def _put_gradient(job, X, Y, vector, costs, clock):
+    job[at.TARGETS], job[at.GRADIENT_AT] = np.intp(Y.ctypes.data), np.intp(vector.ctypes.data)
     costs[:] = 0.0
+    return _put_inputs(job, X, clock) and len(Y) == len(X)
 
 
 def _compiled(key: str) -> tuple[Any, Any, Any]:
-    @entry
+    @_entry
     def put_rows(job, X, outputs, clock):
         key  # noqa: B018
-        _put_inputs(job, X, clock)
         job[at.OUTPUTS] = np.intp(outputs.ctypes.data)
+        return _put_inputs(job, X, clock)
 
-    @entry
-    def put_targets(job, X, Y, outputs, vector, costs, clock):
+    @_entry
+    def put_targets(job, X, Y, vector, costs, clock):
         key  # noqa: B018
-        _put_gradient(job, X, vector, costs, clock)
-        job[at.TARGET_KIND], job[at.TARGETS], job[at.TARGET_STRIDE] = at.DENSE, np.intp(Y.ctypes.data), outputs
+        job[at.TARGET_KIND] = at.DENSE
+        return _put_gradient(job, X, Y, vector, costs, clock) and _are_rows(Y, job[at.TARGET_STRIDE])
 
-    @entry
-    def put_classes(job, X, y, outputs, vector, costs, clock):
+    @_entry
+    def put_classes(job, X, y, vector, costs, clock):
         key  # noqa: B018
-        _put_gradient(job, X, vector, costs, clock)
-        job[at.TARGET_KIND], job[at.TARGETS] = at.CLASSES, np.intp(y.ctypes.data)
-        wrong = 0
+        job[at.TARGET_KIND] = at.CLASSES
+        follow = y.strides[0] == y.itemsize or len(y) == 1
+        if not (_put_gradient(job, X, y, vector, costs, clock) and follow and _is_aligned(y)):
+            return False
+        wrong, last = 0, job[at.TARGET_STRIDE] - 1
         for i in range(len(y)):  # without a way out, so it is done by vectors
-            wrong |= y[i] | (outputs - 1 - y[i])
+            wrong |= y[i] | (last - y[i])
         return wrong >= 0  # the sign bit of numbers below 0
 
     return put_rows, put_targets, put_classes
@@ -53,13 +72,13 @@ def _compiled(key: str) -> tuple[Any, Any, Any]:
 put_rows, put_targets, put_classes = _compiled(source_hash())
 put_rows.__doc__ = """Describe a forward pass of X (N, n[0]) whose outputs are to be written to `outputs` (N, n[L]).
 
-The `clock` is set to 0. All arrays are contiguous.
+The widths of the rows of X and of targets are in the job's INPUT_STRIDE and TARGET_STRIDE; the `clock` is set to 0.
+Returns False where X has another width, or its rows cannot be read as if it were contiguous and aligned.
 """
-put_targets.__doc__ = """Describe a gradient of X (N, n[0]), with targets Y (N, `outputs`), to be written to `vector`.
+put_targets.__doc__ = """Describe a gradient of X (N, n[0]), with targets Y (N, n[L]), to be written to `vector`.
 
-What the call fills, `costs` and `clock`, is set to 0. All arrays are contiguous.
+What the call fills, `costs` and `clock`, is set to 0. Returns False where X or Y is not as X has to be in `put_rows`.
 """
-put_classes.__doc__ = """As `put_targets`, with classes y (N,), int64.
-
-Returns whether the class numbers are at least 0 and below `outputs`.
-"""
+put_classes.__doc__ = (
+    """As `put_targets`, with classes y (N,), int64: False also if one is below 0 or not below n[L]."""
+)

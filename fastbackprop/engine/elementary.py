@@ -29,6 +29,8 @@ from fastbackprop.engine.simd import (
     power_of_two,
     rint,
     round_half_power,
+    significand,
+    times_power_of_two,
 )
 
 LOG2_E = 1.0 / math.log(2.0)
@@ -76,10 +78,7 @@ def exp(x):
     x = if_less(x, EXP_BOTTOM(x), EXP_BOTTOM(x), x)
     x = if_less(EXP_TOP(x), x, EXP_TOP(x), x)
     n, r = _reduce(x)
-    p = fma(r * r, _exp_tail(r), r) + const(x, 1.0)
-    # 2**n in two factors: each is a normal number, and the second product rounds once where the result is subnormal
-    half = rint(n * const(x, 0.5))
-    return p * power_of_two(half) * power_of_two(n - half)
+    return times_power_of_two(fma(r * r, _exp_tail(r), r) + const(x, 1.0), n)
 
 
 @inline
@@ -99,13 +98,11 @@ def expm1(x):
 
 @inline
 def _log_scaled(x, scale):
-    """The natural logarithm of x / 2**scale, for x normal and positive or NaN."""
-    one, e = const(x, 1.0), exponent(x)
-    m = x * power_of_two(one - e)  # [2, 4); 2**-e may not be a normal number
-    above = const(x, 2.0 * math.sqrt(2.0))
-    e = if_less(above, m, e + one, e)
-    m = m * if_less(above, m, const(x, 0.25), const(x, 0.5))  # [sqrt(1/2), sqrt(2)]
-    e = e - scale
+    """The natural logarithm of x / 2**scale, for x normal and positive."""
+    one, e, m = const(x, 1.0), exponent(x), significand(x)
+    above = const(x, math.sqrt(2.0))
+    e = if_less(above, m, e + one, e) - scale
+    m = if_less(above, m, m * const(x, 0.5), m)  # [sqrt(1/2), sqrt(2)]
     f = m - one
     s = f / (m + one)  # log m = 2 atanh(s)
     z = s * s
@@ -116,7 +113,7 @@ def _log_scaled(x, scale):
 
 @inline
 def log_of_normal(x):
-    """The natural logarithm of a normal positive number, or NaN."""
+    """The natural logarithm of a normal positive number."""
     return _log_scaled(x, const(x, 0.0))
 
 

@@ -46,6 +46,7 @@ from fastbackprop.engine.step import (
     clipped_update_task,
     first_row,
     gradient_task,
+    input_check,
     part_at,
     parts_of,
     penalties,
@@ -321,6 +322,8 @@ def _compiled(key: str) -> Any:
                                     clipped_update_task(job, layers, tasks, theta, hyper, step, task, like)
                         store_release(update_words + i * word_bytes, done)
                 _wait(update_words, shares, done)
+        if job[at.CHECK_INPUTS] != 0 and job[at.UPDATE] == GRADIENT and slot == 0:
+            costs[0, at.MEAN_LOSS] += input_check(job, layers, scratch, like)
         if parts > 1 and slot == 0:
             _wait_for_gatherers(gather_words, slices)
         if learns:

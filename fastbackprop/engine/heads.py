@@ -14,12 +14,14 @@ from fastbackprop.engine.simd import (
     LINE_BYTES,
     const,
     fma,
+    group_lanes,
     if_equal,
     if_less,
     itemsize,
     lanes,
     line,
     load,
+    load_group,
     load_pair,
     magnitude,
     store,
@@ -55,7 +57,8 @@ def _target(kind, targets, far, at, output, lane_bytes, like):
 
 
 @kernel
-def _softmax(z, far, outputs, kind, targets, deltas, losses, scale, far_line, like):
+def _softmax(z, far, outputs, kind, targets, deltas, losses, totals, masses, scale, far_line, like):
+    """All but the logarithms in the losses, for which sum e^(z_k - top) and sum y_j go to `totals` and `masses`."""
     n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
     for lane in range(0, line(like), n):
         i = lane * size
@@ -64,7 +67,8 @@ def _softmax(z, far, outputs, kind, targets, deltas, losses, scale, far_line, li
         for j in range(1, outputs):
             v = _load(z + j * step + i, far, like)
             top = if_less(top, v, v, top)
-        total = mass = loss = zero
+        total = loss = zero
+        mass = zero if kind == DENSE else const(top, 1.0)
         if kind != NO_TARGETS:  # -sum y_j (z_j - top), before z gives way to the outputs
             for j in range(outputs):
                 v = _load(z + j * step + i, far, like) - top
@@ -77,11 +81,10 @@ def _softmax(z, far, outputs, kind, targets, deltas, losses, scale, far_line, li
             if kind == DENSE:
                 mass = mass + _target(kind, targets, far, at, j, i, like)
         inverse = const(top, 1.0) / total
-        if kind != NO_TARGETS:  # + (sum y_j) log sum e^(z_k - top)
-            log_total = log_of_normal(total)  # at least e^0
-            loss = fma(mass, log_total, loss) if kind == DENSE else loss + log_total
-            share = _load(scale + i, far_line, like)
-            _store(losses + i, far_line, if_equal(share, zero, share, loss))
+        if kind != NO_TARGETS:
+            _store(losses + i, far_line, loss)
+            _store(totals + i, far_line, total)
+            _store(masses + i, far_line, mass)
         for j in range(outputs):
             at = j * step + i
             o = _load(z + at, far, like) * inverse
@@ -90,6 +93,31 @@ def _softmax(z, far, outputs, kind, targets, deltas, losses, scale, far_line, li
                 o = mass * o if kind == DENSE else o  # the mass is 1, but for the rounding of the targets
                 y = _target(kind, targets, far, at, j, i, like)
                 _store(deltas + at, far, (o - y) * _load(scale + i, far_line, like))
+
+
+def _make_add_log(load):
+    @inline
+    def apply(losses, totals, masses, scale, at, like):
+        # A total is at least e^0, or NaN where the loss is NaN already.
+        share, log_total = load(scale + at, like), log_of_normal(load(totals + at, like))
+        loss = fma(load(masses + at, like), log_total, load(losses + at, like))
+        store(losses + at, if_equal(share, const(share, 0.0), share, loss))
+
+    return apply
+
+
+_add_log, _add_log_group = _make_add_log(load), _make_add_log(load_group)
+
+
+@kernel
+def _add_logs(losses, totals, masses, scale, count, like):
+    """+ (sum y_j) log sum e^(z_k - top), for `count` samples: in a row, since none waits for another's outputs."""
+    n, many, size = lanes(like), group_lanes(like), itemsize(like)
+    in_groups = count // many * many
+    for i in range(0, in_groups, many):
+        _add_log_group(losses, totals, masses, scale, i * size, like)
+    for i in range(in_groups, count, n):
+        _add_log(losses, totals, masses, scale, i * size, like)
 
 
 @inline
@@ -148,11 +176,11 @@ _exponential = _make_elementwise(exp, _poisson_deviance)
 
 
 @kernel
-def head(code, z, pitch, panels, outputs, kind, targets, deltas, losses, scale, like):
+def head(code, z, pitch, panels, outputs, kind, targets, deltas, losses, totals, masses, scale, like):
     """o = g(Z) in place of Z, and where there are targets the losses (a line a panel) and dZ[L].
 
-    Panels of Z, of the targets and of dZ are `pitch` bytes apart. `deltas` is 0 where only the cost is wanted. With
-    GIVEN_DELTAS the targets are dZ[L] itself.
+    Panels of Z, of the targets and of dZ are `pitch` bytes apart; `totals` and `masses` are scratch, a line a panel.
+    `deltas` is 0 where only the cost is wanted. With GIVEN_DELTAS the targets are dZ[L] itself.
     """
     loss_kind = NO_TARGETS if kind == GIVEN_DELTAS else kind
     for p in range(0, panels, 2):
@@ -160,13 +188,16 @@ def head(code, z, pitch, panels, outputs, kind, targets, deltas, losses, scale, 
         z_p, y_p, d_p = z + p * pitch, targets + p * pitch, deltas + p * pitch if deltas != 0 else 0
         losses_p, scale_p = losses + p * LINE_BYTES, scale + p * LINE_BYTES
         if code == SOFTMAX_CCE:
-            _softmax(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
+            totals_p, masses_p = totals + p * LINE_BYTES, masses + p * LINE_BYTES
+            _softmax(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, totals_p, masses_p, scale_p, far_line, like)
         elif code == SIGMOID_BCE:
             _sigmoid(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
         elif code == EXP_POISSON:
             _exponential(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
         else:
             _identity(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
+    if code == SOFTMAX_CCE and loss_kind != NO_TARGETS:
+        _add_logs(losses, totals, masses, scale, panels * line(like), like)
     if kind == GIVEN_DELTAS:
         n, size = lanes(like), itemsize(like)
         for p in range(panels):

@@ -103,14 +103,29 @@ def need_compiler() -> None:
         )
 
 
-def entry(function: Any) -> Any:
-    """Compile a function that Python calls: without the interpreter's lock, kept on disk where that is possible."""
+def entry(function: Any, nogil: bool = True) -> Any:
+    """Compile a function that Python calls, which is kept on disk where that is possible.
+
+    With ``nogil`` it runs without the interpreter's lock; to give that back and take it again takes 35 ns.
+    """
     if numba.config.DISABLE_JIT:
         return lambda *_: need_compiler()
-    dispatcher = njit(**_OPTIONS, nogil=True)(function)
+    dispatcher = njit(**_OPTIONS, nogil=nogil)(function)
     with contextlib.suppress(RuntimeError):  # Numba has found no directory that it may write to
         dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+def compiled_for(function: Any, *args: Any) -> Any:
+    """What an entry was compiled to for arguments of the types of ``args``, as a function.
+
+    It does not find out the types that it is called with, which takes Numba as long as a small job: they must be those.
+    """
+    if numba.config.DISABLE_JIT:
+        need_compiler()
+    types = tuple(map(numba.typeof, args))
+    function.compile(types)
+    return function.overloads[types].entry_point
 
 
 def source_hash() -> str:

@@ -70,7 +70,7 @@ CLIP = 31  # whether the gradient is clipped: the update is then a third phase
 UNIT_SUMS = 32  # gradient; the penalty of its second half
 DROPOUT = 33  # address of float64 probabilities that a unit is dropped, by layer, or 0
 DROPOUT_KEY = 34
-CHECK_INPUTS = 35  # whether a step whose inputs are not finite counts as failed
+CHECK_INPUTS = 35  # whether inputs that are not finite make a forward pass count as failed, the cost of a gradient NaN
 INPUT_COPIES = 36  # elements from one slice's A[0] to the next's where each has its own of the whole block, else 0
 # A step of parts: each part of the batch has a gradient of its own, made by one thread in a workspace of its own.
 PARTS = 37  # of a full batch, at least 1; 1: the threads share the work of each block instead
@@ -90,7 +90,8 @@ OTHER_HALF = 48  # in a thread's copy: bytes from a half's workspace to the othe
 HALF_VECTORS = 49  # workspace offset of a half's parameters, gradient and the optimizer's vectors, each whole lines;
 # then its UNIT_SUMS
 SHARES = 50  # workspace offset of the samples' shares of the mean loss
-JOB_FIELDS = 51  # then room for the copy of each thread
+TOTALS = 51  # workspace offset of softmax's sums of exponentials, by sample, then of its sums of targets
+JOB_FIELDS = 52  # then room for the copy of each thread
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
 # Whether the penalty is a part of the cost J, or J and the penalty over the sum of the batch's sample weights are.

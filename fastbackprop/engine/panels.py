@@ -71,7 +71,7 @@ def zero_line(dst, like):
         store(dst + i * size, splat(const(like, 0.0)))
 
 
-@kernel
+@inline
 def gather(rows, row_stride, order, first, count, ahead, end, width, units, units_stride, panel, like):
     """One panel of samples from rows: row order[first], order[first + 1], ... (or first, ... where `order` is 0).
 

@@ -32,6 +32,10 @@ X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 INT = ir.IntType(64)
 
 
+_FEATURES = set((os.environ.get("NUMBA_CPU_FEATURES") or get_host_cpu_features()).split(","))
+AVX512 = "+avx512f" in _FEATURES
+
+
 def _lanes32() -> int:
     """float32 lanes of a vector: forced by the environment, or the widest that the processor multiplies in."""
     forced = os.environ.get("FASTBACKPROP_LANES")
@@ -39,9 +43,7 @@ def _lanes32() -> int:
         if forced not in ("4", "8", "16"):
             raise ValueError(f"FASTBACKPROP_LANES must be 4, 8 or 16, got {forced!r}")
         return int(forced)
-    features = os.environ.get("NUMBA_CPU_FEATURES") or get_host_cpu_features()
-    enabled = set(features.split(","))
-    return 16 if "+avx512f" in enabled else 8 if "+avx2" in enabled else 4
+    return 16 if AVX512 else 8 if "+avx2" in _FEATURES else 4
 
 
 LANES32 = _lanes32()
@@ -302,6 +304,18 @@ def load_int(typingctx: Any, address: Any) -> Any:
 
 
 @intrinsic
+def load_whole_numbers(typingctx: Any, address: Any, like: Any) -> Any:
+    """As many 64-bit integers as a vector has lanes, as its elements."""
+    t = VECTORS[scalar_of(like)]
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        whole = ir.VectorType(INT, t.lanes)
+        return bld.sitofp(bld.load(bld.inttoptr(args[0], whole.as_pointer()), align=8), llvm_type(t))
+
+    return t(types.intp, like), codegen
+
+
+@intrinsic
 def load_double(typingctx: Any, address: Any) -> Any:
     """The float64 at ``address``, whatever the element type of the rest."""
 
@@ -482,16 +496,57 @@ def polynomial(single: list[float], double: list[float]) -> Any:
     return horner
 
 
+def emit_power_of_two(bld: Any, t: Any, n: Any) -> Any:
+    """2**n for integer-valued ``n`` in the range of normal numbers: n goes straight into the exponent's bits."""
+    bits, bias = (23, 127) if scalar_of(t) == types.float32 else (52, 1023)
+    k = bld.add(bld.fptosi(n, llvm_int(t)), constant_bits(t, bias))
+    return bld.bitcast(bld.shl(k, constant_bits(t, bits)), llvm_type(t))
+
+
 @intrinsic
 def power_of_two(typingctx: Any, n: Any) -> Any:
-    """2**n for integer-valued ``n`` in the range of normal numbers: n goes straight into the exponent's bits."""
-    bits, bias = (23, 127) if scalar_of(n) == types.float32 else (52, 1023)
+    """2**n, as :func:`emit_power_of_two`."""
+    return n(n), lambda context, bld, sig, args: emit_power_of_two(bld, n, args[0])
 
-    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        k = bld.add(bld.fptosi(args[0], llvm_int(n)), constant_bits(n, bias))
-        return bld.bitcast(bld.shl(k, constant_bits(n, bits)), llvm_type(n))
 
-    return n(n), codegen
+def _emit_parts(bld: Any, v: Any, size: int) -> list[Any]:
+    """A vector as vectors of so many lanes."""
+    i32 = ir.IntType(32)
+    return [
+        bld.shuffle_vector(v, v, ir.Constant(ir.VectorType(i32, size), list(range(start, start + size))))
+        for start in range(0, v.type.count, size)
+    ]
+
+
+@intrinsic
+def times_power_of_two(typingctx: Any, x: Any, n: Any) -> Any:
+    """x * 2**n, rounded once, for x near 1 and integer-valued ``n`` from which the result may be 0 or infinite.
+
+    AVX-512 has an instruction for it. Elsewhere 2**n is two factors: each is a normal number, and the second product
+    rounds where the result is subnormal.
+    """
+
+    def factors(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        half = emit(bld, "rint", x, bld.fmul(args[1], constant(x, 0.5)))
+        first, second = (emit_power_of_two(bld, x, k) for k in (half, bld.fsub(args[1], half)))
+        return bld.fmul(bld.fmul(args[0], first), second)
+
+    def instruction(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        t = VECTORS[x.dtype]
+        ty, mask, i32 = llvm_type(t), ir.IntType(t.lanes), ir.IntType(32)
+        name = f"llvm.x86.avx512.mask.scalef.{'ps' if t.dtype == types.float32 else 'pd'}.512"
+        fn = cgutils.get_or_insert_function(bld.module, ir.FunctionType(ty, [ty, ty, ty, mask, i32]), name)
+        rest = [constant(t, 0.0), ir.Constant(mask, -1), ir.Constant(i32, 4)]  # all lanes, rounded as everything is
+        parts = [
+            bld.call(fn, [a, b, *rest]) for a, b in zip(*(_emit_parts(bld, v, t.lanes) for v in args), strict=True)
+        ]
+        while len(parts) > 1:
+            both = ir.VectorType(i32, 2 * parts[0].type.count)
+            order = ir.Constant(both, list(range(both.count)))
+            parts = [bld.shuffle_vector(a, b, order) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    return x(x, n), instruction if AVX512 and LANES32 == 16 and isinstance(x, Vector) else factors
 
 
 @intrinsic
@@ -511,6 +566,18 @@ def round_half_power(typingctx: Any, x: Any, scale: Any) -> Any:
         return context.make_tuple(bld, sig.return_type, [n, power])
 
     return types.UniTuple(x, 2)(x, x), codegen
+
+
+@intrinsic
+def significand(typingctx: Any, x: Any) -> Any:
+    """x / 2**exponent(x) of a positive normal number, in [1, 2)."""
+    bits, bias = (23, 127) if scalar_of(x) == types.float32 else (52, 1023)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        fraction = bld.and_(bld.bitcast(args[0], llvm_int(x)), constant_bits(x, (1 << bits) - 1))
+        return bld.bitcast(bld.or_(fraction, constant_bits(x, bias << bits)), llvm_type(x))
+
+    return x(x), codegen
 
 
 @intrinsic

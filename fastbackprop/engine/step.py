@@ -23,7 +23,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0, activate_sum
 from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.heads import head
-from fastbackprop.engine.jit import NIL, kernel, part
+from fastbackprop.engine.jit import NIL, inline, kernel, part
 from fastbackprop.engine.panels import NOT_AHEAD, gather, panel_to_rows, panel_to_units
 from fastbackprop.engine.product import backward, bias_gradient, forward, gradient, gradient_from_panels
 from fastbackprop.engine.simd import (
@@ -39,6 +39,7 @@ from fastbackprop.engine.simd import (
     load_group,
     load_int,
     load_scalar,
+    load_whole_numbers,
     splat,
     splat_group,
     store,
@@ -165,12 +166,15 @@ def reciprocal(total):
     return 1.0 / total if total > 0.0 else 0.0
 
 
-@kernel
+@inline
 def _gather_targets(job, row, count, outputs, panel, scratch, like):
     """A panel's targets: one line of class indices, or a line an output."""
     n, size = line(like), itemsize(like)
     order, targets = job[at.ORDER], job[at.TARGETS]
-    if job[at.TARGET_KIND] == at.CLASSES:
+    if job[at.TARGET_KIND] == at.CLASSES and order == 0 and count == n:
+        for s in range(0, n, lanes(like)):
+            store(panel + s * size, load_whole_numbers(targets + (row + s) * 8, like))
+    elif job[at.TARGET_KIND] == at.CLASSES:
         for s in range(n):
             sample = _row_number(job, row + min(s, count - 1))
             store(panel + s * size, const(like, load_int(targets + sample * 8)))
@@ -231,7 +235,7 @@ def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
             job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end, width,
             units, units_stride, panel, like,
         )  # fmt: skip
-        if job[at.CHECK_INPUTS] != 0:
+        if job[at.CHECK_INPUTS] != 0 and job[at.UPDATE] == NO_GRADIENT:
             check += _finite(panel, width, like)
     return check
 
@@ -336,7 +340,7 @@ def _forward_pass(
             drop_and_transpose(job, layers, step, l, NIL, first_sample, panels, p0, p1, like)
 
 
-@kernel
+@inline
 def _shares(job, first, exist, share, scale, like):
     """A line of `share` times each sample's weight; 0 for the samples that do not exist."""
     n, size = line(like), itemsize(like)
@@ -365,7 +369,11 @@ def _output_layer(job, layers, row, samples, weights, p0, p1, learning, scratch,
             first, exist = row + (p0 + p) * n, min(n, samples - (p0 + p) * n)
             _gather_targets(job, first, exist, outputs, targets + p * panel_bytes, scratch, like)
             _shares(job, first, exist, share, shares + p * n * size, like)
-    head(layers[last, at.ACTIVATION], panel, panel_bytes, p1 - p0, outputs, kind, targets, deltas, losses, shares, like)
+    totals = job[at.WORKSPACE] + (job[at.TOTALS] + p0 * n) * size
+    head(
+        layers[last, at.ACTIVATION], panel, panel_bytes, p1 - p0, outputs, kind, targets, deltas, losses, totals,
+        totals + job[at.BLOCK] * size, shares, like,
+    )  # fmt: skip
     if job[at.OUTPUTS] != 0:
         for p in range(p0, p1):
             rows = job[at.OUTPUTS] + (row + p * n) * outputs * size
@@ -577,6 +585,13 @@ def _update(job, layers, theta, hyper, step, gradients, places, scale, l1, l2, l
             s1 + start if s1 != 0 else 0, s2 + start if s2 != 0 else 0, count, rate, scale,
             0.0 if bias else l1, 0.0 if bias else l2, bias == 0 or hyper[DECAY_BIASES] != 0.0, hyper, t, like,
         )  # fmt: skip
+
+
+@kernel
+def input_check(job, layers, scratch, like):
+    """0, or NaN where the inputs of a gradient are not finite: then no row of dW[1] is, even where dZ[1] is 0."""
+    first_row = job[at.GRADIENT_AT] + layers[1, at.WEIGHTS] * itemsize(like)
+    return 0.0 * sum_of_powers(first_row, layers[0, at.SIZE], 1, scratch, like)
 
 
 @part
