@@ -63,6 +63,13 @@ def test_a_wrong_width_is_refused():
     assert "FASTBACKPROP_LANES must be 4, 8 or 16, got '5'" in out.stderr
 
 
+def test_the_width_is_that_of_the_processor_that_numba_compiles_for():
+    code = "from fastbackprop.engine.simd import AVX512, LANES32; print(AVX512, LANES32)"
+    for name, value in (("NUMBA_CPU_NAME", "generic"), ("NUMBA_CPU_FEATURES", "")):
+        assert python(code, **{name: value, "FASTBACKPROP_LANES": ""}) == "False 4"
+    assert python(code, NUMBA_CPU_FEATURES="+avx2,+avx512f", FASTBACKPROP_LANES="8") == "True 8"
+
+
 def test_the_peak_is_a_rate():
     (single, median), (double, _) = peak("float32", 0.05), peak("float64", 0.05)
     assert single > double > 0.1

@@ -256,3 +256,12 @@ def test_what_weighs_nothing_may_overflow():
     assert got.cost == alone.cost
     assert np.array_equal(got.vector, alone.vector)
     assert np.isfinite(net.fit(X, Y, epochs=2, sample_weight=[1, 0]).cost).all()
+
+
+def test_what_weighs_nothing_may_overflow_before_a_softmax():
+    net = fb.Network((2, 3), seed=0)
+    net.weights[0][:] = [[10, 0], [0, 10], [-10, 10]]
+    X, y = np.array([[1, 2], [3e38, -3e38], [0.5, 0.1]], np.float32), np.array([0, 1, 2])
+    got, alone = net.gradients(X, y, sample_weight=[1, 0, 2]), net.gradients(X[::2], y[::2], sample_weight=[1, 2])
+    assert got.cost == alone.cost
+    assert np.array_equal(got.vector, alone.vector)

@@ -85,14 +85,15 @@ def _softmax(z, far, outputs, kind, targets, deltas, losses, totals, masses, sca
             _store(losses + i, far_line, loss)
             _store(totals + i, far_line, total)
             _store(masses + i, far_line, mass)
+        share = _load(scale + i, far_line, like)
         for j in range(outputs):
             at = j * step + i
             o = _load(z + at, far, like) * inverse
             _store(z + at, far, o)
-            if kind != NO_TARGETS and deltas != 0:  # eq. (40)
+            if kind != NO_TARGETS and deltas != 0:  # eq. (40); what weighs nothing gives nothing, also where o is NaN
                 o = mass * o if kind == DENSE else o  # the mass is 1, but for the rounding of the targets
                 y = _target(kind, targets, far, at, j, i, like)
-                _store(deltas + at, far, (o - y) * _load(scale + i, far_line, like))
+                _store(deltas + at, far, if_equal(share, zero, zero, (o - y) * share))
 
 
 def _make_add_log(load):

@@ -18,7 +18,7 @@ import platform
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
 from numba.core.datamodel import register_default
@@ -32,7 +32,8 @@ X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 INT = ir.IntType(64)
 
 
-_FEATURES = set((os.environ.get("NUMBA_CPU_FEATURES") or get_host_cpu_features()).split(","))
+# Of the processor that Numba compiles for, which its variables NUMBA_CPU_NAME and NUMBA_CPU_FEATURES may choose.
+_FEATURES = set((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
 AVX512 = "+avx512f" in _FEATURES
 
 
