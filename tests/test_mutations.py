@@ -79,14 +79,15 @@ ENGINE = [
     ),
     Mutation(
         "deltas without 1 / N", "engine/heads.py",
-        "if_equal(share, zero, zero, (o - y) * share)", "if_equal(share, zero, zero, o - y)",
+        "        _store(deltas + at, far, _delta(o, y, share))\n            if kind",
+        "        _store(deltas + at, far, if_equal(share, zero, zero, o - y))\n            if kind",
         red=("(21)", "(30)", "(31)", "(32)", "(36)", "(37)", "(38)", "Theorem 5.4", "Theorem 6.1", "Code 3"),
         green=("(1)", "(27)", "(33)", "(40)", "Code 4"),
     ),
     Mutation(
         "the delta of the softmax", "engine/heads.py",
-        "(o - y) * _load(scale + i, far_line, like))",
-        "(o - y) * o * _load(scale + i, far_line, like))",
+        "rounding of the targets\n                _store(deltas + at, far, _delta(o, y, share))",
+        "rounding of the targets\n                _store(deltas + at, far, _delta(o, y, share) * o)",
         red=("(36)", "(40)", "Theorem 6.1", "Theorem 5.4", "Theorem 5.4, differences", "Code 4"),
         green=("(4)", "(27)", "(30)", "(33)", "(39)", "Code 3"),
     ),

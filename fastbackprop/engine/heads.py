@@ -56,6 +56,13 @@ def _target(kind, targets, far, at, output, lane_bytes, like):
     return _load(targets + at, far, like)
 
 
+@inline
+def _delta(o, y, share):
+    """dZ of one output; what weighs nothing gives nothing, also where o is infinite or NaN."""
+    zero = const(share, 0.0)
+    return if_equal(share, zero, zero, (o - y) * share)
+
+
 @kernel
 def _softmax(z, far, outputs, kind, targets, deltas, losses, totals, masses, scale, far_line, like):
     """All but the logarithms in the losses, for which sum e^(z_k - top) and sum y_j go to `totals` and `masses`."""
@@ -90,10 +97,10 @@ def _softmax(z, far, outputs, kind, targets, deltas, losses, totals, masses, sca
             at = j * step + i
             o = _load(z + at, far, like) * inverse
             _store(z + at, far, o)
-            if kind != NO_TARGETS and deltas != 0:  # eq. (40); what weighs nothing gives nothing, also where o is NaN
-                o = mass * o if kind == DENSE else o  # the mass is 1, but for the rounding of the targets
+            if kind != NO_TARGETS and deltas != 0:  # eq. (40)
                 y = _target(kind, targets, far, at, j, i, like)
-                _store(deltas + at, far, if_equal(share, zero, zero, (o - y) * share))
+                o = mass * o if kind == DENSE else o  # the mass is 1, but for the rounding of the targets
+                _store(deltas + at, far, _delta(o, y, share))
 
 
 def _make_add_log(load):
@@ -158,8 +165,8 @@ def _make_elementwise(output, loss_of):
                 if kind != NO_TARGETS:
                     y = _target(kind, targets, far, at, j, i, like)
                     loss = loss_of(loss, v, o, y)
-                    if deltas != 0:  # eqs. (27) and (33); what weighs nothing gives nothing, also where o is infinite
-                        _store(deltas + at, far, if_equal(share, zero, zero, (o - y) * share))
+                    if deltas != 0:  # eqs. (27) and (33)
+                        _store(deltas + at, far, _delta(o, y, share))
             if kind != NO_TARGETS:
                 _store(losses + i, far_line, if_equal(share, zero, share, loss))
 
