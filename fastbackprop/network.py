@@ -17,8 +17,8 @@ from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.heads import HEADS, read_targets
 from fastbackprop.parameters import parameter_count, split
 from fastbackprop.penalty import Penalty
-from fastbackprop.plan import Plan, parts_of_batch, round_up, samples_of_block
-from fastbackprop.small_calls import LINE, SmallForward, SmallGradients
+from fastbackprop.plan import LINE_OF_FLOATS, Plan, block_of, parts_of_batch, round_up, samples_of_block
+from fastbackprop.small_calls import SmallForward, SmallGradients
 
 if TYPE_CHECKING:
     from fastbackprop.early_stopping import EarlyStopping
@@ -265,7 +265,7 @@ class Network:
 
         At its end the plan is kept for the next call of the size.
         """
-        block = round_up(samples, LINE) if whole else min(self._block, round_up(1 << (samples - 1).bit_length(), LINE))
+        block = round_up(samples, LINE_OF_FLOATS) if whole else min(self._block, block_of(samples))
         threads_ = threads_ or self._threads
         kept = self._plans.setdefault((block, threads_, learning), [])
         try:

@@ -46,13 +46,18 @@ LEAST_HALVED_DEEP, HALVED_PER_DOUBLED = 96, 4
 HALVED_PARAMETERS = 1 << 20  # of a network at most: in the long steps of larger ones meetings count little
 HALVED_BATCH = {4: 512, 8: 128}  # by the element's bytes: with one hidden layer and more samples parts take less time
 LEAST_STEPS = 8  # of a job in halves, whose weights are copied before and after
-LINE_OF_FLOATS = 16  # a line of float32 is two of float64: halves of either are whole lines
+LINE_OF_FLOATS = 16  # a line of float32 is two of float64: so many are whole lines of either
 _NO_HYPER = np.zeros(HYPER_FIELDS)
 
 
 def round_up(n: int, multiple: int) -> int:
     """The least multiple that is not below n."""
     return -(-n // multiple) * multiple
+
+
+def block_of(samples: int) -> int:
+    """The block for so many samples, which is also that of a similar number: a power of two, in whole lines."""
+    return max(LINE_OF_FLOATS, 1 << (samples - 1).bit_length())
 
 
 def _samples(sizes: Sequence[int], dtype: np.dtype[Any], size: int, least: int) -> int:

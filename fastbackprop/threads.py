@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from numba import typeof
+from fastbackprop.engine.jit import compiled_for
 
 _pool: ThreadPoolExecutor | None = None
 _pool_owner = 0
@@ -47,7 +47,7 @@ def _compile(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     """Compile, or load, what the helpers will call: Ctrl-C in the seconds that takes finds none of them at work."""
     key = (function, *(getattr(arg, "dtype", None) for arg in args))
     if key not in _compiled and hasattr(function, "compile"):
-        function.compile(tuple(typeof(arg) for arg in (*args, 0)))
+        compiled_for(function, *args, 0)
         _compiled.add(key)
 
 

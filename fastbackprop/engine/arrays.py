@@ -79,6 +79,7 @@ put_targets.__doc__ = """Describe a gradient of X (N, n[0]), with targets Y (N, 
 
 What the call fills, `costs` and `clock`, is set to 0. Returns False where X or Y is not as X has to be in `put_rows`.
 """
-put_classes.__doc__ = (
-    """As `put_targets`, with classes y (N,), int64: False also if one is below 0 or not below n[L]."""
-)
+put_classes.__doc__ = """As `put_targets`, with classes y (N,), int64.
+
+Returns False also where one is below 0 or not below n[L].
+"""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import operator
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -137,11 +138,27 @@ def emit_store(bld: Any, t: Any, value: Any, pointer: Any, offset: Any = None) -
     bld.store(value, bld.bitcast(p, llvm_type(t).as_pointer()), align=scalar_of(t).bitwidth // 8)
 
 
+def lane_numbers(numbers: Sequence[int]) -> ir.Constant:
+    """Which lanes of its two vectors a shuffle takes, those of the second counted on from the first's."""
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
+
+
+def emit_parts(bld: Any, v: Any, size: int) -> list[Any]:
+    """A vector as vectors of so many lanes."""
+    starts = range(0, v.type.count, size)
+    return [bld.shuffle_vector(v, v, lane_numbers(range(start, start + size))) for start in starts]
+
+
+def emit_joined(bld: Any, a: Any, b: Any) -> Any:
+    """Two vectors as one."""
+    return bld.shuffle_vector(a, b, lane_numbers(range(2 * a.type.count)))
+
+
 def emit_splat(bld: Any, t: Vector, value: Any) -> Any:
     """``value`` in every lane."""
     undef = ir.Constant(llvm_type(t), ir.Undefined)
     one = bld.insert_element(undef, value, ir.Constant(ir.IntType(32), 0))
-    return bld.shuffle_vector(one, undef, ir.Constant(ir.VectorType(ir.IntType(32), t.lanes), [0] * t.lanes))
+    return bld.shuffle_vector(one, undef, lane_numbers([0] * t.lanes))
 
 
 def emit_first(bld: Any, t: Vector, n: Any) -> Any:
@@ -149,7 +166,7 @@ def emit_first(bld: Any, t: Vector, n: Any) -> Any:
     ints = ir.VectorType(INT, t.lanes)
     undef = ir.Constant(ints, ir.Undefined)
     one = bld.insert_element(undef, n, ir.Constant(ir.IntType(32), 0))
-    every = bld.shuffle_vector(one, undef, ir.Constant(ir.VectorType(ir.IntType(32), t.lanes), [0] * t.lanes))
+    every = bld.shuffle_vector(one, undef, lane_numbers([0] * t.lanes))
     return bld.icmp_signed("<", ir.Constant(ints, list(range(t.lanes))), every)
 
 
@@ -225,9 +242,7 @@ def load_pair(typingctx: Any, first: Any, second: Any, like: Any) -> Any:
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         halves = [emit_load(bld, t, pointer_to(bld, t.dtype, address)) for address in args[:2]]
-        return bld.shuffle_vector(
-            *halves, ir.Constant(ir.VectorType(ir.IntType(32), pair.lanes), list(range(pair.lanes)))
-        )
+        return emit_joined(bld, *halves)
 
     return pair(types.intp, types.intp, like), codegen
 
@@ -238,9 +253,7 @@ def store_pair(typingctx: Any, first: Any, second: Any, value: Any) -> Any:
     t = VECTORS[scalar_of(value)]
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        for start, address in zip((0, t.lanes), args, strict=False):
-            lanes = ir.Constant(ir.VectorType(ir.IntType(32), t.lanes), list(range(start, start + t.lanes)))
-            half = bld.shuffle_vector(args[2], args[2], lanes)
+        for half, address in zip(emit_parts(bld, args[2], t.lanes), args[:2], strict=True):
             emit_store(bld, t, half, pointer_to(bld, t.dtype, address))
         return context.get_dummy_value()
 
@@ -353,7 +366,6 @@ def transpose(typingctx: Any, src: Any, src_stride: Any, dst: Any, dst_stride: A
     """``dst[j, i] = src[i, j]`` for a square of one vector each way, in registers: log2(lanes) rounds of shuffles."""
     t = VECTORS[scalar_of(like)]
     n = t.lanes
-    indices = ir.VectorType(ir.IntType(32), n)
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         s, d = pointer_to(bld, t.dtype, args[0]), pointer_to(bld, t.dtype, args[2])
@@ -366,7 +378,7 @@ def transpose(typingctx: Any, src: Any, src_stride: Any, dst: Any, dst_stride: A
                     low = [j if not j & half else n + (j ^ half) for j in range(n)]
                     high = [j | half if not j & half else n + j for j in range(n)]
                     for o, pick in ((i, low), (i | half, high)):
-                        new[o] = bld.shuffle_vector(rows[i], rows[i | half], ir.Constant(indices, pick))
+                        new[o] = bld.shuffle_vector(rows[i], rows[i | half], lane_numbers(pick))
             rows, half = new, half * 2
         for i in range(n):
             emit_store(bld, t, rows[i], d, bld.mul(args[3], int_const(i)))
@@ -497,9 +509,14 @@ def polynomial(single: list[float], double: list[float]) -> Any:
     return horner
 
 
+def _fraction_bits_and_bias(t: Any) -> tuple[int, int]:
+    """How many bits the exponent is shifted by, and what is added to it."""
+    return (23, 127) if scalar_of(t) == types.float32 else (52, 1023)
+
+
 def emit_power_of_two(bld: Any, t: Any, n: Any) -> Any:
     """2**n for integer-valued ``n`` in the range of normal numbers: n goes straight into the exponent's bits."""
-    bits, bias = (23, 127) if scalar_of(t) == types.float32 else (52, 1023)
+    bits, bias = _fraction_bits_and_bias(t)
     k = bld.add(bld.fptosi(n, llvm_int(t)), constant_bits(t, bias))
     return bld.bitcast(bld.shl(k, constant_bits(t, bits)), llvm_type(t))
 
@@ -508,15 +525,6 @@ def emit_power_of_two(bld: Any, t: Any, n: Any) -> Any:
 def power_of_two(typingctx: Any, n: Any) -> Any:
     """2**n, as :func:`emit_power_of_two`."""
     return n(n), lambda context, bld, sig, args: emit_power_of_two(bld, n, args[0])
-
-
-def _emit_parts(bld: Any, v: Any, size: int) -> list[Any]:
-    """A vector as vectors of so many lanes."""
-    i32 = ir.IntType(32)
-    return [
-        bld.shuffle_vector(v, v, ir.Constant(ir.VectorType(i32, size), list(range(start, start + size))))
-        for start in range(0, v.type.count, size)
-    ]
 
 
 @intrinsic
@@ -538,13 +546,10 @@ def times_power_of_two(typingctx: Any, x: Any, n: Any) -> Any:
         name = f"llvm.x86.avx512.mask.scalef.{'ps' if t.dtype == types.float32 else 'pd'}.512"
         fn = cgutils.get_or_insert_function(bld.module, ir.FunctionType(ty, [ty, ty, ty, mask, i32]), name)
         rest = [constant(t, 0.0), ir.Constant(mask, -1), ir.Constant(i32, 4)]  # all lanes, rounded as everything is
-        parts = [
-            bld.call(fn, [a, b, *rest]) for a, b in zip(*(_emit_parts(bld, v, t.lanes) for v in args), strict=True)
-        ]
+        registers = zip(*(emit_parts(bld, v, t.lanes) for v in args), strict=True)
+        parts = [bld.call(fn, [a, b, *rest]) for a, b in registers]
         while len(parts) > 1:
-            both = ir.VectorType(i32, 2 * parts[0].type.count)
-            order = ir.Constant(both, list(range(both.count)))
-            parts = [bld.shuffle_vector(a, b, order) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            parts = [emit_joined(bld, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
         return parts[0]
 
     return x(x, n), instruction if AVX512 and LANES32 == 16 and isinstance(x, Vector) else factors
@@ -557,7 +562,7 @@ def round_half_power(typingctx: Any, x: Any, scale: Any) -> Any:
     A sum with 1.5 * 2**23 (2**52 in float64) is rounded to an integer, whose last bits are those of n. With the
     exponent's bias added they only have to be shifted to where the exponent is.
     """
-    bits, bias = (23, 127) if scalar_of(x) == types.float32 else (52, 1023)
+    bits, bias = _fraction_bits_and_bias(x)
     large = 1.5 * 2.0**bits + (bias - 1)
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
@@ -572,7 +577,7 @@ def round_half_power(typingctx: Any, x: Any, scale: Any) -> Any:
 @intrinsic
 def significand(typingctx: Any, x: Any) -> Any:
     """x / 2**exponent(x) of a positive normal number, in [1, 2)."""
-    bits, bias = (23, 127) if scalar_of(x) == types.float32 else (52, 1023)
+    bits, bias = _fraction_bits_and_bias(x)
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         fraction = bld.and_(bld.bitcast(args[0], llvm_int(x)), constant_bits(x, (1 << bits) - 1))
@@ -584,7 +589,7 @@ def significand(typingctx: Any, x: Any) -> Any:
 @intrinsic
 def exponent(typingctx: Any, x: Any) -> Any:
     """floor(log2 x) of a positive normal number, as a float."""
-    bits, bias = (23, 127) if scalar_of(x) == types.float32 else (52, 1023)
+    bits, bias = _fraction_bits_and_bias(x)
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         k = bld.lshr(bld.bitcast(args[0], llvm_int(x)), constant_bits(x, bits))

@@ -44,6 +44,7 @@ from fastbackprop.engine.simd import (
     emit_splat,
     emit_store,
     int_const,
+    lane_numbers,
     line,
     llvm_float,
     llvm_int,
@@ -323,7 +324,6 @@ def _sum_lanes(bld: Any, t: Any, lines: list[list[Any]]) -> Any:
         lines = [[bld.fadd(x, y) for x, y in zip(vectors[:half], vectors[half:])] for vectors in lines]
     vectors = [vector for (vector,) in lines]
     n, width = t.lanes, t.lanes  # each vector still has groups of so many lanes, which are to be added up
-    indices = ir.VectorType(ir.IntType(32), n)
     while width > 1:
         starts, width = range(0, n, width), width // 2
         low = [start + i for start in starts for i in range(width)]
@@ -331,7 +331,7 @@ def _sum_lanes(bld: Any, t: Any, lines: list[list[Any]]) -> Any:
         vectors = []
         for pair in pairs:
             halves = [[j + shift + n * second for second in (0, 1) for j in low] for shift in (0, width)]
-            vectors.append(bld.fadd(*(bld.shuffle_vector(*pair, ir.Constant(indices, pick)) for pick in halves)))
+            vectors.append(bld.fadd(*(bld.shuffle_vector(*pair, lane_numbers(pick)) for pick in halves)))
     return vectors[0]
 
 
