@@ -16,6 +16,7 @@ import numpy as np
 
 from fastbackprop import persistence
 from fastbackprop.history import History
+from fastbackprop.rows import native
 from fastbackprop.training import State
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class Checkpoint:
 def fingerprint(net: Network, X: Any, Y: np.ndarray) -> str:
     """A digest by which other samples, or the same in another order, are noticed: of all targets and some rows of X."""
     rows = np.unique(np.linspace(0, X.shape[0] - 1, ROWS_LOOKED_AT).astype(np.int64))
-    digest = hashlib.sha256(net.readable(X[rows]).tobytes())
-    digest.update(Y.tobytes() if Y.ndim == 1 else net.readable(Y).tobytes())
+    digest = hashlib.sha256(native(X[rows], net.dtype).tobytes())
+    digest.update(Y.tobytes() if Y.ndim == 1 else native(Y, net.dtype).tobytes())
     return digest.hexdigest()[:16]
 
 

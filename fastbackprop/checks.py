@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbackprop import frames
+
 CHUNK = 1 << 16  # elements looked at at once: a large or memory-mapped array is never copied whole
 
 
@@ -83,13 +85,16 @@ def generator(seed: Any) -> np.random.Generator:
 
 
 def numbers(values: Any, name: str, hint: str = "") -> np.ndarray:
-    """An array of real numbers. Nothing is copied. ``hint``: what else to say where it holds texts or the like."""
+    """An array of real numbers, a view of our own. Only frames are copied, which may be of several arrays.
+
+    ``hint``: what else to say where it holds texts or the like.
+    """
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} must be a dense array of numbers, got a sparse {type(values).__name__}")
     if np.ma.is_masked(values):
         raise TypeError(f"{name} must be an array without masked values, got a masked array")
     try:
-        array = np.asarray(values)
+        array = np.asarray(frames.numbers(values, name, np.dtype(np.float64))).view()
     except ValueError:
         raise ValueError(f"{name} must be an array of numbers, got a ragged {type(values).__name__}") from None
     if array.dtype.kind not in "fiub":
@@ -101,7 +106,7 @@ def finite(array: Any, name: str, dtype: np.dtype[Any]) -> None:
     """All elements are finite, also after the conversion to ``dtype``."""
     if array.dtype.kind != "f":
         return
-    if not isinstance(array, np.ndarray):
+    if hasattr(array, "tocoo"):
         entries = array.tocoo()
         for start in range(0, entries.nnz, CHUNK):
             part = entries.data[start : start + CHUNK]
@@ -126,16 +131,29 @@ def _not_finite(value: Any, name: str, where: tuple[int, ...], dtype: np.dtype[A
     raise ValueError(f"{name} must be finite{kind}, got {value!s} at {name}[{', '.join(map(str, where))}]")
 
 
+def _csr(values: Any, name: str) -> Any:
+    """A sparse matrix of numbers as CSR, whose indices are what they should be."""
+    matrix = values.tocsr()
+    if matrix.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
+    try:
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a sound sparse matrix: {error}") from None
+    return matrix
+
+
 def rows(values: Any, name: str, columns: int, dtype: np.dtype[Any], *, unread: bool = False) -> Any:
     """A two-dimensional array of numbers that are finite in ``dtype``, one row a sample. Nothing is copied.
 
     A vector is a column of samples where one column is expected, else one sample. A SciPy sparse matrix is returned as
-    CSR. With ``unread``, whether the numbers are finite is left to the caller.
+    CSR, a large frame as a `Frame`. With ``unread``, whether the numbers are finite is left to the caller.
     """
-    sparse = hasattr(values, "tocsr")
-    array = values.tocsr() if sparse else numbers(values, name)
-    if sparse and array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    values = frames.numbers(values, name, dtype)
+    if hasattr(values, "tocsr"):
+        array = _csr(values, name)
+    else:
+        array = values if isinstance(values, frames.Frame) else numbers(values, name)
     if array.ndim == 1 and (columns == 1 or len(array) == columns):
         array = array.reshape(-1, columns)
     if array.ndim != 2 or array.shape[1] != columns:

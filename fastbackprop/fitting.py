@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from fastbackprop.heads import read_targets
 from fastbackprop.history import History
 from fastbackprop.optimizers import LBFGS, Optimizer
 from fastbackprop.optimizers import optimizer as read_optimizer
-from fastbackprop.plan import samples_of_block
 from fastbackprop.schedules import Schedule
 from fastbackprop.training import State, Training
 
@@ -85,35 +84,21 @@ def split(output: str, Y: np.ndarray, fraction: float, rng: np.random.Generator)
 
 
 class _Validation:
-    """Held-out samples: all of (X, Y), or some of its rows, which are read a block at a time."""
+    """Held-out samples: all of (X, Y), or some of its rows, which are read where they lie."""
 
     def __init__(self, X: Any, Y: np.ndarray, rows: np.ndarray | None = None) -> None:
-        self.X, self.Y, self.rows = X, Y if rows is None else Y[rows], rows
+        self.X, self.Y, self.rows = X, Y, rows
+        self.held_out = Y if rows is None else Y[rows]
 
     def check(self, net: Network) -> None:
         """The rows that no training step sees are finite."""
-        for part in self._parts(net):
-            with np.errstate(over="ignore"):
-                finite = np.isfinite(net.readable(self.X[part])).all()
-            if not finite:
-                checks.finite(self.X, "X", net.dtype)
-
-    def _parts(self, net: Network) -> Iterator[np.ndarray]:
-        assert self.rows is not None
-        step = samples_of_block(net.sizes, net.dtype)
-        return (self.rows[start : start + step] for start in range(0, len(self.rows), step))
+        net._evaluate(self.X, None, None, None, check=True, order=self.rows)
 
     def measure(self, net: Network) -> tuple[float, float]:
         """Cost and score."""
-        o = np.empty((len(self.Y), net.sizes[-1]), net.dtype)
-        if self.rows is None:
-            return net._evaluate(self.X, self.Y, None, o), score(net.output, o, self.Y)
-        cost, done = 0.0, 0
-        for rows in self._parts(net):
-            part = slice(done, done + len(rows))
-            cost += net._evaluate(net.readable(self.X[rows]), self.Y[part], None, o[part]) * len(rows)
-            done = part.stop
-        return cost / len(self.rows), score(net.output, o, self.Y)
+        o = np.empty((len(self.held_out), net.sizes[-1]), net.dtype)
+        cost = net._evaluate(self.X, self.Y, None, o, order=self.rows)
+        return cost, score(net.output, o, self.held_out)
 
 
 class _Watch:

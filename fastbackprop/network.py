@@ -18,6 +18,7 @@ from fastbackprop.heads import HEADS, read_targets
 from fastbackprop.parameters import parameter_count, split
 from fastbackprop.penalty import Penalty
 from fastbackprop.plan import LINE_OF_FLOATS, Plan, block_of, parts_of_batch, round_up, samples_of_block
+from fastbackprop.rows import Rows, native, put_data, targets
 from fastbackprop.small_calls import SmallForward, SmallGradients
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fastbackprop.optimizers import LBFGS, Optimizer
 
 # Samples whose gradient is one chain of sums in the network's dtype; more are several, summed in float64. Samples that
-# have to be converted are so by as many at a time: the bits do not depend on how they lie in memory.
+# have to be converted are so by as many at a time.
 PART = 1 << 13
 
 
@@ -278,51 +279,21 @@ class Network:
         plan.home = [] if whole else kept
         return plan
 
-    def reads(self, array: Any) -> bool:
-        """Whether the engine can read the rows of an array where they lie."""
-        if not isinstance(array, np.ndarray):  # a sparse matrix
-            return False
-        contiguous = array.shape[1] == 1 or array.strides[1] == array.itemsize
-        return (
-            array.dtype == self._dtype  # in the native order of bytes too
-            and contiguous
-            and array.flags.aligned
-            and array.strides[0] % array.itemsize == 0
-        )
-
-    def readable(self, array: Any) -> np.ndarray:
-        """The rows as the engine reads them: the array itself, or a copy of it."""
-        if self.reads(array):
-            return array
-        with np.errstate(over="ignore"):  # what overflows is infinite, and reported as such
-            return np.ascontiguousarray(array if isinstance(array, np.ndarray) else array.toarray(), self._dtype)
-
-    def _batches(self, X: Any, Y: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray, Any]]:
-        """X and Y as the engine reads them, in parts; converted where they do not lie so."""
-
-        def good(array: np.ndarray | None) -> bool:
-            return array is None or array.ndim == 1 or self.reads(array)
-
-        samples, as_they_lie, step = X.shape[0], good(X) and good(Y), max(PART, self._block)
+    def _batches(
+        self, X: Any, Y: np.ndarray | None, order: np.ndarray | None = None
+    ) -> Iterator[tuple[slice, Rows, Rows | np.ndarray | None, np.ndarray | None]]:
+        """X and Y, or the rows of them in ``order``, in parts that the engine reads, and the rows' numbers in those."""
+        inputs, targets_ = Rows(X, self._dtype), None if Y is None else targets(Y, self._dtype)
+        samples, step = X.shape[0] if order is None else len(order), max(PART, self._block)
         for start in range(0, samples, step):
             part = slice(start, min(start + step, samples))
-            x, y = X[part], None if Y is None else Y[part]
-            if not as_they_lie:
-                x, y = self.readable(x), y if y is None or y.ndim == 1 else self.readable(y)
-            yield part, x, y
-
-    @staticmethod
-    def put_data(job: np.ndarray, X: np.ndarray, Y: np.ndarray | None, weights: np.ndarray | None = None) -> None:
-        """Write the addresses of inputs, targets and sample weights, all readable by the engine, into a job."""
-        job[at.INPUTS], job[at.INPUT_STRIDE] = X.ctypes.data, X.strides[0] // X.itemsize
-        job[at.SAMPLE_WEIGHTS] = 0 if weights is None else weights.ctypes.data
-        if Y is None:
-            job[at.TARGET_KIND] = at.NO_TARGETS
-        elif Y.ndim == 1:
-            job[at.TARGET_KIND], job[at.TARGETS] = at.CLASSES, Y.ctypes.data
-        else:
-            job[at.TARGET_KIND], job[at.TARGETS] = at.DENSE, Y.ctypes.data
-            job[at.TARGET_STRIDE] = Y.strides[0] // Y.itemsize
+            if order is None:
+                yield part, inputs[part], None if targets_ is None else targets_[part], None
+            elif inputs.in_place:
+                yield part, inputs, targets_, order[part]
+            else:
+                y = None if Y is None else targets(Y[order[part]], self._dtype)
+                yield part, inputs.taken(order[part]), y, None
 
     # ------------------------------------------------------------------ what it computes
 
@@ -359,26 +330,29 @@ class Network:
         return out
 
     def _evaluate(
-        self, X: Any, Y: np.ndarray | None, weights: np.ndarray | None, out: np.ndarray | None, check: bool = False
-    ) -> float:
+        self, X: Any, Y: np.ndarray | None, weights: np.ndarray | None, out: np.ndarray | None, check: bool = False,
+        order: np.ndarray | None = None,
+    ) -> float:  # fmt: skip
         """Write the outputs to ``out``; returns the cost, where there are targets.
 
-        With ``check``, X has not been looked at yet: raises ValueError where it is not finite.
+        With ``check``, X has not been looked at yet: raises ValueError where it is not finite. With ``order``, int64,
+        the samples are these rows of X and Y.
         """
         total, cost = 0.0, 0.0
-        with self.plan(X.shape[0], False) as plan:
-            for part, x, y in self._batches(X, Y):
+        with self.plan(X.shape[0] if order is None else len(order), False) as plan:
+            for part, x, y, numbers in self._batches(X, Y, order):
                 w = None if weights is None else weights[part]
-                costs = np.zeros((1, at.COST_FIELDS))
-                job = plan.new_job(len(x), len(x))
-                self.put_data(job, x, y, w)
+                costs, count = np.zeros((1, at.COST_FIELDS)), part.stop - part.start
+                job = plan.new_job(count, count)
+                put_data(job, x, y, w)
+                job[at.ORDER] = 0 if numbers is None else numbers.ctypes.data
                 job[at.OUTPUTS] = 0 if out is None else out[part].ctypes.data
                 job[at.CHECK_INPUTS] = check
                 if plan.run(job, self._params, costs)[0] and check:
                     checks.finite(X, "X", self._dtype)
                     check = False  # all of X was looked at
-                weight = len(x) if w is None else float(w.sum(dtype=np.float64))
-                cost += float(costs[0, at.MEAN_LOSS]) * (weight / len(x))
+                weight = count if w is None else float(w.sum(dtype=np.float64))
+                cost += float(costs[0, at.MEAN_LOSS]) * (weight / count)
                 total += weight
         return cost / total if total else 0.0
 
@@ -396,7 +370,8 @@ class Network:
         Parameters
         ----------
         X : array (N, n[0])
-            Also a SciPy sparse matrix, here and in all other methods.
+            Of any dtype of real numbers and any strides, a SciPy sparse matrix, or a frame of numbers, here and in all
+            other methods.
         Y : array
             (N, n[L]); for softmax also (N,) class numbers; for one output also (N,).
         sample_weight : None or array (N,)
@@ -433,19 +408,19 @@ class Network:
         return Gradients(self._sizes, *self._value_and_grad(X, Y, weights, Penalty(0.0, 0.0), dX), dX)
 
     def _gradients(
-        self, plan: Plan, x: np.ndarray, Y: np.ndarray, weights: np.ndarray | None, vector: np.ndarray,
+        self, plan: Plan, x: Rows, y: Rows | np.ndarray, weights: np.ndarray | None, vector: np.ndarray,
         dX: np.ndarray | None, penalty: Penalty | None = None, *, whole: bool = False,
     ) -> float:  # fmt: skip
-        """Fill ``vector`` and ``dX``; returns the cost. ``x`` is readable by the engine.
+        """Fill ``vector`` and ``dX``; returns the cost. ``x`` and ``y`` are read where they lie.
 
         All is NaN where a loss is not finite, dW[1] where an input is not: 0 times it is not 0. With ``whole`` it is
         not done in parts, whose activations and deltas are in workspaces of their own.
         """
-        y = Y if Y.ndim == 1 else self.readable(Y)
-        job = plan.new_job(len(x), len(x))
+        count = x.shape[0]
+        job = plan.new_job(count, count)
         if not whole:
-            plan.divide(job, len(x))
-        self.put_data(job, x, y, weights)
+            plan.divide(job, count)
+        put_data(job, x, y, weights)
         job[at.UPDATE], job[at.GRADIENT_AT] = GRADIENT, vector.ctypes.data
         job[at.INPUT_GRADIENT] = 0 if dX is None else dX.ctypes.data
         hyper = None
@@ -457,15 +432,14 @@ class Network:
             vector[...] = np.nan
             if dX is not None:
                 dX[...] = np.nan
-        return float(costs[0].sum()) / len(x)
+        return float(costs[0].sum()) / count
 
     def value_and_grad(
         self, X: Any, Y: Any, *, sample_weight: Any = None, l1: float = 0.0, l2: float = 0.0
     ) -> tuple[float, np.ndarray]:
         """The cost with its penalties and their gradient by ``params``, as optimizers of other libraries want them.
 
-        ``J + l2 / 2 * sum W**2 + l1 * sum |W|``, over the weights, not the biases. Where X has to be converted (sparse,
-        another dtype, another order of memory), it is converted a part at a time, never whole.
+        ``J + l2 / 2 * sum W**2 + l1 * sum |W|``, over the weights, not the biases.
 
         Parameters
         ----------
@@ -497,16 +471,17 @@ class Network:
         value, vector, sums = 0.0, np.empty_like(self._params), None
         is_finite = False  # as far as is known
         total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
-        for part, x, y in self._batches(X, Y):
+        for part, x, y, _ in self._batches(X, Y):
             w, dx = None if weights is None else weights[part], None if dX is None else dX[part]
-            with self.plan(len(x), True) as plan:
+            assert y is not None
+            with self.plan(x.shape[0], True) as plan:
                 cost = self._gradients(plan, x, y, w, vector, dx, penalty)
             if not (is_finite or np.isfinite(vector).all()):
                 checks.finite(X, "X", self._dtype)
                 is_finite = True  # all of X was looked at
-            if len(x) == X.shape[0]:
+            if x.shape[0] == X.shape[0]:
                 return cost, vector
-            share = (len(x) if w is None else float(w.sum(dtype=np.float64))) / total
+            share = (x.shape[0] if w is None else float(w.sum(dtype=np.float64))) / total
             value += share * cost
             sums = vector * np.float64(share) if sums is None else sums + vector * np.float64(share)
             if dx is not None:
@@ -518,9 +493,9 @@ class Network:
         """The gradient by X of sum(dZ * Z[L]), for any (N, n[L]) array: eqs. (16) and (17) without a loss."""
         dX = np.empty(X.shape, self._dtype)
         with self.plan(len(X), True) as plan:
-            for part, x, seeds in self._batches(X, dZ):
-                job = plan.new_job(len(x), plan.block)
-                self.put_data(job, x, seeds)
+            for part, x, seeds, _ in self._batches(X, dZ):
+                job = plan.new_job(x.shape[0], plan.block)
+                put_data(job, x, seeds)
                 job[at.TARGET_KIND], job[at.INPUT_GRADIENT] = at.GIVEN_DELTAS, dX[part].ctypes.data
                 plan.run(job, self._params, np.zeros((1, at.COST_FIELDS)))
         return dX
@@ -537,7 +512,7 @@ class Network:
         >>> bool((net.jacobian([[1.0, 2.0]])[0] == net.weights[0]).all())
         True
         """
-        X = self.readable(checks.rows(X, "X", self._sizes[0], self._dtype))
+        X = native(checks.rows(X, "X", self._sizes[0], self._dtype), self._dtype)
         o = self._forward(X)
         m = self._sizes[-1]
         result = np.empty((len(X), m, self._sizes[0]), self._dtype)
@@ -558,14 +533,15 @@ class Network:
         dZ, with the same bits); Z and dA, which it never writes, are computed by the same kernels one layer at a time,
         with the same bits.
         """
-        X = self.readable(checks.rows(X, "X", self._sizes[0], self._dtype))
+        X = native(checks.rows(X, "X", self._sizes[0], self._dtype), self._dtype)
         Y = read_targets(self._output, Y, len(X), self._sizes[-1], self._dtype)
         count, last = len(X), len(self._sizes) - 1
         vector, dX = np.empty_like(self._params), np.empty(X.shape, self._dtype)
         with self.plan(count, True, whole=True) as plan:
-            cost = self._gradients(plan, X, Y, None, vector, dX)
+            x, y = Rows(X, self._dtype), targets(Y, self._dtype)
+            cost = self._gradients(plan, x, y, None, vector, dX)
             if parts_of_batch(self._sizes, self._dtype, count) > 1:
-                self._gradients(plan, X, Y, None, np.empty_like(vector), None, whole=True)
+                self._gradients(plan, x, y, None, np.empty_like(vector), None, whole=True)
             A = [X.copy(), *(plan.panels(at.PANELS, l, count) + 0 for l in range(1, last + 1))]  # + 0: -0.0 is 0
             dZ = [plan.panels(at.DELTAS, l, count) for l in range(1, last + 1)]
         dW, db = split(vector, self._sizes)
@@ -598,8 +574,9 @@ class Network:
         Parameters
         ----------
         X : array (N, n[0])
-            Read where it lies, once an epoch, also when memory-mapped and larger than memory. Rows of another dtype and
-            SciPy sparse matrices are converted a batch at a time.
+            Read where it lies, once an epoch: any dtype of real numbers, any strides, SciPy sparse matrices, files
+            that are mapped and larger than memory. In Fortran's order it is copied once, if that takes at most 256 MB.
+            Frames of numbers are copied once, or some steps at a time if that would take more.
         y : array
             As Y of :meth:`cost`.
         epochs : int

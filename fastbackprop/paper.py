@@ -56,6 +56,7 @@ from fastbackprop.reference import (
     _hidden,
     update_params,
 )
+from fastbackprop.rows import Rows
 
 __all__ = [
     "ACTIVATIONS",
@@ -361,7 +362,7 @@ def back_propagation(
     net = _network_for(X, Y, W, b, hidden, output)
     vector = np.empty_like(net.params)
     with net.plan(np.shape(X)[1], True) as plan:
-        net._gradients(plan, net.readable(np.transpose(X)), np.transpose(Y), None, vector, None)
+        net._gradients(plan, Rows(np.transpose(X), net.dtype), Rows(np.transpose(Y), net.dtype), None, vector, None)
     dW, db = net.split(vector)
     return [None, *dW], [None, *(v.reshape(-1, 1) for v in db)]
 

@@ -65,6 +65,13 @@ class _SmallCalls:
             return None
         return self.waiting.setdefault(samples, self.waiting.setdefault(-block_of(samples), []))
 
+    def converted(self, X: ndarray) -> ndarray | None:
+        """A few numbers of another dtype, which take less time to convert than to be described to the engine."""
+        if X.dtype.kind not in "fiub":
+            return None
+        with np.errstate(over="ignore", under="ignore"):
+            return X.astype(self.dtype)
+
     def _new_call(self, net: Network, samples: int) -> _Call:
         plan = net.plan(samples, self.learning, 1)
         call = _Call(plan, self.inputs, self.outputs, net.params)
@@ -85,10 +92,13 @@ class SmallForward(_SmallCalls):
 
     def outputs_of(self, net: Network, X: Any) -> np.ndarray | None:
         """The outputs, (N, n[L]), of X; ValueError where it is not finite."""
-        if type(X) is not ndarray or X.ndim != 2 or X.dtype != self.dtype:
+        if type(X) is not ndarray or X.ndim != 2:
             return None
         waiting = self.waiting.get(len(X)) or self._waiting(len(X))
         if waiting is None:
+            return None
+        given = X
+        if X.dtype != self.dtype and (X := self.converted(X)) is None:
             return None
         try:
             call = waiting.pop()
@@ -100,7 +110,7 @@ class SmallForward(_SmallCalls):
                 return None
             self.run(*call.arguments)
             if call.clock.item(at.FAILED_STEP):
-                checks.finite(X, "X", self.dtype)
+                checks.finite(given, "X", self.dtype)
             return o
         finally:
             waiting.append(call)
@@ -131,7 +141,7 @@ class SmallGradients(_SmallCalls):
         """The cost and its gradient; None also where X, Y or a loss is not what it should be."""
         if not (type(X) is type(Y) is ndarray and X.ndim == 2):
             return None
-        if X.dtype != self.dtype or Y.dtype != self.targets:
+        if Y.dtype != self.targets:
             return None
         if Y.ndim != self.dimensions:
             if not Y.ndim == self.outputs == 1:
@@ -139,6 +149,8 @@ class SmallGradients(_SmallCalls):
             Y = Y[:, None]
         waiting = self.waiting.get(len(X)) or self._waiting(len(X))
         if waiting is None:
+            return None
+        if X.dtype != self.dtype and (X := self.converted(X)) is None:
             return None
         try:
             call = waiting.pop()

@@ -18,6 +18,7 @@ from fastbackprop.engine.shuffle import shuffle as shuffle_order
 from fastbackprop.heads import read_targets
 from fastbackprop.pace import LONG_STEP, Pace, pace_of
 from fastbackprop.penalty import Penalty
+from fastbackprop.rows import Rows, put_data, targets
 from fastbackprop.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ SECONDS_PER_CALL = 0.05
 FIRST_CALL_WORK = 250_000_000
 # Epochs whose order of samples is drawn ahead hold at most so many samples together.
 DRAWN_AHEAD = 1 << 20
+# Samples that are converted take at most so many bytes at once.
+CHUNK_BYTES = 1 << 26
 # The parameters are copied again after so long; a step that makes one infinite is found by repeating from there.
 SECONDS_REPEATED = 2.0
 
@@ -107,8 +110,6 @@ class Training:
         self.net, self.optimizer, self.shuffle, self.rows = net, optimizer, shuffle, rows
         self.X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True)
         self.Y = read_targets(net.output, Y, self.X.shape[0], net.sizes[-1], net.dtype, "y")
-        if self.Y.ndim == 2 and not isinstance(self.Y, np.memmap):
-            self.Y = net.readable(self.Y)  # small beside X
         self.weights = checks.sample_weights(sample_weight, self.X.shape[0], net.dtype)
         self.samples = self.X.shape[0] if rows is None else len(rows)
         self.batch_size = min(checks.whole_number(batch_size, "batch_size", 1), self.samples)
@@ -123,13 +124,19 @@ class Training:
         if isinstance(optimizer.learning_rate, Schedule) and not self.state.schedule:
             self.state.schedule = optimizer.learning_rate.first_state()
         self._kept, self._kept_steps = [np.empty_like(vector) for vector in self._vectors()], self.state.steps
-        self.in_place = net.reads(self.X) and (self.Y.ndim == 1 or net.reads(self.Y))
+        self._inputs = Rows(self.X, net.dtype, shuffled=True)
+        self._targets = targets(self.Y, net.dtype, shuffled=True)
         self.steps_per_call = 0  # not yet measured
         self.pace: Pace | None = None
         self.proved = False  # X is not looked at before the training, which would read it twice; see `_prove_inputs`
         self.stop: np.ndarray | None = None  # of the last run, and whether it was stopped
         self.stopped = False
         self.rates: list[float] = []  # of the last step of each epoch of the last run
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the engine reads all samples where they lie; others are converted, some steps' at a time."""
+        return self._inputs.in_place
 
     def run(self, epochs: int, learning_rate: float | None = None, stop: np.ndarray | None = None) -> np.ndarray:
         """Do some epochs.
@@ -219,7 +226,7 @@ class Training:
             if self.proved and time.perf_counter() - copied > SECONDS_REPEATED and self._params_finite():
                 kept, copied = done, time.perf_counter()
                 self._keep()
-            way, steps = pace.choose(min(self.steps_per_call, total - done) if self.in_place else 1)
+            way, steps = pace.choose(min(self.steps_per_call, self._most_steps(done, total)))
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
             start = time.perf_counter()
             failed, stopped = self._steps(plans[way], done, steps, order, rates, costs)
@@ -284,7 +291,7 @@ class Training:
                 return first, float(self._rates(self.state.epoch * self.per_epoch + first, 1, learning_rate)[0])
             done = first
             while done < half:
-                steps = half - done if self.in_place else 1
+                steps = self._most_steps(done, half)
                 rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
                 self._steps(plan, done, steps, order, rates, costs)
                 done, self.state.steps = done + steps, self.state.steps + steps
@@ -317,24 +324,31 @@ class Training:
             rates = np.full(steps, float(rate))
         return np.ascontiguousarray(self.optimizer.rates(rates, self.state.steps), np.float64)
 
+    def _most_steps(self, first: int, end: int) -> int:
+        """How many steps from ``first``, before ``end``, one call can do: of a chunk, where samples are converted."""
+        if self.in_place:
+            return end - first
+        chunk = CHUNK_BYTES // (self.batch_size * self.net.sizes[0] * self.net.dtype.itemsize)
+        return min(end - first, self.per_epoch - first % self.per_epoch, max(1, chunk))
+
     def _steps(
         self, plan: Plan, first: int, steps: int, order: np.ndarray, rates: np.ndarray, costs: np.ndarray
     ) -> tuple[int, int]:
         """``steps`` steps from step ``first`` of the epochs in ``order``; what `Plan.run` returns."""
-        X, Y, weights = self.X, self.Y, self.weights
+        X, Y, weights = self._inputs, self._targets, self.weights
         if self.in_place:
             job = plan.new_job(self.samples, self.batch_size, steps, first)
             job[at.ORDER] = order.ctypes.data if order.size else 0
             job[at.STOP] = 0 if self.stop is None else self.stop.ctypes.data
-        else:  # one batch, converted
+        else:
             epoch, step = divmod(first, self.per_epoch)
-            part = slice(step * self.batch_size, min((step + 1) * self.batch_size, self.samples))
+            part = slice(step * self.batch_size, min((step + steps) * self.batch_size, self.samples))
             rows = order[epoch, part] if order.size else part
-            X = self.net.readable(X[rows])
-            Y = np.ascontiguousarray(Y[rows]) if Y.ndim == 1 else self.net.readable(Y[rows])
-            weights = None if weights is None else np.ascontiguousarray(weights[rows])
-            job, costs = plan.new_job(len(X), len(X)), costs[epoch : epoch + 1]
-        self.net.put_data(job, X, Y, weights)
+            X = X.taken(rows)
+            Y = Y.taken(rows) if isinstance(Y, Rows) else Y[rows]
+            weights = None if weights is None else weights[rows]
+            job, costs = plan.new_job(X.shape[0], self.batch_size), costs[epoch : epoch + 1]
+        put_data(job, X, Y, weights)
         self.penalty.put(job, self.hyper)
         job[at.CLIP] = self.optimizer.clip_norm is not None
         job[at.UPDATE], job[at.RATES], job[at.DONE_STEPS] = self.optimizer.code, rates.ctypes.data, self.state.steps

@@ -13,6 +13,7 @@ import pytest
 import fastbackprop as fb
 from fastbackprop import schedules
 from fastbackprop.plan import parts_of_batch
+from fastbackprop.rows import Rows
 
 CASES = [
     ((64, 128, 10), "relu", "softmax", fb.SGD(0.1)),
@@ -85,7 +86,7 @@ def test_gradients_do_not_depend_on_the_blocks(sizes, parts):
     assert parts_of_batch(sizes, net.dtype, 8000) == parts
     vector = np.empty_like(net.params)
     with net.plan(8000, True, whole=True) as plan:
-        cost = net._gradients(plan, X, y, None, vector, None)
+        cost = net._gradients(plan, Rows(X, net.dtype), y, None, vector, None)
     g = net.gradients(X, y)
     assert g.vector.tobytes() == vector.tobytes()
     assert g.cost == cost

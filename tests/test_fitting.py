@@ -225,8 +225,9 @@ import resource, sys
 import numpy as np
 import fastbackprop as fb
 small = np.random.default_rng(0).standard_normal((64, 256)).astype("f4")
-for dtype in ("f4", "f8"):
-    fb.Network((256, 16, 3), seed=0).fit(small.astype(dtype), np.arange(64) % 3, epochs=1)  # compiled before the limit
+from scipy import sparse
+for X in (small, small.astype("f8"), sparse.csr_array(small)):  # compiled before the limit
+    fb.Network((256, 16, 3), seed=0).fit(X, np.arange(64) % 3, epochs=1, validation_fraction=0.1)
 path, rows, limit, group = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 if group:
     open(group + "/cgroup.procs", "w").write("0")
@@ -239,8 +240,14 @@ for dtype in ("f4", "f8"):
     history = net.fit(X, y[: len(X)], epochs=1, batch_size=256, validation_fraction=0.05, seed=0)
     outputs = net.forward(X)
     print(history.steps, len(outputs), np.isfinite(history.cost).all())
+columns = np.random.default_rng(0).integers(0, 256, (rows, 2)).astype(np.int32)
+columns[:, 1] = (columns[:, 0] + 7) % 256
+X = sparse.csr_array((np.ones(2 * rows, np.float64), columns.reshape(-1), 2 * np.arange(rows + 1, dtype=np.int32)))
+net = fb.Network((256, 16, 3), seed=0, threads=2)
+history = net.fit(X, y, epochs=1, batch_size=256, validation_fraction=0.05, seed=0)
+print(history.steps, len(net.forward(X)), np.isfinite(history.cost).all())
 try:
-    print(len(np.array(X)))  # the whole file in memory: more than the limit
+    print(len(np.array(np.memmap(path, np.float32, "r"))))  # the whole file in memory: more than the limit
 except MemoryError:
     print("MemoryError")
 """
@@ -284,14 +291,15 @@ def test_a_file_larger_than_memory(tmp_path):
         lines = out.stdout.splitlines()
         trained = round(rows * 0.95)
         assert lines[0] == f"{-(-trained // 256)} {rows} True", out.stderr
-        # as float64 the file has half as many rows, each converted in its batch
+        # as float64 the file has half as many rows
         assert lines[1].split()[1:] == [str(rows // 2), "True"], out.stderr
+        assert lines[2] == lines[0], out.stderr  # a sparse matrix whose dense array would be as large as the file
         if group:
             peak = int((Path(group) / "memory.max_usage_in_bytes").read_text())
             assert peak <= LIMIT
             assert out.returncode != 0  # the copy at the end was killed: the limit is one
         else:
-            assert lines[2] == "MemoryError"
+            assert lines[3] == "MemoryError"
 
 
 def test_the_score_of_several_targets_is_scikit_learns():

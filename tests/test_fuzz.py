@@ -271,4 +271,4 @@ def test_every_public_function_is_called():
     methods = {n for n, _ in inspect.getmembers(fb.Network, inspect.isfunction) if not n.startswith("_")}
     public = {*fb.__all__, *functional.__all__, *reference.__all__, *paper.__all__, *methods}
     results = {"Gradients", "History", "Trace", "schedules", "ACTIVATIONS", "OUTPUTS"}  # are not called by users
-    assert public - called - results == {"plan", "put_data", "readable", "reads"}  # between the network and the engine
+    assert public - called - results == {"plan"}  # between the network and the engine

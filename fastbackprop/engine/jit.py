@@ -128,6 +128,22 @@ def compiled_for(function: Any, *args: Any) -> Any:
     return function.overloads[types].entry_point
 
 
+def address_of(function: Any, signature: Any) -> int:
+    """The address of what an entry is compiled to for a signature, to be called as a function of C.
+
+    The function must live as long as the address is in use.
+    """
+    if numba.config.DISABLE_JIT:
+        need_compiler()
+    function.compile(signature)
+    compiled = function.overloads[signature.args]
+    _called_by_address.append(function)
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
+
+
+_called_by_address: list[Any] = []  # what has an address lives as long as the process
+
+
 def source_hash() -> str:
     """A digest of the engine's source files, part of the key of every compiled function that is cached.
 

@@ -34,10 +34,10 @@ TASK_FIELDS = 4
 CUT = 8  # outputs that are not divided
 
 # ---- the vector `job`
-INPUTS = 0  # address of X, rows
-INPUT_STRIDE = 1  # elements from row to row
+INPUTS = 0  # address of X, rows; where they have a reader, of their source (readers.py)
+INPUT_STRIDE = 1  # elements from row to row; where they have a reader, about as many as a row takes
 TARGET_KIND = 2  # NO_TARGETS, CLASSES, DENSE or GIVEN_DELTAS
-TARGETS = 3  # address of int64 class indices, or of rows of targets
+TARGETS = 3  # address of int64 class indices, or of rows of targets; where they have a reader, of their source
 TARGET_STRIDE = 4
 ORDER = 5  # address of int64 row numbers, or 0: the rows in their order
 SAMPLES = 6  # of an epoch
@@ -91,7 +91,11 @@ HALF_VECTORS = 49  # workspace offset of a half's parameters, gradient and the o
 # then its UNIT_SUMS
 SHARES = 50  # workspace offset of the samples' shares of the mean loss
 TOTALS = 51  # workspace offset of softmax's sums of exponentials, by sample, then of its sums of targets
-JOB_FIELDS = 52  # then room for the copy of each thread
+INPUT_READER, TARGET_READER = (
+    52,
+    53,
+)  # address of the reader of X or of rows of targets, or 0: they are the engine's own
+JOB_FIELDS = 54  # then room for the copy of each thread
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
 # Whether the penalty is a part of the cost J, or J and the penalty over the sum of the batch's sample weights are.

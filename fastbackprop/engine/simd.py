@@ -680,29 +680,33 @@ def _mxcsr(bld: Any, name: str, pointer: Any) -> None:
     bld.call(fn, [bld.bitcast(pointer, byte_pointer)])
 
 
-@intrinsic
-def flush_subnormals(typingctx: Any) -> Any:
-    """From now on this thread makes 0 of results that are subnormal. Returns what :func:`restore_subnormals` wants.
+def _subnormals(flush: bool) -> Any:
+    @intrinsic
+    def change(typingctx: Any) -> Any:
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            if not X86:
+                return int_const(0)
+            word, i32 = cgutils.alloca_once(bld, ir.IntType(32)), ir.IntType(32)
+            _mxcsr(bld, "stmxcsr", word)
+            before = bld.load(word)
+            flag = ir.Constant(i32, FLUSH_TO_ZERO if flush else ~FLUSH_TO_ZERO & 0xFFFFFFFF)
+            bld.store(bld.or_(before, flag) if flush else bld.and_(before, flag), word)
+            _mxcsr(bld, "ldmxcsr", word)
+            return bld.zext(before, INT)
 
-    x86 processors take many times as long for them. Others do not, and there nothing is changed.
-    """
+        return types.int64(), codegen
 
-    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        if not X86:
-            return int_const(0)
-        word = cgutils.alloca_once(bld, ir.IntType(32))
-        _mxcsr(bld, "stmxcsr", word)
-        before = bld.load(word)
-        bld.store(bld.or_(before, ir.Constant(ir.IntType(32), FLUSH_TO_ZERO)), word)
-        _mxcsr(bld, "ldmxcsr", word)
-        return bld.zext(before, INT)
+    return change
 
-    return types.int64(), codegen
+
+# From now on this thread makes 0 of results that are subnormal, or no longer does. Both return what
+# `restore_subnormals` wants. x86 processors take many times as long for them. Others do not: there nothing is changed.
+flush_subnormals, keep_subnormals = _subnormals(True), _subnormals(False)
 
 
 @intrinsic
 def restore_subnormals(typingctx: Any, before: Any) -> Any:
-    """Undo :func:`flush_subnormals`."""
+    """Undo ``flush_subnormals`` or ``keep_subnormals``."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         if X86:

@@ -26,6 +26,7 @@ from fastbackprop.engine.heads import head
 from fastbackprop.engine.jit import NIL, inline, kernel, part
 from fastbackprop.engine.panels import NOT_AHEAD, gather, panel_to_rows, panel_to_units
 from fastbackprop.engine.product import backward, bias_gradient, forward, gradient, gradient_from_panels
+from fastbackprop.engine.readers import call_reader
 from fastbackprop.engine.simd import (
     const,
     fma,
@@ -178,6 +179,10 @@ def _gather_targets(job, row, count, outputs, panel, scratch, like):
         for s in range(n):
             sample = _row_number(job, row + min(s, count - 1))
             store(panel + s * size, const(like, load_int(targets + sample * 8)))
+    elif job[at.TARGET_READER] != 0:
+        call_reader(
+            job[at.TARGET_READER], targets, order, row, count, NOT_AHEAD, NIL, outputs, scratch, NIL, panel
+        )  # fmt: skip
     else:
         gather(targets, job[at.TARGET_STRIDE], order, row, count, NOT_AHEAD, NIL, outputs, scratch, NIL, panel, like)
 
@@ -231,10 +236,17 @@ def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
         ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
         panel = own + panel_at(job, layers, 0, at.PANELS, p, like)
         units = own + _units(job, layers, 0, p, like) if to_units else scratch
-        gather(
-            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end, width,
-            units, units_stride, panel, like,
-        )  # fmt: skip
+        count = min(n, samples - p * n)
+        if job[at.INPUT_READER] != 0:
+            call_reader(
+                job[at.INPUT_READER], job[at.INPUTS], job[at.ORDER], first, count, ahead, end, width, units,
+                units_stride, panel,
+            )  # fmt: skip
+        else:
+            gather(
+                job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, count, ahead, end, width, units,
+                units_stride, panel, like,
+            )  # fmt: skip
         if job[at.CHECK_INPUTS] != 0 and job[at.UPDATE] == NO_GRADIENT:
             check += _finite(panel, width, like)
     return check

@@ -18,6 +18,7 @@ from fastbackprop.gradcheck.equations import ROWS
 from fastbackprop.gradcheck.statements import Array
 from fastbackprop.heads import read_targets
 from fastbackprop.network import Network
+from fastbackprop.rows import native
 
 DTYPES = ("float64", "float32")
 CANDIDATES = 512  # rows of X among which the samples are chosen
@@ -207,7 +208,7 @@ def report(
     if Y.ndim == 1:
         Y = np.eye(net.sizes[-1])[Y]
     frameworks = {name: import_module(name) for name in PEERS if peers and find_spec(name)}
-    runs = [Run(net, net.readable(X[:CANDIDATES]), Y, dtype, seed, tuple(frameworks)) for dtype in names]
+    runs = [Run(net, native(X[:CANDIDATES], net.dtype), Y, dtype, seed, tuple(frameworks)) for dtype in names]
     rows = []
     for name, statement, check, tolerance in ROWS:
         worst: dict[tuple[str, str, str], float] = {}

@@ -1,0 +1,288 @@
+"""Readers: how a panel of samples is made from rows that do not lie as the engine's own.
+
+The engine's own are rows of its element type, one element after the other; it gathers those itself (``panels.gather``).
+Of all others a reader makes the panel: a compiled function that the engine calls by its address, with the address of a
+*source*, int64 words that say where the rows lie. A reader is compiled when a source of its kind is first read. What it
+writes has the bits of ``X.astype(dtype)``.
+
+    dense   any strides, of floats, integers and bools in either order of bytes
+    CSR     SciPy's compressed sparse rows
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastbackprop.engine.jit import address_of, entry, inline, source_hash
+from fastbackprop.engine.panels import NOT_AHEAD, panel_to_units, transpose_line, zero_line
+from fastbackprop.engine.simd import (
+    INT,
+    LANES32,
+    LINE_BYTES,
+    VECTORS,
+    const,
+    emit_first,
+    itemsize,
+    keep_subnormals,
+    lanes,
+    line,
+    llvm_float,
+    load_int,
+    prefetch_second,
+    restore_subnormals,
+    store,
+)
+
+# ---- the words of a source
+BASE = 0  # the address of X[0, 0]; of CSR: of the elements that are stored
+ROW_STRIDE, COLUMN_STRIDE = 1, 2  # of a dense one, bytes
+COLUMNS, STARTS, STORED = 1, 2, 3  # of CSR: addresses of the columns' numbers and of the rows' starts, and how many
+SOURCE_WORDS = 4
+
+CALL = types.int64(*[types.int64] * 10)  # what every reader's signature is
+
+
+def _many(count: int | None, element: Any) -> Any:
+    """The LLVM type of so many elements, or of one where there is no count."""
+    return element if count is None else ir.VectorType(element, count)
+
+
+def _constant(ty: Any, value: float) -> ir.Constant:
+    return ir.Constant(ty, [value] * ty.count if isinstance(ty, ir.VectorType) else value)
+
+
+def _emit_half(bld: Any, bits: Any, count: int | None) -> Any:
+    """float16 as float32, by its bits: not every processor has an instruction for it.
+
+    The exponent's bias differs by 112, so a product with 2**112 is exact, also of subnormals.
+    """
+    ints, floats = _many(count, ir.IntType(32)), _many(count, ir.FloatType())
+    wide = bld.zext(bits, ints)
+    moved = bld.shl(bld.and_(wide, _constant(ints, 0x7FFF)), _constant(ints, 13))
+    finite = bld.bitcast(bld.fmul(bld.bitcast(moved, floats), _constant(floats, 2.0**112)), ints)
+    special = bld.or_(moved, _constant(ints, 0x7F800000))  # infinity and NaN
+    magnitude = bld.select(bld.icmp_unsigned("<", moved, _constant(ints, 0x1F << 23)), finite, special)
+    sign = bld.shl(bld.and_(wide, _constant(ints, 0x8000)), _constant(ints, 16))
+    return bld.bitcast(bld.or_(magnitude, sign), floats)
+
+
+def _emit_converted(bld: Any, bits: Any, count: int | None, kind: np.dtype[Any], element: types.Float) -> Any:
+    """Elements of a NumPy dtype, loaded as integers of their size, as floats of the engine."""
+    if not kind.isnative:
+        name = f"llvm.bswap.{'' if count is None else f'v{count}'}i{8 * kind.itemsize}"
+        swap = cgutils.get_or_insert_function(bld.module, ir.FunctionType(bits.type, [bits.type]), name)
+        bits = bld.call(swap, [bits])
+    to = _many(count, llvm_float(element))
+    if kind.kind == "i":
+        return bld.sitofp(bits, to)
+    if kind.kind == "u":
+        return bld.uitofp(bits, to)
+    if kind.kind == "b":
+        return bld.uitofp(bld.icmp_unsigned("!=", bits, _constant(bits.type, 0)), to)
+    if kind.itemsize == 2:
+        value, given = _emit_half(bld, bits, count), types.float32
+    else:
+        given = types.float32 if kind.itemsize == 4 else types.float64
+        value = bld.bitcast(bits, _many(count, llvm_float(given)))
+    if given == element:
+        return value
+    return bld.fpext(value, to) if element == types.float64 else bld.fptrunc(value, to)
+
+
+def _word(kind: np.dtype[Any], count: int | None = None) -> Any:
+    return _many(count, ir.IntType(8 * kind.itemsize))
+
+
+@intrinsic(prefer_literal=True)
+def load_as(typingctx: Any, address: Any, like: Any, kind: Any) -> Any:
+    """The vector whose lanes are the elements of dtype ``kind``, a literal, at ``address``."""
+    t, dtype = VECTORS[like], np.dtype(kind.literal_value)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        bits = bld.load(bld.inttoptr(args[0], _word(dtype, t.lanes).as_pointer()), align=1)
+        return _emit_converted(bld, bits, t.lanes, dtype, t.dtype)
+
+    return t(types.intp, like, kind), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_first_as(typingctx: Any, address: Any, n: Any, like: Any, kind: Any) -> Any:
+    """The same, of which only the first ``n`` elements are read; the other lanes are 0."""
+    t, dtype = VECTORS[like], np.dtype(kind.literal_value)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        ty = _word(dtype, t.lanes)
+        mask = emit_first(bld, t, args[1])
+        fty = ir.FunctionType(ty, [ty.as_pointer(), ir.IntType(32), mask.type, ty])
+        name = f"llvm.masked.load.v{t.lanes}i{8 * dtype.itemsize}.p0"
+        fn = cgutils.get_or_insert_function(bld.module, fty, name)
+        pointer, align = bld.inttoptr(args[0], ty.as_pointer()), ir.Constant(ir.IntType(32), 1)
+        bits = bld.call(fn, [pointer, align, mask, _constant(ty, 0)])
+        return _emit_converted(bld, bits, t.lanes, dtype, t.dtype)
+
+    return t(types.intp, types.intp, like, kind), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_one_as(typingctx: Any, address: Any, like: Any, kind: Any) -> Any:
+    """The one element of dtype ``kind`` at ``address``."""
+    dtype = np.dtype(kind.literal_value)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        bits = bld.load(bld.inttoptr(args[0], _word(dtype).as_pointer()), align=1)
+        return _emit_converted(bld, bits, None, dtype, like)
+
+    return like(types.intp, like, kind), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_number(typingctx: Any, address: Any, kind: Any) -> Any:
+    """The signed integer of dtype ``kind`` at ``address``."""
+    dtype = np.dtype(kind.literal_value)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        bits = bld.load(bld.inttoptr(args[0], _word(dtype).as_pointer()), align=1)
+        return bits if dtype.itemsize == 8 else bld.sext(bits, INT)
+
+    return types.int64(types.intp, kind), codegen
+
+
+@intrinsic
+def call_reader(
+    typingctx: Any, reader: Any, source: Any, order: Any, first: Any, count: Any, ahead: Any, end: Any, width: Any,
+    units: Any, units_stride: Any, panel: Any,
+) -> Any:  # fmt: skip
+    """Call the reader at an address: the arguments are those of ``panels.gather``, with a source for the rows."""
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        function = ir.FunctionType(INT, [INT] * 10).as_pointer()
+        return bld.call(bld.inttoptr(args[0], function), args[1:])
+
+    return types.int64(types.intp, *CALL.args), codegen
+
+
+def _narrows(kind: str, like: Any) -> bool:
+    """Whether what was a normal number may become subnormal: it stays so, as with astype, also in trainings."""
+    return np.dtype(kind).kind == "f" and np.dtype(kind).itemsize > like.itemsize
+
+
+@inline
+def _row_at(order, place):
+    return load_int(order + place * 8) if order != 0 else place
+
+
+def _dense(key: str, kind: str, like: Any) -> Any:
+    element_bytes = np.dtype(kind).itemsize
+    narrows = _narrows(kind, like)
+
+    @entry
+    def read(source, order, first, count, ahead, end, width, units, units_stride, panel):
+        key  # noqa: B018
+        n, size, lanes_ = line(like), itemsize(like), lanes(like)
+        base, row_stride = load_int(source + BASE * 8), load_int(source + ROW_STRIDE * 8)
+        column_stride = load_int(source + COLUMN_STRIDE * 8)
+        mode = keep_subnormals() if narrows else 0
+        if column_stride == element_bytes:
+            for q in range(0, width, n):
+                block = units + (q // n) * units_stride * size
+                for s in range(n):
+                    into = block + s * n * size
+                    if s < count:
+                        address = base + _row_at(order, first + s) * row_stride + q * element_bytes
+                        for i in range(0, n, lanes_):
+                            exist, part = width - q - i, address + i * element_bytes
+                            if exist >= lanes_:
+                                store(into + i * size, load_as(part, like, kind))
+                            else:
+                                store(into + i * size, load_first_as(part, exist, like, kind))
+                        if ahead != NOT_AHEAD:
+                            later = base + _row_at(order, min(ahead + s, end - 1)) * row_stride + q * element_bytes
+                            for i in range(0, n * element_bytes, LINE_BYTES):
+                                prefetch_second(later + i)
+                    else:
+                        zero_line(into, like)
+                transpose_line(block, n, panel + q * n * size, n, like)
+        else:
+            for q in range((width + n - 1) // n * n):
+                column, into = base + q * column_stride, panel + q * n * size
+                if q >= width:
+                    zero_line(into, like)
+                elif (
+                    order == 0 and row_stride == element_bytes
+                ):  # a column's samples follow each other, as a panel's do
+                    for i in range(0, n, lanes_):
+                        exist, part = count - i, column + (first + i) * element_bytes
+                        if exist >= lanes_:
+                            store(into + i * size, load_as(part, like, kind))
+                        else:
+                            store(into + i * size, load_first_as(part, exist, like, kind))
+                else:
+                    for s in range(n):
+                        value = const(like, 0.0)
+                        if s < count:
+                            value = load_one_as(column + _row_at(order, first + s) * row_stride, like, kind)
+                        store(into + s * size, value)
+            if units_stride != 0:
+                panel_to_units(panel, width, units, units_stride, like)
+        if narrows:
+            restore_subnormals(mode)
+        return 0
+
+    return read
+
+
+def _sparse(key: str, kind: str, number: str, like: Any) -> Any:
+    element_bytes, number_bytes = np.dtype(kind).itemsize, np.dtype(number).itemsize
+    narrows = _narrows(kind, like)
+
+    @entry
+    def read(source, order, first, count, ahead, end, width, units, units_stride, panel):
+        key  # noqa: B018
+        n, size = line(like), itemsize(like)
+        base, columns = load_int(source + BASE * 8), load_int(source + COLUMNS * 8)
+        starts, stored = load_int(source + STARTS * 8), load_int(source + STORED * 8)
+        mode = keep_subnormals() if narrows else 0
+        for q in range((width + n - 1) // n * n):
+            zero_line(panel + q * n * size, like)
+        for s in range(count):
+            row = starts + _row_at(order, first + s) * number_bytes
+            # The bounds hold whatever the matrix has become since it was looked at: nothing else is read or written.
+            start, stop = max(load_number(row, number), 0), min(load_number(row + number_bytes, number), stored)
+            for k in range(start, stop):
+                column = load_number(columns + k * number_bytes, number)
+                if 0 <= column < width:
+                    store(panel + (column * n + s) * size, load_one_as(base + k * element_bytes, like, kind))
+        if units_stride != 0:
+            panel_to_units(panel, width, units, units_stride, like)
+        if narrows:
+            restore_subnormals(mode)
+        return 0
+
+    return read
+
+
+def has_reader(kind: np.dtype[Any]) -> bool:
+    """Whether elements of a dtype can be read."""
+    return kind.kind in "fiub" and kind.itemsize <= 8
+
+
+@cache
+def reader(dtype: np.dtype[Any], kind: np.dtype[Any], number: np.dtype[Any] | None = None) -> int:
+    """The address of the reader of a dense source of elements ``kind`` for the engine's ``dtype``.
+
+    With ``number``, int32 or int64, of a CSR matrix whose columns and starts are such numbers.
+    """
+    name, like = kind.str, dtype.type(0)
+    key = f"{source_hash()} {LANES32} {name} {dtype}"
+    if number is None:
+        function = _dense(key, name, like)
+    else:
+        function = _sparse(f"{key} {number}", name, number.str, like)
+    return address_of(function, CALL)
