@@ -33,11 +33,11 @@ class _Pandas:
     @staticmethod
     def array(frame: Any) -> np.ndarray | None:
         """The numbers where they lie, if they are all in one array."""
-        first = frame.iloc[:1]
-        if len(set(frame.dtypes)) != 1 or not isinstance(frame.dtypes.iloc[0], np.dtype):
+        dtypes = set(frame.dtypes)
+        if len(dtypes) != 1 or not all(isinstance(dtype, np.dtype) and dtype.kind in "fiub" for dtype in dtypes):
             return None
-        array = first.to_numpy()
-        return frame.to_numpy() if array.dtype.kind in "fiub" and np.shares_memory(array, first.to_numpy()) else None
+        first = frame.iloc[:1]
+        return frame.to_numpy() if np.shares_memory(first.to_numpy(), first.to_numpy()) else None
 
     @staticmethod
     def taken(frame: Any, rows: Any) -> Any:
@@ -167,14 +167,13 @@ def numbers(values: Any, name: str, dtype: np.dtype[Any]) -> Any:
     library = _library_of(values)
     if library is None:
         return values
-    wrong = library.unsuitable(values)
-    if wrong:
+    array = library.array(values)
+    if array is not None:
+        return array
+    if wrong := library.unsuitable(values):
         raise TypeError(
             f"{name} must hold numbers only, got column {wrong[0][0]!r} of dtype {wrong[0][1]}; "
             "fastbackprop.tables.Table makes numbers of texts"
         )
-    array = library.array(values)
-    if array is not None:
-        return array
     frame = Frame(values, library, dtype)
     return frame if frame.shape[0] * frame.shape[1] * dtype.itemsize > SMALL_COPY else frame.toarray()
