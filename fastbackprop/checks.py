@@ -85,9 +85,9 @@ def generator(seed: Any) -> np.random.Generator:
 
 
 def numbers(values: Any, name: str, hint: str = "") -> np.ndarray:
-    """An array of real numbers, a view of our own. Only frames are copied, which may be of several arrays.
+    """An array of real numbers: a view of our own, of which a caller can change the numbers but not shape or dtype.
 
-    ``hint``: what else to say where it holds texts or the like.
+    Only frames are copied, which may be of several arrays. ``hint``: what else to say where it holds texts or the like.
     """
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} must be a dense array of numbers, got a sparse {type(values).__name__}")
@@ -181,15 +181,32 @@ def sample_weights(values: Any, samples: int, dtype: np.dtype[Any], name: str = 
     return weights
 
 
+def row_numbers(values: Any, name: str, samples: int) -> np.ndarray:
+    """int64 row numbers from 0 to samples - 1, at least one, in memory of their own."""
+    array = numbers(values, name)
+    if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be a vector of row numbers, got shape {array.shape} of {array.dtype}")
+    if array.min() < 0 or array.max() >= samples:
+        raise ValueError(
+            f"{name} must be row numbers from 0 to {samples - 1}, got some from {array.min()} to {array.max()}"
+        )
+    return np.array(array, np.int64)
+
+
 def class_indices(array: np.ndarray, name: str, classes: int, samples: int) -> np.ndarray:
-    """int64 class numbers 0 to classes - 1, one a sample, from a vector of numbers."""
+    """int64 class numbers 0 to classes - 1, one a sample, from a vector of numbers.
+
+    Always a copy: the engine counts from these numbers where to write, and a callback, or another thread, may change
+    the caller's meanwhile.
+    """
     if len(array) != samples:
         raise ValueError(f"{name} must have one target for each of the {samples} samples, got {len(array)}")
     finite(array, name, array.dtype)
-    out = (array < 0) | (array >= classes)
+    with np.errstate(invalid="ignore"):
+        whole = np.array(array, np.int64)
+    out = (whole < 0) | (whole >= classes)
     if out.any():
         raise ValueError(f"{name} must hold class numbers from 0 to {classes - 1}, got {array[out][0]!s}")
-    whole = np.ascontiguousarray(array, dtype=np.int64)
     if array.dtype.kind == "f" and not np.array_equal(whole, array):
         bad = array[whole != array][0]
         raise ValueError(f"{name} must hold class numbers, whole and from 0 to {classes - 1}, got {bad!s}")

@@ -17,3 +17,31 @@ def zeros(elements: int, dtype: np.dtype[Any]) -> np.ndarray:
     memory = np.zeros(elements * dtype.itemsize + LINE_BYTES, np.uint8)
     start = -memory.ctypes.data % LINE_BYTES
     return memory[start : start + elements * dtype.itemsize].view(dtype)
+
+
+def copied(vector: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """A copy that begins with a line, in memory that nobody else knows."""
+    copy = zeros(vector.size, dtype)
+    copy[...] = vector
+    return copy
+
+
+def address(array: np.ndarray, name: str, shape: tuple[int, ...], dtype: Any, *, written: bool = False) -> int:
+    """Where an array begins, for compiled code that reads, or writes, all of it: to be asked just before that runs.
+
+    The array must be one that its owner alone can reshape: a view that no caller has.
+
+    Raises
+    ------
+    ValueError
+        Where it has another shape, dtype or order of bytes, is not contiguous or not aligned, or is read-only and to be
+        ``written``.
+    """
+    flags, expected = array.flags, np.dtype(dtype)
+    if array.shape != shape or array.dtype != expected:
+        raise ValueError(f"{name} must have shape {shape} and dtype {expected}, got {array.shape} of {array.dtype.str}")
+    kind = "contiguous, aligned and writable" if written else "contiguous and aligned"
+    was = f"aligned: {flags.aligned}, writable: {flags.writeable}"
+    if not (flags.c_contiguous and flags.aligned and (flags.writeable or not written)):
+        raise ValueError(f"{name} must be {kind}, got strides {array.strides}, {was}")
+    return array.ctypes.data

@@ -164,7 +164,6 @@ class Network:
 
     def _connect(self) -> None:
         """Make the views of the flat vector; there are no other copies of the parameters."""
-        self._weights, self._biases = split(self._params, self._sizes)
         self._block = samples_of_block(self._sizes, self._dtype)
         self._plans: dict[tuple[int, int | None, bool], list[Plan]] = {}
         self._small_forward = SmallForward(self)
@@ -172,7 +171,7 @@ class Network:
     def initialize(self, seed: int | np.random.Generator | None = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
         rng = checks.generator(seed)
-        for l, (W, b) in enumerate(zip(self._weights, self._biases, strict=True)):
+        for l, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             n_out, n_in = W.shape
             if l < len(self._hidden) and ACTIVATIONS[self._hidden[l]].rectifier:
                 W[...] = rng.standard_normal(W.shape) * np.sqrt(2.0 / n_in)
@@ -204,8 +203,12 @@ class Network:
 
     @property
     def params(self) -> np.ndarray:
-        """All parameters, one writable vector."""
-        return self._params
+        """All parameters, one writable vector.
+
+        A new view each time, as are ``weights`` and ``biases``: its numbers are the network's, while to set its shape,
+        dtype or flags changes that view alone.
+        """
+        return self._params.view()
 
     @params.setter
     def params(self, values: Any) -> None:
@@ -219,12 +222,12 @@ class Network:
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
         """W[1] to W[L], writable views of ``params``."""
-        return self._weights
+        return split(self._params, self._sizes)[0]
 
     @property
     def biases(self) -> tuple[np.ndarray, ...]:
         """b[1] to b[L], writable views of ``params``."""
-        return self._biases
+        return split(self._params, self._sizes)[1]
 
     @property
     def threads(self) -> int | None:
@@ -256,7 +259,7 @@ class Network:
         self._sizes, self._hidden, self._output = state["sizes"], state["hidden"], state["output"]
         self._dtype, self._threads = np.dtype(state["dtype"]), state["threads"]
         self._params = memory.zeros(parameter_count(self._sizes), self._dtype)
-        self._params[:] = state["params"]
+        self.params = state["params"]  # copied: a pickle's arrays may be a file's, or somebody else's bytes
         self._connect()
 
     # ------------------------------------------------------------------ the engine
@@ -549,7 +552,7 @@ class Network:
         dA: list[np.ndarray | None] = [dX]
         for l in range(1, last + 1):
             layer = Network(self._sizes[l - 1 : l + 1], output="identity", dtype=self._dtype, threads=self._threads)
-            layer._weights[0][...], layer._biases[0][...] = self._weights[l - 1], self._biases[l - 1]
+            layer.weights[0][...], layer.biases[0][...] = self.weights[l - 1], self.biases[l - 1]
             Z.append(layer._forward(A[l - 1]))
             if l > 1:
                 dA.append(layer._pull_back(A[l - 1], dZ[l - 1]))

@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbackprop import checks
+from fastbackprop import checks, memory
 from fastbackprop.engine import layout as at
 from fastbackprop.engine import update as kernels
 from fastbackprop.engine.shuffle import shuffle as shuffle_order
@@ -36,6 +36,11 @@ DRAWN_AHEAD = 1 << 20
 CHUNK_BYTES = 1 << 26
 # The parameters are copied again after so long; a step that makes one infinite is found by repeating from there.
 SECONDS_REPEATED = 2.0
+# How many vectors each formula of the engine may have; RMSprop's second is for momentum.
+VECTORS = {
+    kernels.SGD: (0,), kernels.MOMENTUM: (1,), kernels.NESTEROV: (1,), kernels.RMSPROP: (1, 2), kernels.ADAGRAD: (1,),
+    kernels.ADAM: (2,),
+}  # fmt: skip
 
 
 @dataclass
@@ -59,6 +64,11 @@ class State:
     epoch: int = 0
     vectors: list[np.ndarray] = field(default_factory=list)
     schedule: dict[str, Any] = field(default_factory=dict)
+
+    def copy(self, dtype: np.dtype[Any] | None = None) -> State:
+        """The same with vectors of its own, of another dtype if one is given."""
+        vectors = [memory.copied(v, v.dtype if dtype is None else dtype) for v in self.vectors]
+        return replace(self, vectors=vectors, schedule=dict(self.schedule))
 
 
 def drop_probabilities(dropout: Any, hidden: int) -> np.ndarray | None:
@@ -105,22 +115,23 @@ class Training:
         l1: float = 0.0, l2: float = 0.0, penalty_per_sample: bool = False, dropout: Any = 0.0,
         threads: int | None = None, state: State | None = None,
     ) -> None:  # fmt: skip
-        if not net.params.flags.writeable:
-            raise ValueError("params must be writable to be learned, got a read-only array")
-        self.net, self.optimizer, self.shuffle, self.rows = net, optimizer, shuffle, rows
+        self.net, self.optimizer, self.shuffle = net, optimizer, shuffle
         self.X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True)
         self.Y = read_targets(net.output, Y, self.X.shape[0], net.sizes[-1], net.dtype, "y")
         self.weights = checks.sample_weights(sample_weight, self.X.shape[0], net.dtype)
-        self.samples = self.X.shape[0] if rows is None else len(rows)
+        self.rows = None if rows is None else checks.row_numbers(rows, "rows", self.X.shape[0])
+        self.samples = self.X.shape[0] if self.rows is None else len(self.rows)
         self.batch_size = min(checks.whole_number(batch_size, "batch_size", 1), self.samples)
         self.per_epoch = -(-self.samples // self.batch_size)
         self.threads = None if threads is None else checks.whole_number(threads, "threads", 1)
         self.penalty = Penalty(l1, l2, penalty_per_sample)
         self.dropped = drop_probabilities(dropout, len(net.hidden))
-        self.hyper = optimizer.hyper()
+        self.hyper = np.array(optimizer.hyper(), np.float64)
+        memory.address(self.hyper, f"the constants of {type(optimizer).__name__}", (kernels.HYPER_FIELDS,), np.float64)
         self.state = State(int(checks.generator(seed).integers(1 << 63))) if state is None else state
         if state is None or not state.vectors:
-            self.state.vectors = optimizer.first_state(net.params.size, net.dtype)
+            self.state.vectors = list(optimizer.first_state(net.params.size, net.dtype))
+        self._vector_addresses()  # before anything is changed
         if isinstance(optimizer.learning_rate, Schedule) and not self.state.schedule:
             self.state.schedule = optimizer.learning_rate.first_state()
         self._kept, self._kept_steps = [np.empty_like(vector) for vector in self._vectors()], self.state.steps
@@ -165,6 +176,7 @@ class Training:
         KeyboardInterrupt
             Between two steps; the parameters are those after the last finished one.
         """
+        self._vector_addresses()  # fit still, whoever had them between two runs
         costs = np.zeros((epochs, at.COST_FIELDS))
         done, self.rates = 0, []
         self.stop, self.stopped = stop, False
@@ -263,6 +275,14 @@ class Training:
         """What a step changes."""
         return [self.net.params, *self.state.vectors]
 
+    def _vector_addresses(self) -> list[int]:
+        """Where the optimizer's vectors begin; they fit its formula and the parameters."""
+        name, vectors = type(self.optimizer).__name__, self.state.vectors
+        if len(vectors) not in VECTORS.get(self.optimizer.code, ()):
+            raise ValueError(f"{name} has {len(vectors)} vectors, not those of its formula, code {self.optimizer.code}")
+        shape, dtype = self.net.params.shape, self.net.dtype
+        return [memory.address(v, f"the vectors of {name}", shape, dtype, written=True) for v in vectors]
+
     def _keep(self) -> None:
         """Copy what a step changes, to go back to; the memory is taken once."""
         self._kept_steps = self.state.steps
@@ -338,7 +358,8 @@ class Training:
         X, Y, weights = self._inputs, self._targets, self.weights
         if self.in_place:
             job = plan.new_job(self.samples, self.batch_size, steps, first)
-            job[at.ORDER] = order.ctypes.data if order.size else 0
+            epochs = len(costs), self.samples
+            job[at.ORDER] = memory.address(order, "the order of rows", epochs, np.int64) if order.size else 0
             job[at.STOP] = 0 if self.stop is None else self.stop.ctypes.data
         else:
             epoch, step = divmod(first, self.per_epoch)
@@ -351,13 +372,14 @@ class Training:
         put_data(job, X, Y, weights)
         self.penalty.put(job, self.hyper)
         job[at.CLIP] = self.optimizer.clip_norm is not None
-        job[at.UPDATE], job[at.RATES], job[at.DONE_STEPS] = self.optimizer.code, rates.ctypes.data, self.state.steps
+        job[at.RATES] = memory.address(rates, f"the learning rates of {steps} steps", (steps,), np.float64)
+        job[at.UPDATE], job[at.DONE_STEPS] = self.optimizer.code, self.state.steps
         plan.divide(job, self.batch_size)
         plain = not (self.penalty or self.optimizer.weight_decay or job[at.CLIP])
         if self.optimizer.code == kernels.SGD and plain and job[at.PARTS] == 1:
             job[at.UPDATE] = kernels.FUSED_SGD
         if self.dropped is not None:
             job[at.DROPOUT], job[at.DROPOUT_KEY] = self.dropped.ctypes.data, self.state.key
-        for address, vector in zip((at.STATE_1, at.STATE_2), self.state.vectors, strict=False):
-            job[address] = vector.ctypes.data
+        for place, address in zip((at.STATE_1, at.STATE_2), self._vector_addresses(), strict=False):
+            job[place] = address
         return plan.run(job, self.net.params, costs, self.hyper)

@@ -1,7 +1,7 @@
 """The estimators against scikit-learn's own: losses, attributes, warnings, errors, and what is built on estimators."""
 
 import copy
-import importlib.util
+import importlib
 import inspect
 import pickle
 import re
@@ -28,7 +28,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import fastbackprop as fb
 from fastbackprop import sklearn as ours
-from fastbackprop.sklearn import MLPClassifier, MLPRegressor
+from fastbackprop.sklearn import MLPClassifier, MLPRegressor, learning
 from fastbackprop.training import Training
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -184,7 +184,7 @@ def test_warm_start_goes_on_like_scikit_learns():
 def test_the_training_ends_where_scikit_learns_does_whoever_decides(data, parameters, monkeypatch):
     """The engine, after any epoch of a call; or the estimator, where somebody watches or X is converted by batches."""
     calls, run = [], Training.run
-    monkeypatch.setattr(ours, "SECONDS_TOGETHER", 1e9)
+    monkeypatch.setattr(learning, "SECONDS_TOGETHER", 1e9)
     monkeypatch.setattr(
         Training, "run", lambda self, epochs, **options: calls.append(epochs) or run(self, epochs, **options)
     )
@@ -547,10 +547,11 @@ def test_pipelines_searches_and_meta_estimators():
 
 
 def test_without_scikit_learn_the_error_names_the_extra(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("fastbackprop.sklearn")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
-    spec = importlib.util.spec_from_file_location("without", ours.__file__)
     with pytest.raises(ImportError, match=r"pip install 'fastbackprop\[sklearn\]'"):
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        importlib.import_module("fastbackprop.sklearn")
 
 
 def test_not_fitted():

@@ -143,11 +143,26 @@ def test_only_true_ends_the_training(blobs):
     assert len(net.fit(X, y, epochs=3, callbacks=[lambda _: 1, lambda _: np.ones(2)]).cost) == 3
 
 
-def test_read_only_parameters_are_not_trained(blobs):
-    net = fb.Network((5, 8, 3), seed=0)
-    net.params.flags.writeable = False
-    with pytest.raises(ValueError, match="params must be writable"):
-        net.fit(*blobs)
+def test_what_a_caller_does_to_views_does_not_reach_the_engine(blobs):
+    """Shape, dtype and flags of views that were handed out are theirs alone; the numbers are the network's."""
+
+    def spoil(record):
+        for view in (net.params, *net.weights, *net.biases):
+            view.setflags(write=False)
+        for view in (net.params, net.weights[1], net.biases[0]):
+            view.dtype = np.float64 if view.nbytes % 8 == 0 else np.int32
+            view.shape = (1, -1)
+
+    X, y = blobs
+    nets = [fb.Network((5, 8, 3), seed=0) for _ in range(2)]
+    nets[0].fit(X, y, epochs=3, seed=0)
+    net = nets[1]
+    spoil(None)
+    net.fit(X, y, epochs=3, seed=0, callbacks=[spoil])
+    assert np.array_equal(net.params, nets[0].params)
+    assert np.array_equal(net.forward(X[:2]), nets[0].forward(X)[:2])
+    net.params[...] = 0
+    assert not any(W.any() for W in net.weights)
 
 
 def test_a_last_step_that_overflows_is_an_error():
