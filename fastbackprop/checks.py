@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 import operator
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 
 from fastbackprop import frames
 
+LONGEST_SHOWN = 200  # characters of a value in an error
 CHUNK = 1 << 16  # elements looked at at once: a large or memory-mapped array is never copied whole
 
 
@@ -53,8 +56,22 @@ def one_of(value: Any, name: str, accepted: Collection[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")
     if value not in accepted:
-        raise ValueError(f"{name} must be one of {', '.join(accepted)}, got {value!r}")
+        meant = did_you_mean(value, accepted)
+        raise ValueError(f"{name} must be one of {', '.join(accepted)}, got {shortened(value)}{meant}")
     return value
+
+
+def did_you_mean(value: str, accepted: Collection[str]) -> str:
+    """``"; did you mean 'adam'?"``, or nothing where no name is like it."""
+    words = {word.lower().replace("-", "_"): word for word in accepted}
+    close = difflib.get_close_matches(value[:100].lower().replace("-", "_").replace(" ", "_"), words, 1)
+    return f"; did you mean {words[close[0]]!r}?" if close else ""
+
+
+def shortened(value: Any) -> str:
+    """The value as an error shows it: its repr, of bounded length."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def layer_sizes(sizes: Any) -> tuple[int, ...]:
@@ -78,9 +95,14 @@ def float_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def generator(seed: Any) -> np.random.Generator:
-    """A NumPy generator from None, a whole number or a generator."""
-    if seed is None or isinstance(seed, np.random.Generator):
+    """A NumPy generator from None, a whole number, a SeedSequence, a Generator or a RandomState.
+
+    The last two move on: what they give next is another seed.
+    """
+    if seed is None or isinstance(seed, (np.random.Generator, np.random.SeedSequence)):
         return np.random.default_rng(seed)
+    if isinstance(seed, np.random.RandomState):
+        return np.random.default_rng(seed.randint(0, 1 << 32, size=4, dtype=np.uint64))
     return np.random.default_rng(whole_number(seed, "seed", 0))
 
 
@@ -100,6 +122,11 @@ def numbers(values: Any, name: str, hint: str = "") -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}{hint}")
     return array
+
+
+def all_finite(array: np.ndarray) -> bool:
+    """Whether all elements of an array that has some are finite: without memory of its own, which might be short."""
+    return math.isfinite(array.min()) and math.isfinite(array.max())  # NaN is the minimum where there is one
 
 
 def finite(array: Any, name: str, dtype: np.dtype[Any]) -> None:
@@ -143,11 +170,14 @@ def _csr(values: Any, name: str) -> Any:
     return matrix
 
 
-def rows(values: Any, name: str, columns: int, dtype: np.dtype[Any], *, unread: bool = False) -> Any:
+def rows(
+    values: Any, name: str, columns: int, dtype: np.dtype[Any], *, unread: bool = False, empty: bool = False
+) -> Any:
     """A two-dimensional array of numbers that are finite in ``dtype``, one row a sample. Nothing is copied.
 
     A vector is a column of samples where one column is expected, else one sample. A SciPy sparse matrix is returned as
-    CSR, a large frame as a `Frame`. With ``unread``, whether the numbers are finite is left to the caller.
+    CSR, a large frame as a `Frame`. With ``unread``, whether the numbers are finite is left to the caller; with
+    ``empty`` there may be no rows.
     """
     values = frames.numbers(values, name, dtype)
     if hasattr(values, "tocsr"):
@@ -158,27 +188,32 @@ def rows(values: Any, name: str, columns: int, dtype: np.dtype[Any], *, unread: 
         array = array.reshape(-1, columns)
     if array.ndim != 2 or array.shape[1] != columns:
         raise ValueError(f"{name} must have shape (N, {columns}), one row a sample, got {array.shape}")
-    if not array.shape[0]:
+    if not array.shape[0] and not empty:
         raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
     if not unread:
         finite(array, name, dtype)
     return array
 
 
-def sample_weights(values: Any, samples: int, dtype: np.dtype[Any], name: str = "sample_weight") -> np.ndarray | None:
-    """Weights in the loss, one a sample, at least 0 and not all 0; None stays None."""
-    if values is None:
-        return None
-    array = numbers(values, name)
-    if array.shape != (samples,):
-        raise ValueError(f"{name} must have shape ({samples},), one weight a sample, got {array.shape}")
-    finite(array, name, dtype)
-    weights = np.ascontiguousarray(array, dtype)
-    if weights.min() < 0:
-        raise ValueError(f"{name} must be at least 0, got {weights.min()!s} at {name}[{int(weights.argmin())}]")
-    if not weights.any():
-        raise ValueError(f"{name} must be above 0 for at least one sample, got zeros only")
-    return weights
+def output_array(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Any) -> None:
+    """Refuse what compiled code may not write to: all but writable arrays of this shape, apart from ``inputs``."""
+    accepted = f"a writable array of shape {shape} and dtype {dtype}, in C order"
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} must be {accepted}, got {shortened(out)}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"{name} must be {accepted}, got shape {out.shape} of {out.dtype.str}")
+    for good, what in (
+        (out.dtype.isnative, "in another order of bytes"),
+        (out.flags.writeable, "read-only"),
+        (out.flags.c_contiguous, "not in C order"),
+        (out.flags.aligned, "not aligned"),
+    ):
+        if not good:
+            raise ValueError(f"{name} must be {accepted}, got one that is {what}")
+    for given in inputs:
+        parts = [given, *(getattr(given, part, None) for part in ("data", "indices", "indptr"))]
+        if any(isinstance(part, np.ndarray) and np.may_share_memory(out, part) for part in parts):
+            raise ValueError(f"{name} must not share memory with what is read: X and the parameters")
 
 
 def row_numbers(values: Any, name: str, samples: int) -> np.ndarray:

@@ -341,7 +341,8 @@ def _train(
     start = time.perf_counter()
     try:
         history = net.fit(
-            X[learned], y[learned], epochs=epochs, batch_size=batch_size, optimizer=rule, seed=seed,
+            X[learned], y[learned], epochs=epochs, batch_size=None if optimizer == "lbfgs" else batch_size,
+            optimizer=rule, seed=seed,
             l2=l2, dropout=dropout, class_weight="balanced" if balanced else None,
             validation_data=(X[watched], y[watched]), callbacks=[report], progress=bar,
             early_stopping=None if early_stopping is None else EarlyStopping(early_stopping),

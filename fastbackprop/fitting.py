@@ -5,82 +5,28 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastbackprop import checks
-from fastbackprop.early_stopping import EarlyStopping, Stopper
+from fastbackprop.callbacks import Callback, call, read_callbacks
+from fastbackprop.early_stopping import Stopper, read_early_stopping
 from fastbackprop.heads import read_targets
+from fastbackprop.held_out import WAYS, class_numbers, read_groups, split
 from fastbackprop.history import History
 from fastbackprop.optimizers import LBFGS, Optimizer
 from fastbackprop.optimizers import optimizer as read_optimizer
 from fastbackprop.schedules import Schedule
-from fastbackprop.training import State, Training
+from fastbackprop.scores import score, score_name
+from fastbackprop.training import State, Training, drop_probabilities
+from fastbackprop.weights import class_weights, sample_weights
 
 if TYPE_CHECKING:
     from fastbackprop.network import Network
 
-Callback = Callable[[dict[str, Any]], Any]
 LOG_INTERVAL = 10.0  # seconds between two lines of a progress bar that is written to a file
-
-
-def score_name(output: str) -> str:
-    """What `score` is."""
-    return "accuracy" if output in ("softmax", "sigmoid") else "R²"
-
-
-def score(output: str, o: np.ndarray, y: np.ndarray) -> float:
-    """Accuracy of the most probable class (softmax) or of every output's side of 1/2 (sigmoid); R^2 for the others.
-
-    Of several targets it is the mean of their R^2, and a constant one counts 1 where it is met exactly, else 0, as in
-    scikit-learn's ``r2_score``.
-    """
-    if output == "softmax":
-        return float(np.mean(o.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))))
-    if output == "sigmoid":
-        return float(np.mean(((o > 0.5) == (y > 0.5)).all(axis=1)))
-    if len(y) < 2:
-        return float("nan")
-    errors = np.sum((y - o.astype(np.float64)) ** 2, axis=0)
-    totals = np.sum((y - y.mean(axis=0, dtype=np.float64)) ** 2, axis=0)
-    return float(np.mean(1.0 - np.divide(errors, totals, out=(errors > 0).astype(np.float64), where=totals > 0)))
-
-
-def class_weights(class_weight: Any, output: str, Y: np.ndarray) -> np.ndarray:
-    """The weight of each sample by its class: from a dict, or 'balanced', ``N / (classes * count of the class)``."""
-    if output not in ("softmax", "sigmoid") or (Y.ndim == 2 and output == "sigmoid" and Y.shape[1] > 1):
-        raise ValueError(f"class_weight needs classes: output='softmax', or 'sigmoid' with one output, got {output!r}")
-    classes = Y if Y.ndim == 1 else (Y[:, 0] > 0.5).astype(np.int64) if Y.shape[1] == 1 else Y.argmax(axis=1)
-    if isinstance(class_weight, str) and class_weight == "balanced":
-        present, index, counts = np.unique(classes, return_inverse=True, return_counts=True)
-        return (len(classes) / (len(present) * counts))[index]
-    if not isinstance(class_weight, Mapping):
-        raise TypeError(f"class_weight must be 'balanced' or a dict from class number to weight, got {class_weight!r}")
-    weights = np.ones(len(classes))
-    for label, weight in class_weight.items():
-        weights[classes == label] = checks.real_number(weight, f"class_weight[{label!r}]", 0)
-    return weights
-
-
-def split(output: str, Y: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers for training and for validation, in order; for classes the same share of each as near as can be."""
-    samples = len(Y)
-    held_out = round(samples * fraction)
-    if not 0 < held_out < samples:
-        raise ValueError(f"validation_fraction must leave samples on both sides, got {fraction!r} of {samples} samples")
-    key = rng.random(samples)
-    if output == "softmax" or (output == "sigmoid" and Y.shape[1] == 1):
-        classes = Y if Y.ndim == 1 else (Y[:, 0] > 0.5).astype(int) if Y.shape[1] == 1 else Y.argmax(axis=1)
-        # Ranked by the place within the class, as a share of the class: the first of all ranks are a fair sample.
-        order = np.lexsort((key, classes))
-        _, starts, counts = np.unique(classes[order], return_index=True, return_counts=True)
-        place = np.arange(samples) - np.repeat(starts, counts)
-        key[order] = (place + rng.random(samples)) / np.repeat(counts, counts)
-    chosen = np.zeros(samples, bool)
-    chosen[np.argsort(key, kind="stable")[:held_out]] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 class _Validation:
@@ -106,11 +52,10 @@ class _Watch:
 
     def __init__(
         self, net: Network, history: History, validation: _Validation | None, stopper: Stopper | None,
-        callbacks: Sequence[Callback], epochs: int, progress: bool,
+        callbacks: tuple[Callback, ...], bar: Any,
     ) -> None:  # fmt: skip
         self.net, self.history, self.validation, self.stopper = net, history, validation, stopper
-        self.callbacks = callbacks
-        self.bar = progress_bar(epochs, len(history.cost)) if progress else None
+        self.callbacks, self.bar = callbacks, bar
 
     @property
     def idle(self) -> bool:
@@ -135,8 +80,7 @@ class _Watch:
             shown = {k: f"{v:.4g}" for k, v in record.items() if k not in ("epoch", "learning_rate")}
             self.bar.set_postfix(shown, refresh=False)
             self.bar.update()
-        answers = [callback(record) is True for callback in self.callbacks]
-        if any(answers):
+        if call(self.callbacks, record):
             history.stopped = history.stopped or "a callback returned True"
         return bool(history.stopped)
 
@@ -157,96 +101,123 @@ def progress_bar(epochs: int, done: int = 0) -> Any:
 
 
 def fit(
-    net: Network, X: Any, y: Any, *, epochs: int, batch_size: int, optimizer: Any, shuffle: bool, seed: Any,
-    sample_weight: Any, class_weight: Any, l1: float, l2: float, dropout: Any, validation_data: Any,
-    validation_fraction: float, early_stopping: Any, callbacks: Sequence[Callback], progress: bool,
-    checkpoint: str | os.PathLike[str] | None, checkpoint_every: int, resume: str | os.PathLike[str] | None,
-    threads: int | None,
+    net: Network, X: Any, y: Any, *, epochs: int, batch_size: int | None, optimizer: Any, shuffle: bool | None,
+    seed: Any, sample_weight: Any, class_weight: Any, l1: float, l2: float, dropout: Any, validation_data: Any,
+    validation_fraction: float, validation_split: str, validation_groups: Any, early_stopping: Any, callbacks: Any,
+    progress: bool, checkpoint: str | os.PathLike[str] | None, checkpoint_every: int,
+    resume: str | os.PathLike[str] | None, threads: int | None,
 ) -> History:  # fmt: skip
     """:meth:`fastbackprop.Network.fit`, where it is documented."""
     start = time.perf_counter()
     epochs = checks.whole_number(epochs, "epochs", 0)
     checkpoint_every = checks.whole_number(checkpoint_every, "checkpoint_every", 1)
+    if checkpoint is None and checkpoint_every != 1:
+        raise ValueError(f"checkpoint_every needs a checkpoint to write, got {checkpoint_every} without")
+    progress = checks.boolean(progress, "progress")
+    threads = None if threads is None else checks.whole_number(threads, "threads", 1)
     optimizer = read_optimizer(optimizer)
-    rule = _read_early_stopping(early_stopping)
-    fraction = checks.real_number(validation_fraction, "validation_fraction", 0, 1)
-    if not isinstance(callbacks, Sequence):
-        raise TypeError(f"callbacks must be a sequence of functions, got {callbacks!r}")
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"callbacks must be functions of an epoch's record, got {callback!r}")
+    if isinstance(optimizer, LBFGS):
+        _refuse_with_lbfgs(
+            batch_size=batch_size, shuffle=shuffle or None, l1=checks.real_number(l1, "l1", 0) or None,
+            dropout=dropout if np.any(dropout) else None, checkpoint=checkpoint, resume=resume,
+        )  # fmt: skip
+    batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
+    shuffle = True if shuffle is None else checks.boolean(shuffle, "shuffle")
+    rule, callbacks = read_early_stopping(early_stopping), read_callbacks(callbacks)
     X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True)
     Y = read_targets(net.output, y, X.shape[0], net.sizes[-1], net.dtype, "y")
-    weights = checks.sample_weights(sample_weight, X.shape[0], net.dtype)
-    if class_weight is not None:
-        by_class = class_weights(class_weight, net.output, Y)
-        weights = (by_class if weights is None else by_class * weights).astype(net.dtype)
+    weights = _read_weights(net, Y, sample_weight, class_weight)
+    fraction = checks.real_number(validation_fraction, "validation_fraction", 0, 1)
+    way, groups = _read_split(validation_split, validation_groups, fraction, len(Y))
     if validation_data is not None and fraction:
         raise ValueError("validation_data and validation_fraction exclude each other, got both")
     if rule is not None and rule.monitor != "cost" and validation_data is None and not fraction:
         raise ValueError(f"early_stopping on {rule.monitor} needs validation_data or validation_fraction, got neither")
     key = int(checks.generator(seed).integers(1 << 63))
-    if resume is not None and not isinstance(optimizer, LBFGS):
+    resumed = None
+    if resume is not None:
         from fastbackprop import checkpointing
 
         resumed = checkpointing.load(resume, net)
-        key = resumed.state.key
-    else:
-        resumed = None
+        key = resumed.state.key if seed is None else key
+    if checkpoint is not None:
+        from fastbackprop import persistence
+
+        persistence.check_target(checkpoint, "checkpoint")
 
     rows, validation = None, None
     if validation_data is not None:
         validation = _read_validation(net, validation_data)
     elif fraction:
-        rows, held_out = split(net.output, Y, fraction, np.random.default_rng(key))
+        rows, held_out = split(net.output, Y, fraction, np.random.default_rng(key), way, groups)
         validation = _Validation(X, Y, held_out)
         validation.check(net)
+    if rule is not None and rule.monitor == "validation_score" and score_name(net.output) == "R²":
+        assert validation is not None
+        if len(validation.Y) < 2:
+            raise ValueError("early_stopping on validation_score needs at least 2 validation samples for R², got 1")
     stopper = None if rule is None else Stopper(rule)
+    settings: dict[str, Any] = {}
+    if checkpoint is not None or resumed is not None:
+        from fastbackprop import checkpointing
+
+        dropped = drop_probabilities(dropout, len(net.hidden))
+        settings = {
+            "optimizer": _description(optimizer), "batch_size": min(batch_size, len(Y) if rows is None else len(rows)),
+            "shuffle": shuffle, "samples": len(Y), "l1": float(l1), "l2": float(l2),
+            "dropout": None if dropped is None else dropped.tolist(), "validation_fraction": fraction,
+            "early_stopping": None if rule is None else repr(rule),
+            "data": checkpointing.fingerprint(net, X, Y), "weights": checkpointing.digest(weights), "key": str(key),
+            "held_out": checkpointing.digest(rows) if validation_data is None or validation is None
+            else checkpointing.fingerprint(net, validation.X, validation.Y),
+        }  # fmt: skip
+    if resumed is not None:
+        per_epoch = -(-(len(Y) if rows is None else len(rows)) // settings["batch_size"])
+        assert not isinstance(optimizer, LBFGS)
+        resumed.check(settings, optimizer, rule, per_epoch)
+
+    def watch(history: History) -> _Watch:
+        bar = progress_bar(epochs, len(history.cost)) if progress else None
+        return _Watch(net, history, validation, stopper, callbacks, bar)
 
     if isinstance(optimizer, LBFGS):
-        return _fit_lbfgs(
-            net, X, Y, optimizer, epochs, rows, weights, l1, l2, dropout, checkpoint or resume,
-            lambda history: _Watch(net, history, validation, stopper, callbacks, epochs, progress), start,
-        )  # fmt: skip
+        return _fit_lbfgs(net, X, Y, optimizer, epochs, rows, weights, l2, threads, watch, start)
 
     training = Training(
         net, X, Y, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle, rows=rows, sample_weight=weights,
         l1=l1, l2=l2, dropout=dropout, threads=threads, state=State(key) if resumed is None else resumed.state,
     )  # fmt: skip
-    settings = {
-        "optimizer": _description(optimizer), "batch_size": training.batch_size, "shuffle": bool(shuffle),
-        "samples": X.shape[0], "weighted": weights is not None, "l1": float(l1), "l2": float(l2),
-        "dropout": None if training.dropped is None else training.dropped.tolist(), "validation_fraction": fraction,
-    }  # fmt: skip
-    if checkpoint is not None or resumed is not None:
+    history = History(score_name=score_name(net.output)) if resumed is None else resumed.history
+    watched = watch(history)
+    if resumed is not None:
+        resumed.restore(net, stopper)
+    adaptive = optimizer.learning_rate if isinstance(optimizer.learning_rate, Schedule) else None
+    one_by_one = not watched.idle or checkpoint is not None or adaptive is not None
+    seconds_before, saved = history.seconds, -1
+
+    def save() -> None:
+        nonlocal saved
         from fastbackprop import checkpointing
 
-        settings["data"] = checkpointing.fingerprint(net, X, Y)
-    history = History(score_name=score_name(net.output))
-    if resumed is not None:
-        history = resumed.restore(settings, net, stopper)
-    watch = _Watch(net, history, validation, stopper, callbacks, epochs, progress)
-    adaptive = optimizer.learning_rate if isinstance(optimizer.learning_rate, Schedule) else None
-    one_by_one = not watch.idle or checkpoint is not None or adaptive is not None
-    seconds_before = history.seconds
-    history.stopped = ""
+        assert checkpoint is not None
+        checkpointing.save(checkpoint, net, training.state, history, stopper, settings)
+        saved = training.state.epoch
+
     try:
-        while training.state.epoch < epochs and not history.stopped:
+        while training.state.epoch < epochs and not history.stopped:  # one that had ended trains no further
             count = 1 if one_by_one else epochs - training.state.epoch
             for cost, rate in zip(training.run(count).sum(axis=1), training.rates, strict=True):
-                stop = watch.epoch_ends(float(cost), rate)
+                watched.epoch_ends(float(cost), rate)
             if adaptive is not None and adaptive.epoch_ends(training.state.schedule, history.cost[-1]):
                 history.stopped = history.stopped or "the schedule of the learning rate has ended"
             history.steps = training.state.steps
             history.seconds = seconds_before + time.perf_counter() - start
-            if checkpoint is not None and (
-                stop or training.state.epoch % checkpoint_every == 0 or training.state.epoch == epochs
-            ):
-                from fastbackprop import checkpointing
-
-                checkpointing.save(checkpoint, net, training.state, history, stopper, settings)
+            if checkpoint is not None and training.state.epoch % checkpoint_every == 0:
+                save()
+        if checkpoint is not None and saved != training.state.epoch:
+            save()
     finally:
-        watch.close()
+        watched.close()
         history.seconds = seconds_before + time.perf_counter() - start
     _restore_best(net, history, stopper)
     return history
@@ -258,14 +229,32 @@ def _restore_best(net: Network, history: History, stopper: Stopper | None) -> No
         history.best_epoch = stopper.best_epoch
 
 
-def _read_early_stopping(given: Any) -> EarlyStopping | None:
-    if given is None or given is False:
-        return None
-    if given is True:
-        return EarlyStopping()
-    if not isinstance(given, EarlyStopping):
-        raise TypeError(f"early_stopping must be True or a fastbackprop.EarlyStopping, got {given!r}")
-    return given
+def _read_weights(net: Network, Y: np.ndarray, sample_weight: Any, class_weight: Any) -> np.ndarray | None:
+    """The product of the samples' and their classes' weights; None where there are neither."""
+    if class_weight is None:
+        return sample_weights(sample_weight, len(Y), net.dtype)
+    classes = class_numbers(net.output, Y)
+    if classes is None:
+        raise ValueError(
+            f"class_weight needs classes: output='softmax', or 'sigmoid' with one output, got {net.output!r}"
+        )
+    by_class = class_weights(class_weight, classes, max(2, net.sizes[-1]))
+    if sample_weight is not None:
+        each = sample_weights(sample_weight, len(Y), np.dtype(np.float64))
+        with np.errstate(over="ignore", under="ignore"):
+            by_class = by_class * each
+    return sample_weights(by_class, len(Y), net.dtype, "class_weight")
+
+
+def _read_split(way: Any, groups: Any, fraction: float, samples: int) -> tuple[str, np.ndarray | None]:
+    """``validation_split`` and ``validation_groups``, as numbers."""
+    checks.one_of(way, "validation_split", WAYS)
+    if groups is not None and way == "last":
+        raise ValueError("validation_groups and validation_split='last' exclude each other, got both")
+    for name, given in (("validation_groups", groups is not None), ("validation_split='last'", way == "last")):
+        if given and not fraction:
+            raise ValueError(f"{name} needs a validation_fraction above 0, got 0")
+    return way, read_groups(groups, samples)
 
 
 def _read_validation(net: Network, validation_data: Any) -> _Validation:
@@ -283,25 +272,31 @@ def _description(optimizer: Optimizer) -> str:
     return repr(optimizer)
 
 
+def _refuse_with_lbfgs(**options: Any) -> None:
+    """What has no meaning where each iteration takes all samples, and what is not there."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name} is not available with LBFGS, got {checks.shortened(value)}")
+
+
 def _fit_lbfgs(
     net: Network, X: Any, Y: np.ndarray, optimizer: LBFGS, epochs: int, rows: np.ndarray | None,
-    weights: np.ndarray | None, l1: float, l2: float, dropout: Any, checkpoint: Any,
-    watch_of: Callable[[History], _Watch], start: float,
+    weights: np.ndarray | None, l2: float, threads: int | None, watch_of: Callable[[History], _Watch], start: float,
 ) -> History:  # fmt: skip
     from fastbackprop.lbfgs import minimize
     from fastbackprop.penalty import Penalty
 
-    for name, value in (("l1", l1), ("dropout", np.any(dropout) and dropout), ("checkpoint", checkpoint)):
-        if value:
-            raise ValueError(f"{name} is not available with LBFGS, got {value!r}")
+    penalty = Penalty(0.0, l2)
     checks.finite(X, "X", net.dtype)
     if rows is not None:
         X, Y, weights = X[rows], Y[rows], None if weights is None else weights[rows]
     history = History(score_name=score_name(net.output))
-    watch = watch_of(history)
+    watch, threads_before = watch_of(history), net.threads
     try:
-        minimize(net, X, Y, weights, Penalty(0.0, l2), optimizer, epochs, lambda cost: watch.epoch_ends(cost, None))
+        net.threads = threads_before if threads is None else threads
+        minimize(net, X, Y, weights, penalty, optimizer, epochs, lambda cost: watch.epoch_ends(cost, None))
     finally:
+        net.threads = threads_before
         watch.close()
         history.steps, history.seconds = len(history.cost), time.perf_counter() - start
     _restore_best(net, history, watch.stopper)

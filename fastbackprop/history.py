@@ -84,10 +84,15 @@ class History:
         }
         return pandas.DataFrame(columns, index=pandas.RangeIndex(1, len(self.cost) + 1, name="epoch"))
 
-    def plot(self, **options: Any) -> Any:
+    def plot(self, ax: Any = None, **options: Any) -> Any:
         """The learning curves, a matplotlib Figure (needs the extra ``plot``).
 
-        ``options`` are those of :func:`fastbackprop.plotting.learning_curves`.
+        Parameters
+        ----------
+        ax : matplotlib Axes, or two of them, optional
+            To draw into, instead of a new Figure: the cost into the first, the validation score into the second.
+        options
+            Those of :func:`fastbackprop.plotting.learning_curves`.
 
         Examples
         --------
@@ -97,4 +102,4 @@ class History:
         """
         from fastbackprop.plotting import learning_curves
 
-        return learning_curves(self, **options)
+        return learning_curves(self, ax=ax, **options)

@@ -45,3 +45,17 @@ def address(array: np.ndarray, name: str, shape: tuple[int, ...], dtype: Any, *,
     if not (flags.c_contiguous and flags.aligned and (flags.writeable or not written)):
         raise ValueError(f"{name} must be {kind}, got strides {array.strides}, {was}")
     return array.ctypes.data
+
+
+def owned(vector: np.ndarray) -> np.ndarray:
+    """The vector itself where compiled code may write to it, else a copy.
+
+    Not one that is read-only or not aligned, and not memory of somebody else: a mapped file or a pickle's bytes.
+    """
+    flags, root = vector.flags, vector
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    ours = root.base is None and not isinstance(root, np.memmap)
+    if ours and flags.writeable and flags.aligned and flags.c_contiguous and vector.dtype.isnative:
+        return vector.view(np.ndarray)
+    return copied(vector, vector.dtype.newbyteorder("="))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbackprop import checks, memory, threads
+from fastbackprop import checks, memory, scores, threads
 from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
@@ -20,6 +20,7 @@ from fastbackprop.penalty import Penalty
 from fastbackprop.plan import LINE_OF_FLOATS, Plan, block_of, parts_of_batch, round_up, samples_of_block
 from fastbackprop.rows import Rows, native, put_data, targets
 from fastbackprop.small_calls import SmallForward, SmallGradients
+from fastbackprop.weights import sample_weights
 
 if TYPE_CHECKING:
     from fastbackprop.early_stopping import EarlyStopping
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # Samples whose gradient is one chain of sums in the network's dtype; more are several, summed in float64. Samples that
 # have to be converted are so by as many at a time.
 PART = 1 << 13
+
+Seed = int | np.random.Generator | np.random.SeedSequence | np.random.RandomState | None
 
 
 class Gradients:
@@ -41,7 +44,7 @@ class Gradients:
     vector : ndarray
         The gradient by ``Network.params``, in the same order.
     dW, db : list of ndarray
-        Views of ``vector``: eqs. (24) and (25).
+        Views of ``vector``: eqs. (24) and (25). As in ``Network.weights`` and ``biases``, ``dW[l-1]`` is that of W[l].
     dX : ndarray (N, n[0]) or None
         The gradient by X: eq. (22) at the first layer, ``dZ[1] @ W[1]``; N times it is eq. (13).
     """
@@ -78,13 +81,14 @@ class Gradients:
 class Trace:
     """Every quantity of sections 5 and 6 of the paper, by layer: ``trace.Z[l]`` is Z[l], rows are samples.
 
-    Index 0 is the input: ``A[0]`` is X and ``dA[0]`` is dX; ``None`` stands where the paper defines nothing.
+    Index 0 is the input: ``A[0]`` is X and ``dA[0]`` is dX; ``None`` stands where the paper defines nothing. The
+    gradients by the parameters alone are counted as the parameters are: ``dW[0]`` is that of ``weights[0]``, W[1].
 
     Attributes
     ----------
     Z, A : linear outputs and activations, (N, n[l])
     dA, dZ : gradients of the cost J by them; ``dZ[l] = delta[l] / N``, eq. (21)
-    dW, db : gradients by the parameters, eqs. (24) and (25)
+    dW, db : gradients by the parameters, eqs. (24) and (25): those of ``weights[l-1]`` and ``biases[l-1]`` at ``l-1``
     delta : gradients of each sample's own loss by Z[l], (N, n[l])
     cost : J
     """
@@ -93,8 +97,8 @@ class Trace:
     A: list[np.ndarray]
     dA: list[np.ndarray | None]
     dZ: list[np.ndarray | None]
-    dW: list[np.ndarray | None]
-    db: list[np.ndarray | None]
+    dW: list[np.ndarray]
+    db: list[np.ndarray]
     delta: list[np.ndarray | None]
     cost: float
 
@@ -113,7 +117,7 @@ class Network:
         identity (with the L2 loss), sigmoid (binary cross-entropy, summed over the outputs) or softmax (categorical
         cross-entropy): the three of Theorem 6.1. Or exp (half the Poisson deviance, for counts).
     dtype : 'float32' or 'float64'
-    seed : None, int or numpy.random.Generator
+    seed : None, int, numpy.random.Generator, SeedSequence or RandomState
         Of the weights: He's initialisation for relu-like layers, Glorot's for others; biases start at zero.
 
     Attributes
@@ -121,7 +125,8 @@ class Network:
     params : ndarray
         All parameters in one vector: for each layer W[l], row-major, then b[l].
     weights, biases : tuple of ndarray
-        W[l+1], (n[l+1], n[l]), and b[l+1], (n[l+1],), for l from 0: writable views of ``params``.
+        ``weights[l-1]`` is W[l], (n[l], n[l-1]), and ``biases[l-1]`` is b[l], (n[l],), for l from 1: writable views of
+        ``params``. There are no other public names to assign to than ``params`` and ``threads``.
     threads : int or None
         Threads to use. None: all processors, or one where ``fit`` finds that to be faster. Results have the same bits
         for any number.
@@ -138,7 +143,7 @@ class Network:
 
     def __init__(
         self, sizes: Sequence[int], hidden: str | Sequence[str] = "relu", output: str = "softmax", *,
-        dtype: Any = "float32", seed: int | np.random.Generator | None = None, threads: int | None = None,
+        dtype: Any = "float32", seed: Seed = None, threads: int | None = None,
     ) -> None:  # fmt: skip
         self._sizes = checks.layer_sizes(sizes)
         layers = len(self._sizes) - 2
@@ -168,7 +173,7 @@ class Network:
         self._plans: dict[tuple[int, int | None, bool], list[Plan]] = {}
         self._small_forward = SmallForward(self)
 
-    def initialize(self, seed: int | np.random.Generator | None = None) -> None:
+    def initialize(self, seed: Seed = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
         rng = checks.generator(seed)
         for l, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -193,7 +198,7 @@ class Network:
 
     @property
     def output(self) -> str:
-        """The output layer: identity, sigmoid or softmax."""
+        """The output layer: identity, sigmoid, softmax or exp."""
         return self._output
 
     @property
@@ -249,6 +254,15 @@ class Network:
         shape = f"{layers}, hidden={hidden}, output={self._output}, dtype={self._dtype}"
         return f"Network({shape}, {self._params.size} parameters)"
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A name that the network does not have, such as ``net.thread``, is an error; subclasses may have more."""
+        known = name.startswith("_") or isinstance(getattr(Network, name, None), property)
+        if type(self) is Network and not known:
+            raise AttributeError(
+                f"Network has no attribute {name!r} to assign to{checks.did_you_mean(name, ('params', 'threads'))}"
+            )
+        super().__setattr__(name, value)
+
     def __getstate__(self) -> dict[str, Any]:
         return {
             "sizes": self._sizes, "hidden": self._hidden, "output": self._output, "dtype": self._dtype.name,
@@ -300,15 +314,23 @@ class Network:
 
     # ------------------------------------------------------------------ what it computes
 
-    def forward(self, X: Any) -> np.ndarray:
-        """The outputs o, (N, n[L]), of samples X, (N, n[0]).
+    def forward(self, X: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """The outputs o, (N, n[L]), of samples X, (N, n[0]); no rows of no samples.
 
         A row of the result does not depend on the other rows, bit for bit.
+
+        Parameters
+        ----------
+        X : array (N, n[0])
+        out : None or ndarray (N, n[L])
+            To write the outputs into, instead of a new array: of the network's dtype, writable, in C order, and apart
+            from X and ``params``.
 
         Raises
         ------
         ValueError, TypeError
-            Where X has another shape, is empty, holds NaN or infinity, or is not numeric.
+            Where X has another shape, holds NaN or infinity, or is not numeric; where ``out`` is not as above. ``out``
+            is then as it was.
 
         Examples
         --------
@@ -316,20 +338,65 @@ class Network:
         >>> Network((2, 3), seed=0).forward(np.zeros((1, 2)))
         array([[0.33333334, 0.33333334, 0.33333334]], dtype=float32)
         """
+        if out is not None:
+            X = checks.rows(X, "X", self._sizes[0], self._dtype, empty=True)
+            checks.output_array(out, "out", (X.shape[0], self._sizes[-1]), self._dtype, X, self._params)
+            return self._forward(X, out=out)
         small = self._small_forward.outputs_of(self, X)
         if small is not None:
             return small
-        return self._forward(checks.rows(X, "X", self._sizes[0], self._dtype, unread=True), check=True)
+        return self._forward(checks.rows(X, "X", self._sizes[0], self._dtype, unread=True, empty=True), check=True)
 
     __call__ = forward
+
+    def predict(self, X: Any) -> np.ndarray:
+        """What the outputs say: class numbers where there are classes, else the outputs.
+
+        softmax: the number of the most probable class, int64 (N,). sigmoid: 1 where the output is above 1/2, else 0,
+        int64 (N,), or (N, n[L]) of several outputs. identity and exp: :meth:`forward`, (N, n[L]).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = Network((2, 3), seed=0)
+        >>> net.params[...] = [0, 0, 0, 0, 0, 0, 1, 5, 2]
+        >>> net.predict([[0.5, 0.5], [0.0, 1.0]])
+        array([1, 1])
+        """
+        return scores.predictions(self._output, self.forward(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """How good the predictions are: the accuracy of softmax and sigmoid, R^2 of identity and exp.
+
+        Of several sigmoid outputs all must be right; of several targets it is the mean of their R^2. NaN for the R^2 of
+        one sample.
+
+        Parameters
+        ----------
+        X : array (N, n[0])
+        y : array
+            As Y of :meth:`cost`.
+        sample_weight : None or array (N,)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = Network((2, 3), seed=0)
+        >>> net.params[...] = [0, 0, 0, 0, 0, 0, 1, 5, 2]
+        >>> net.score(np.eye(2), [1, 2]), net.score(np.eye(2), [1, 2], sample_weight=[3, 1])
+        (0.5, 0.75)
+        """
+        X, Y, weights = self._read(X, y, sample_weight, unread=True)
+        return scores.score(self._output, self._forward(X, check=True), Y, weights)
 
     @cached_property
     def _small_gradients(self) -> SmallGradients:
         return SmallGradients(self)
 
-    def _forward(self, X: Any, check: bool = False) -> np.ndarray:
-        out = np.empty((X.shape[0], self._sizes[-1]), self._dtype)
-        self._evaluate(X, None, None, out, check)
+    def _forward(self, X: Any, check: bool = False, out: np.ndarray | None = None) -> np.ndarray:
+        out = np.empty((X.shape[0], self._sizes[-1]), self._dtype) if out is None else out
+        if len(out):
+            self._evaluate(X, None, None, out, check)
         return out
 
     def _evaluate(
@@ -365,7 +432,7 @@ class Network:
         """Samples, targets and weights as they are given, checked; ``unread`` as of :func:`checks.rows`."""
         X = checks.rows(X, "X", self._sizes[0], self._dtype, unread=unread)
         Y = read_targets(self._output, Y, X.shape[0], self._sizes[-1], self._dtype)
-        return X, Y, checks.sample_weights(sample_weight, X.shape[0], self._dtype)
+        return X, Y, sample_weights(sample_weight, X.shape[0], self._dtype)
 
     def cost(self, X: Any, Y: Any, *, sample_weight: Any = None) -> float:
         """The cost J, the mean over the samples of the loss of outputs and targets.
@@ -557,17 +624,17 @@ class Network:
             if l > 1:
                 dA.append(layer._pull_back(A[l - 1], dZ[l - 1]))
         delta = [d * self._dtype.type(count) for d in dZ]
-        return Trace(Z, A, [*dA, None], [None, *dZ], [None, *dW], [None, *db], [None, *delta], cost)
+        return Trace(Z, A, [*dA, None], [None, *dZ], list(dW), list(db), [None, *delta], cost)
 
     # ------------------------------------------------------------------ learning and keeping
 
     def fit(
-        self, X: Any, y: Any, *, epochs: int = 20, batch_size: int = 32,
-        optimizer: Optimizer | LBFGS | str | None = None, shuffle: bool = True,
-        seed: int | np.random.Generator | None = None, sample_weight: Any = None,
-        class_weight: Mapping[int, float] | str | None = None, l1: float = 0.0, l2: float = 0.0,
-        dropout: float | Sequence[float] = 0.0, validation_data: tuple[Any, Any] | None = None,
-        validation_fraction: float = 0.0, early_stopping: EarlyStopping | bool | None = None,
+        self, X: Any, y: Any, *, epochs: int = 20, batch_size: int | None = None,
+        optimizer: Optimizer | LBFGS | str | None = None, shuffle: bool | None = None, seed: Seed = None,
+        sample_weight: Any = None, class_weight: Mapping[int, float] | str | None = None, l1: float = 0.0,
+        l2: float = 0.0, dropout: float | Sequence[float] = 0.0, validation_data: tuple[Any, Any] | None = None,
+        validation_fraction: float = 0.0, validation_split: str = "random", validation_groups: Any = None,
+        early_stopping: EarlyStopping | bool | int | None = None,
         callbacks: Sequence[Callable[[dict[str, Any]], Any]] = (), progress: bool = False,
         checkpoint: str | PathLike[str] | None = None, checkpoint_every: int = 1,
         resume: str | PathLike[str] | None = None, threads: int | None = None,
@@ -583,18 +650,21 @@ class Network:
         y : array
             As Y of :meth:`cost`.
         epochs : int
+            0 checks the arguments and trains nothing.
         batch_size : int
-            The last batch of an epoch may be smaller.
+            32 where None, or all samples where they are fewer. The last batch of an epoch may be smaller.
         optimizer : SGD, RMSprop, Adagrad, Adam, AdamW, LBFGS, or the name of one in small letters
-            ``SGD(0.1)`` where None.
+            ``SGD(0.1)`` where None. LBFGS takes all samples at once: ``batch_size``, ``shuffle=True``, ``l1``,
+            ``dropout``, ``checkpoint`` and ``resume`` are errors.
         shuffle : bool
-            Draw a new order of the samples each epoch, from ``seed`` and the epoch's number.
-        seed : None, int or numpy.random.Generator
+            Draw a new order of the samples each epoch, from ``seed`` and the epoch's number; True where None.
+        seed : None, int, numpy.random.Generator, SeedSequence or RandomState
             Of the shuffles, of dropout and of the choice of validation samples.
         sample_weight : None or array (N,)
             Weights in the loss: a batch's cost is the weighted mean.
         class_weight : None, dict from class number to weight, or 'balanced'
-            More weights, by the class: N / (classes * samples of the class) for 'balanced'.
+            More weights, by the class: N / (classes * samples of the class) for 'balanced'. A class that is not in the
+            dict weighs 1; a key that is no class is an error.
         l1, l2 : float, at least 0
             Adds ``l2 / 2 * sum W**2 + l1 * sum |W|`` to the cost, over the weights, not the biases.
         dropout : float in [0, 1), or one a hidden layer
@@ -602,19 +672,27 @@ class Network:
         validation_data : None or (X, y)
             Its cost, and its score (accuracy; for identity and exp outputs R^2), are recorded after each epoch.
         validation_fraction : float in [0, 1)
-            Hold so many of the samples back as validation data; of each class the same share.
-        early_stopping : None, True or EarlyStopping
+            Hold so many of the samples back as validation data.
+        validation_split : 'random' or 'last'
+            Which: drawn by ``seed``, of each class the same share; or the last rows, for rows in order of time.
+        validation_groups : None or array (N,)
+            Numbers or texts. Whole groups are drawn, as near to the fraction as can be, so that none has rows on both
+            sides: of one patient, one machine, one day.
+        early_stopping : None, True, int or EarlyStopping
+            An int is the patience: epochs without an improvement.
         callbacks : sequence of functions
-            Called after each epoch with its record, a dict; one that returns True ends the training.
+            Called after each epoch with its record, a dict. One that returns anything true ends the training; None and
+            what is false go on; what is neither, such as an array of several numbers, is a TypeError.
         progress : bool
             Show a progress bar (needs the extra ``cli``).
         checkpoint : None or path
-            Write the training to this file (needs the extra ``io``) after every ``checkpoint_every`` epochs, and at the
-            end.
+            Write the training to this file after every ``checkpoint_every`` epochs, and at the end, whatever ends it.
         resume : None or path
             Go on from this checkpoint, to the same bits as if the training had not stopped. The samples must be the
-            same, in the same order. The network's own parameters and ``seed`` have no say; ``epochs`` counts from the
-            start of the training.
+            same, in the same order, and so must all options but ``epochs``, which counts from the start of the
+            training, ``callbacks``, ``progress`` and ``threads``. ``seed`` may be left out. The network's own
+            parameters have no say. A training that early stopping, a callback or its schedule had ended trains no
+            further.
         threads : int or None
             Instead of the network's own number.
 
@@ -647,13 +725,13 @@ class Network:
         return fit(
             self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle, seed=seed,
             sample_weight=sample_weight, class_weight=class_weight, l1=l1, l2=l2, dropout=dropout,
-            validation_data=validation_data, validation_fraction=validation_fraction, early_stopping=early_stopping,
-            callbacks=callbacks, progress=progress, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-            resume=resume, threads=threads,
+            validation_data=validation_data, validation_fraction=validation_fraction, validation_split=validation_split,
+            validation_groups=validation_groups, early_stopping=early_stopping, callbacks=callbacks, progress=progress,
+            checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, threads=threads,
         )  # fmt: skip
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the network to a safetensors file (needs the extra ``io``); :func:`fastbackprop.load` reads it."""
+        """Write the network to a safetensors file; :func:`fastbackprop.load` reads it."""
         from fastbackprop.persistence import save
 
         save(self, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ def _check_decay(weight_decay: float, decay_biases: bool, clip_norm: float | Non
 
 
 def _check_rate(rate: Rate) -> None:
+    if isinstance(rate, type):
+        raise TypeError(f"learning_rate must be a number, a schedule or a function, got the class {rate.__name__}")
     if not isinstance(rate, Schedule) and not callable(rate):
         checks.real_number(rate, "learning_rate", 0)
 
@@ -31,13 +33,14 @@ class Optimizer:
     """What the optimizers whose formulas are compiled have in common.
 
     ``learning_rate`` may be a number, a :class:`~fastbackprop.schedules.Schedule`, or a function of the epoch's number,
-    counted from 0, which is called once an epoch.
+    counted from 0, which is called exactly once an epoch, when it begins.
     """
 
     learning_rate: Rate
     weight_decay: float
     decay_biases: bool
     clip_norm: float | None
+    squares: tuple[int, ...] = ()  # which of its vectors are sums or means of squares
     decoupled = False  # whether weight_decay shrinks the weights themselves instead of being added to the gradient
 
     @property
@@ -53,6 +56,24 @@ class Optimizer:
     def first_state(self, size: int, dtype: np.dtype[Any]) -> list[np.ndarray]:
         """Its vectors before the first step."""
         return [memory.zeros(size, dtype) for _ in range(self.states)]
+
+    def fitting(self, vectors: Sequence[np.ndarray], size: int, dtype: np.dtype[Any]) -> list[np.ndarray]:
+        """Vectors that it may go on with and the engine may write to: those given, copied where they are not such.
+
+        Raises ValueError where there are more or fewer, or where one has another size or dtype, is not finite, or
+        negative where it is a mean of squares.
+        """
+        if len(vectors) != self.states:
+            raise ValueError(f"{type(self).__name__} keeps {self.states} vectors, got {len(vectors)}")
+        for i, vector in enumerate(vectors):
+            if vector.shape != (size,) or vector.dtype.newbyteorder("=") != dtype:
+                raise ValueError(
+                    f"the vectors of {type(self).__name__} must have {size} elements of {dtype}, "
+                    f"got shape {vector.shape} of {vector.dtype}"
+                )
+            if not checks.all_finite(vector) or (i in self.squares and vector.min() < 0):
+                raise ValueError(f"the vectors of {type(self).__name__} must be finite, and its squares at least 0")
+        return [memory.owned(vector) for vector in vectors]
 
     def rates(self, rates: np.ndarray, first_step: int) -> np.ndarray:
         """The learning rates of some steps from ``first_step``, counted from 0, of those that the schedule gave."""
@@ -156,6 +177,8 @@ class RMSprop(Optimizer):
     decay_biases: bool = False
     clip_norm: float | None = None
 
+    squares = (0,)
+
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
         checks.real_number(self.alpha, "alpha", 0, 1)
@@ -207,6 +230,8 @@ class Adagrad(Optimizer):
     weight_decay: float = 0.0
     decay_biases: bool = False
     clip_norm: float | None = None
+
+    squares = (0,)
 
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
@@ -265,6 +290,8 @@ class Adam(Optimizer):
     decay_biases: bool = False
     clip_norm: float | None = None
 
+    squares = (1,)
+
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
         checks.real_number(self.beta1, "beta1", 0, 1)
@@ -311,8 +338,9 @@ class AdamW(Adam):
 class LBFGS:
     """L-BFGS on the whole training set, by SciPy's ``minimize`` (needs the extra ``sklearn``, which brings SciPy).
 
-    Each iteration is an epoch of ``fit``; ``batch_size``, ``shuffle`` and ``seed`` have no say. The arithmetic of the
-    search directions is SciPy's, in float64.
+    Each iteration is an epoch of ``fit``, on all samples at once: ``batch_size``, ``shuffle``, ``l1``, ``dropout`` and
+    checkpoints are errors; ``seed`` chooses the validation samples only. The arithmetic of the search directions is
+    SciPy's, in float64.
 
     Parameters
     ----------
@@ -353,9 +381,12 @@ def optimizer(given: Any) -> Optimizer | LBFGS:
     if isinstance(given, (Optimizer, LBFGS)):
         return given
     accepted = f"an optimizer such as fastbackprop.Adam(1e-3), or one of {', '.join(NAMES)}"
+    if isinstance(given, type) and issubclass(given, (Optimizer, LBFGS)):
+        raise TypeError(f"optimizer must be {accepted}, got the class {given.__name__}: {given.__name__}() is meant?")
     if not isinstance(given, str):
         raise TypeError(f"optimizer must be {accepted}, got {given!r}")
     if given not in NAMES:
-        raise ValueError(f"optimizer must be {accepted}, got {given!r}")
+        meant = checks.did_you_mean(given, NAMES)
+        raise ValueError(f"optimizer must be {accepted}, got {checks.shortened(given)}{meant}")
     made: Optimizer | LBFGS = NAMES[given]()
     return made

@@ -396,7 +396,7 @@ def trace(
     """
     t = _network_for(X, Y, W, b, hidden, output).trace(np.transpose(X), np.transpose(Y))
     Z, A, dA, dZ = ([None if T is None else T.T for T in layers] for layers in (t.Z, t.A, t.dA, t.dZ))
-    return Trace(Z, [X, *A[1:]], dA, dZ, list(t.dW), [None if v is None else v.reshape(-1, 1) for v in t.db])
+    return Trace(Z, [X, *A[1:]], dA, dZ, [None, *t.dW], [None, *(v.reshape(-1, 1) for v in t.db)])
 
 
 @Elementwise

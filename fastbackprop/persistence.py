@@ -3,19 +3,24 @@
 A file holds the tensors ``weights.0``, ``biases.0``, ``weights.1``, ... and metadata of strings: ``format``,
 ``format_version``, ``sizes``, ``hidden``, ``output`` and ``dtype`` (the last four in JSON), and what the user adds. A
 checkpoint (see ``checkpointing``) holds more tensors, ``training.*``. It is data only: reading it runs no code, whoever
-wrote it.
+wrote it. All of it is checked before it is used, and it is read, not mapped: what happens to the file later does not
+matter.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import math
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +34,8 @@ FORMAT_VERSION = "1"
 USER_PREFIX = "user."  # before the user's keys, so that they never meet the format's own
 TRAINING_PREFIX = "training."  # before the names of a checkpoint's tensors
 STORED_AS = {"float32": "F32", "float64": "F64"}
+LONGEST_HEADER = 100_000_000  # bytes, as in the safetensors package
+LONGEST_ERROR = 500  # characters of what an error says of a file
 TRAINING = "training"  # the key of a checkpoint's record
 
 
@@ -52,10 +59,10 @@ def save(
 
     Raises
     ------
-    ImportError
-        Where safetensors is not installed (the extra ``io``).
     OSError
         Where the file cannot be written.
+    ValueError
+        Where a parameter is not finite.
     TypeError
         Where metadata is not made of strings.
 
@@ -71,7 +78,8 @@ def save(
     >>> persistence.read_metadata(path)
     {'classes': 'setosa, versicolor, virginica'}
     """
-    _import_safetensors()
+    if not checks.all_finite(net.params):
+        raise ValueError("params must be finite to be saved, got NaN or infinity")
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -107,12 +115,10 @@ def load(path: str | os.PathLike[str]) -> Network:
 
     Raises
     ------
-    ImportError
-        Where safetensors is not installed (the extra ``io``).
     OSError
         Where the file cannot be read.
     ValueError
-        Where it is damaged, or not such a file.
+        Where it is damaged, or not such a file; the message names it.
 
     Examples
     --------
@@ -127,29 +133,28 @@ def load(path: str | os.PathLike[str]) -> Network:
     from fastbackprop.network import Network
 
     with _opened(path) as file:
-        architecture = _architecture(path, file.metadata())
+        architecture = _architecture(path, file.metadata)
         sizes, dtype = architecture["sizes"], np.dtype(architecture["dtype"])
         shapes: dict[str, tuple[int, ...]] = {}
         for l, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
             shapes[f"weights.{l}"], shapes[f"biases.{l}"] = (n_out, n_in), (n_out,)
         # Before anything is allocated: a file that claims to be large must be large.
-        names = {name for name in file.keys() if not name.startswith(TRAINING_PREFIX)}  # noqa: SIM118
-        if names != set(shapes):
-            unlike = sorted(names ^ set(shapes))[0]
-            raise _bad_file(path, f"for sizes {sizes} the tensor {unlike!r} is missing or one too many")
-        stored_as = STORED_AS[dtype.name]
+        if unlike := sorted({name for name in file.tensors if not name.startswith(TRAINING_PREFIX)} ^ set(shapes)):
+            raise _bad_file(
+                path, f"for sizes {sizes} the tensor {checks.shortened(unlike[0])} is missing or one too many"
+            )
         for name, shape in shapes.items():
-            part = file.get_slice(name)
-            if tuple(part.get_shape()) != shape or part.get_dtype() != stored_as:
-                found = f"{part.get_dtype()} {tuple(part.get_shape())}"
-                raise _bad_file(path, f"{name} must be {stored_as} {shape}, got {found}")
+            tensor = file.tensors[name]
+            if (tensor.dtype, tensor.shape) != (dtype, shape):
+                wanted, found = (f"{STORED_AS[t.name]} {s}" for t, s in ((dtype, shape), (tensor.dtype, tensor.shape)))
+                raise _bad_file(path, f"{name} must be {wanted}, got {found}")
         try:
             net = Network(seed=0, **architecture)
         except (TypeError, ValueError) as error:
             raise _bad_file(path, str(error)) from None
         for l in range(len(sizes) - 1):
-            net.weights[l][...] = file.get_tensor(f"weights.{l}")
-            net.biases[l][...] = file.get_tensor(f"biases.{l}")
+            file.read_into(f"weights.{l}", net.weights[l])
+            file.read_into(f"biases.{l}", net.biases[l])
     return net
 
 
@@ -159,7 +164,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises as :func:`load` does; the tensors are not read.
     """
     with _opened(path) as file:
-        metadata = file.metadata() or {}
+        metadata = file.metadata
         _architecture(path, metadata)
     return {key.removeprefix(USER_PREFIX): text for key, text in metadata.items() if key.startswith(USER_PREFIX)}
 
@@ -167,11 +172,14 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 def read_training(path: str | os.PathLike[str]) -> tuple[str, dict[str, np.ndarray]]:
     """The ``training`` that was given to :func:`save`; raises ValueError where the file is not a checkpoint."""
     with _opened(path) as file:
-        metadata = file.metadata() or {}
-        if TRAINING not in metadata:
+        if TRAINING not in file.metadata:
             raise _bad_file(path, "a network, but not a checkpoint of its training")
-        names = [name for name in file.keys() if name.startswith(TRAINING_PREFIX)]  # noqa: SIM118
-        return metadata[TRAINING], {name.removeprefix(TRAINING_PREFIX): file.get_tensor(name) for name in names}
+        vectors = {}
+        for name, tensor in file.tensors.items():
+            if name.startswith(TRAINING_PREFIX):
+                vectors[name.removeprefix(TRAINING_PREFIX)] = vector = np.empty(tensor.shape, tensor.dtype)
+                file.read_into(name, vector)
+        return file.metadata[TRAINING], vectors
 
 
 def _content(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Iterator[Any]:
@@ -221,31 +229,105 @@ def write_atomically(path: str | os.PathLike[str], *parts: Any) -> None:
             os.close(directory)
 
 
-def _import_safetensors() -> Any:
-    try:
-        import safetensors
-    except ImportError:
-        raise ImportError("saving and loading networks needs safetensors: pip install 'fastbackprop[io]'") from None
-    return safetensors
+def check_target(path: str | os.PathLike[str], name: str) -> None:
+    """Whether a file may be written there, asked before the work whose result it is to hold."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{name} must be a file, new or to be replaced; {os.fspath(path)!r} is something else")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "No such directory", os.fspath(path))
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "Its directory is not writable", os.fspath(path))
 
 
-def _opened(path: str | os.PathLike[str]) -> Any:
-    safetensors = _import_safetensors()
-    with open(path, "rb"):  # a missing or unreadable file gets the usual OSError
-        pass
-    try:
-        return safetensors.safe_open(os.fspath(path), framework="numpy")
-    except (safetensors.SafetensorError, OSError) as error:  # OSError: an empty file cannot be mapped
-        raise _bad_file(path, f"not a safetensors file, or not a whole one ({error})") from None
+@dataclass(frozen=True)
+class _Tensor:
+    """Where a tensor lies in a file, from the end of the header."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
 
 
-def _architecture(path: str | os.PathLike[str], metadata: Mapping[str, str] | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _File:
+    """An open file, whose header has been checked."""
+
+    path: str
+    file: IO[bytes]
+    start: int  # of the tensors
+    metadata: dict[str, str]
+    tensors: dict[str, _Tensor]
+
+    def read_into(self, name: str, array: np.ndarray) -> None:
+        """Read a tensor into an array of its shape and dtype; its numbers must be finite."""
+        memory = memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        self.file.seek(self.start + self.tensors[name].begin)
+        done = 0
+        while done < len(memory):
+            count = self.file.readinto(memory[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise _bad_file(self.path, "it was cut off while it was read")
+            done += count
+        if sys.byteorder == "big":
+            array.byteswap(inplace=True)
+        if array.size and not checks.all_finite(array):
+            raise _bad_file(self.path, f"{checks.shortened(name)} must be finite, got NaN or infinity")
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[_File]:
+    # Not to wait for who might write into a pipe.
+    no_waiting = getattr(os, "O_NONBLOCK", 0)
+    with open(os.fspath(path), "rb", opener=lambda name, flags: os.open(name, flags | no_waiting)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise _bad_file(path, "not a regular file")
+        length = int.from_bytes(file.read(8), "little")
+        if status.st_size < 8 or length > min(LONGEST_HEADER, status.st_size - 8):
+            raise _bad_file(path, "not a safetensors file, or not a whole one")
+        try:
+            header = json.loads(file.read(length).decode())
+        except (ValueError, RecursionError):
+            raise _bad_file(path, "not a safetensors file, or not a whole one: its header is not JSON") from None
+        metadata = header.pop("__metadata__", {}) if isinstance(header, dict) else None
+        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+            raise _bad_file(path, "not a safetensors file: its metadata are not texts")
+        if metadata.get("format") != FORMAT:
+            raise _bad_file(path, "a safetensors file, but not one written by fastbackprop")
+        tensors = _tensors(path, header, status.st_size - 8 - length)
+        yield _File(os.fspath(path), file, 8 + length, metadata, tensors)
+
+
+def _tensors(path: str | os.PathLike[str], header: dict[str, Any], size: int) -> dict[str, _Tensor]:
+    """The tensors of a header, which fill the rest of the file, ``size`` bytes, without gaps."""
+    dtypes = {stored: np.dtype(name) for name, stored in STORED_AS.items()}
+    found = {}
+    for name, entry in header.items():
+        try:
+            shape, (begin, end), dtype = entry["shape"], entry["data_offsets"], dtypes[entry["dtype"]]
+            good = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+            good = good and end - begin == math.prod(shape) * dtype.itemsize
+        except (KeyError, TypeError, ValueError):
+            good = False
+        if not good:
+            raise _bad_file(path, f"the entry of the tensor {checks.shortened(name)} is not as it should be")
+        found[name] = _Tensor(dtype, tuple(shape), begin, end)
+    end = 0
+    for tensor in sorted(found.values(), key=lambda tensor: (tensor.begin, tensor.end)):
+        if tensor.begin != end:
+            raise _bad_file(path, "its tensors overlap, or leave gaps")
+        end = tensor.end
+    if end != size:
+        raise _bad_file(path, f"not a safetensors file, or not a whole one: {end} bytes are expected, there are {size}")
+    return found
+
+
+def _architecture(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, Any]:
     """sizes, hidden, output and dtype, checked."""
-    metadata = metadata or {}
-    if metadata.get("format") != FORMAT:
-        raise _bad_file(path, "a safetensors file, but not one written by fastbackprop")
     if metadata.get("format_version") != FORMAT_VERSION:
-        version = metadata.get("format_version")
+        version = checks.shortened(metadata.get("format_version"))
         raise _bad_file(path, f"of format version {version}; this fastbackprop reads version {FORMAT_VERSION}")
     found: dict[str, Any] = {}
     for key in ("sizes", "hidden", "output", "dtype"):
@@ -255,13 +337,14 @@ def _architecture(path: str | os.PathLike[str], metadata: Mapping[str, str] | No
             raise _bad_file(path, f"the metadata entry {key!r} is missing or not JSON") from None
     try:
         found["sizes"] = checks.layer_sizes(found["sizes"])
-        found["dtype"] = checks.float_dtype(found["dtype"])
+        checks.one_of(found["dtype"], "dtype", STORED_AS)
     except (TypeError, ValueError) as error:
         raise _bad_file(path, str(error)) from None
     if not isinstance(found["hidden"], list):
-        raise _bad_file(path, f"hidden must be a list of names, got {found['hidden']!r}")
+        raise _bad_file(path, f"hidden must be a list of names, got {checks.shortened(found['hidden'])}")
     return found
 
 
 def _bad_file(path: str | os.PathLike[str], what: str) -> ValueError:
+    what = what if len(what) <= LONGEST_ERROR else f"{what[: LONGEST_ERROR - 3]}..."
     return ValueError(f"cannot load a network from {os.fspath(path)!r}: {what}")

@@ -31,7 +31,7 @@ POINTS_SHOWN = 3000  # more points than that hide each other
 BOLD_WIDTH = 0.75  # inches a character for each inch of font size: generous, for any font
 
 
-def learning_curves(history: History, figure: Any = None, *, held_out: str = "validation") -> Any:
+def learning_curves(history: History, figure: Any = None, *, held_out: str = "validation", ax: Any = None) -> Any:
     """Cost by epoch, and beside it (in an upright figure, below it) the validation score where there is one.
 
     Parameters
@@ -42,6 +42,8 @@ def learning_curves(history: History, figure: Any = None, *, held_out: str = "va
         To draw into; a new Figure otherwise.
     held_out : str
         What the validation data are called in the picture.
+    ax : matplotlib Axes, or two of them, optional
+        To draw into, in the place of ``figure``: the cost into the first, the score into the second.
 
     Returns
     -------
@@ -56,9 +58,13 @@ def learning_curves(history: History, figure: Any = None, *, held_out: str = "va
     """
     if not history.cost:
         raise ValueError("history must hold at least one epoch, got none")
-    figure = _figure((10.0, 3.6)) if figure is None else figure
-    count, upright = 2 if history.validation_score else 1, figure.bbox.height > figure.bbox.width
-    panels = figure.subplots(count if upright else 1, 1 if upright else count, squeeze=False).ravel()
+    if ax is not None:
+        panels = _axes_given(ax, figure)
+        figure = panels[0].figure
+    else:
+        figure = _figure((10.0, 3.6)) if figure is None else figure
+        count, upright = 2 if history.validation_score else 1, figure.bbox.height > figure.bbox.width
+        panels = figure.subplots(count if upright else 1, 1 if upright else count, squeeze=False).ravel()
 
     cost = panels[0]
     _curve(cost, history.cost, LEARNED, "-", "training")
@@ -70,7 +76,7 @@ def learning_curves(history: History, figure: Any = None, *, held_out: str = "va
         _logarithmic(cost, max(finite) / min(finite))
     _dress(cost, "Cost", len(history.cost))
 
-    if history.validation_score:
+    if history.validation_score and len(panels) > 1:
         from matplotlib.ticker import PercentFormatter
 
         scores = panels[1]
@@ -89,6 +95,18 @@ def learning_curves(history: History, figure: Any = None, *, held_out: str = "va
         for axes in panels:
             axes.axvline(history.best_epoch, color=INK, linestyle=":", linewidth=1.5)
     return figure
+
+
+def _axes_given(ax: Any, figure: Any) -> list[Any]:
+    """One Axes or two, as a list."""
+    from matplotlib.axes import Axes
+
+    panels = [ax] if isinstance(ax, Axes) else list(np.ravel(np.array(ax, dtype=object)))
+    if not 1 <= len(panels) <= 2 or not all(isinstance(panel, Axes) for panel in panels):
+        raise TypeError(f"ax must be a matplotlib Axes or two of them, got {ax!r}")
+    if figure is not None:
+        raise ValueError("ax and figure exclude each other, got both")
+    return panels
 
 
 def digits_with_predictions(

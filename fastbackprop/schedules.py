@@ -7,6 +7,7 @@ number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from fastbackprop import checks
 
 
 class Schedule:
-    """Base of the schedules: a rate for each step."""
+    """Base of the schedules: a finite rate of at least 0 for each step."""
 
     def rates(self, steps: np.ndarray, per_epoch: int, samples: int, state: dict[str, Any]) -> np.ndarray:
         """The rates, float64, of steps by their numbers from 0; an epoch is ``per_epoch`` steps, ``samples`` rows."""
@@ -27,6 +28,13 @@ class Schedule:
         """What it remembers between epochs: numbers, in a dict that JSON can hold."""
         return {}
 
+    def accepts(self, state: Any) -> bool:
+        """Whether a state that comes from a file is one of its own."""
+        numbers = isinstance(state, dict) and all(
+            value is None or (isinstance(value, (int, float)) and math.isfinite(value)) for value in state.values()
+        )
+        return numbers and state.keys() == self.first_state().keys()
+
     def epoch_ends(self, state: dict[str, Any], cost: float) -> bool:
         """Take note of an epoch's cost; returns whether the training is to stop."""
         return False
@@ -35,7 +43,8 @@ class Schedule:
 def _by_epoch(steps: np.ndarray, per_epoch: int, rate: Callable[[np.float64], np.float64]) -> np.ndarray:
     """The rate of each step's epoch, one at a time: the bits of NumPy's powers of arrays depend on the processor."""
     epochs, index = np.unique(steps // per_epoch, return_inverse=True)
-    return np.array([rate(epoch) for epoch in epochs.astype(np.float64)])[index]
+    with np.errstate(all="ignore"):  # a rate that is not finite is refused by whoever asks
+        return np.array([rate(epoch) for epoch in epochs.astype(np.float64)])[index]
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,10 @@ class WarmUp(Schedule):
         """That of ``after``."""
         return self.after.first_state() if isinstance(self.after, Schedule) else {}
 
+    def accepts(self, state: Any) -> bool:
+        """Left to ``after``."""
+        return self.after.accepts(state) if isinstance(self.after, Schedule) else super().accepts(state)
+
     def epoch_ends(self, state: dict[str, Any], cost: float) -> bool:
         """Left to ``after``."""
         return isinstance(self.after, Schedule) and self.after.epoch_ends(state, cost)
@@ -177,21 +190,34 @@ class Adaptive(Schedule):
 
     def rates(self, steps: np.ndarray, per_epoch: int, samples: int, state: dict[str, Any]) -> np.ndarray:
         """The same for all steps, until an epoch's end divides it."""
-        return np.full(len(steps), self.initial / self.factor ** state.get("divisions", 0))
+        return np.full(len(steps), self._rate(state.get("divisions", 0)))
+
+    def _rate(self, divisions: int) -> float:
+        try:
+            return self.initial / float(self.factor) ** divisions
+        except OverflowError:
+            return 0.0
 
     def first_state(self) -> dict[str, Any]:
         """The best cost, the epochs since it fell, and how often the rate was divided."""
         return {"best": None, "waited": 0, "divisions": 0}
 
+    def accepts(self, state: Any) -> bool:
+        """Whether a state that comes from a file is one of its own."""
+        return super().accepts(state) and all(
+            type(state[name]) is int and 0 <= state[name] < 1 << 53 for name in ("waited", "divisions")
+        )
+
     def epoch_ends(self, state: dict[str, Any], cost: float) -> bool:
         """Take note of an epoch's cost; returns whether the training is to stop."""
-        improved = state["best"] is None or cost <= state["best"] - self.tol
+        best = np.inf if state["best"] is None else state["best"]
+        improved = cost <= best - self.tol  # what is not a number is no improvement
         state["waited"] = 0 if improved else state["waited"] + 1
-        state["best"] = cost if state["best"] is None else min(cost, state["best"])
+        if cost < best:
+            state["best"] = cost
         if state["waited"] <= self.patience:
             return False
-        rate = self.initial / self.factor ** state["divisions"]
-        if rate <= self.minimum:
+        if self._rate(state["divisions"]) <= self.minimum:
             return True
         state["waited"], state["divisions"] = 0, state["divisions"] + 1
         return False

@@ -7,11 +7,13 @@ job is complete when its tasks are done, by whomever. After a fork the child sta
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from fastbackprop.cgroups import cpu_quota
 from fastbackprop.engine.jit import compiled_for
 
 _pool: ThreadPoolExecutor | None = None
@@ -22,12 +24,16 @@ _compiled: set[tuple[Any, ...]] = set()  # what has been called, with the dtypes
 def available() -> int:
     """The number of threads used where none is given: the processors that this process may run on.
 
-    ``FASTBACKPROP_NUM_THREADS``, else ``OMP_NUM_THREADS`` (which joblib sets for its workers), limits it.
+    A container's quota of CPUs limits it, rounded up, and ``OMP_NUM_THREADS`` (which joblib sets for its workers).
+    ``FASTBACKPROP_NUM_THREADS`` overrules all of them.
     """
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
         count = os.cpu_count() or 1
+    quota = cpu_quota()
+    if quota is not None:
+        count = max(1, min(count, math.ceil(quota)))
     for name in ("FASTBACKPROP_NUM_THREADS", "OMP_NUM_THREADS"):
         limit = os.environ.get(name, "")
         if limit.isdigit() and int(limit) > 0:

@@ -20,6 +20,7 @@ from fastbackprop.pace import LONG_STEP, Pace, pace_of
 from fastbackprop.penalty import Penalty
 from fastbackprop.rows import Rows, put_data, targets
 from fastbackprop.schedules import Schedule
+from fastbackprop.weights import scaled_weights
 
 if TYPE_CHECKING:
     from fastbackprop.network import Network
@@ -118,25 +119,31 @@ class Training:
         self.net, self.optimizer, self.shuffle = net, optimizer, shuffle
         self.X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True)
         self.Y = read_targets(net.output, Y, self.X.shape[0], net.sizes[-1], net.dtype, "y")
-        self.weights = checks.sample_weights(sample_weight, self.X.shape[0], net.dtype)
+        self.weights, scale = scaled_weights(sample_weight, self.X.shape[0], net.dtype)
         self.rows = None if rows is None else checks.row_numbers(rows, "rows", self.X.shape[0])
         self.samples = self.X.shape[0] if self.rows is None else len(self.rows)
         self.batch_size = min(checks.whole_number(batch_size, "batch_size", 1), self.samples)
         self.per_epoch = -(-self.samples // self.batch_size)
         self.threads = None if threads is None else checks.whole_number(threads, "threads", 1)
         self.penalty = Penalty(l1, l2, penalty_per_sample)
+        if scale and penalty_per_sample:  # it is divided by the sum of the weights
+            with np.errstate(over="ignore"):
+                l1, l2 = np.ldexp([l1, l2], scale).tolist()
+            self.penalty = Penalty(l1, l2, penalty_per_sample)
         self.dropped = drop_probabilities(dropout, len(net.hidden))
         self.hyper = np.array(optimizer.hyper(), np.float64)
         memory.address(self.hyper, f"the constants of {type(optimizer).__name__}", (kernels.HYPER_FIELDS,), np.float64)
         self.state = State(int(checks.generator(seed).integers(1 << 63))) if state is None else state
         if state is None or not state.vectors:
             self.state.vectors = list(optimizer.first_state(net.params.size, net.dtype))
+        self.state.vectors = optimizer.fitting(self.state.vectors, net.params.size, net.dtype)
         self._vector_addresses()  # before anything is changed
         if isinstance(optimizer.learning_rate, Schedule) and not self.state.schedule:
             self.state.schedule = optimizer.learning_rate.first_state()
         self._kept, self._kept_steps = [np.empty_like(vector) for vector in self._vectors()], self.state.steps
         self._inputs = Rows(self.X, net.dtype, shuffled=True)
         self._targets = targets(self.Y, net.dtype, shuffled=True)
+        self.rate_of_epoch = (-1, 0.0)  # what the function of the optimizer's rate gave for the epoch
         self.steps_per_call = 0  # not yet measured
         self.pace: Pace | None = None
         self.proved = False  # X is not looked at before the training, which would read it twice; see `_prove_inputs`
@@ -194,7 +201,9 @@ class Training:
                 self.pace.begin()
             while done < epochs and not self.stopped:
                 many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
-                many = max(1, many) if self.proved else 1  # the first epoch proves the inputs
+                if not self.proved or (learning_rate is None and self._asks_a_function):
+                    many = 1  # the first epoch proves the inputs; a function is asked when its epoch begins
+                many = max(1, many)
                 try:
                     done += self._epochs(plans, self.pace, costs[done : done + many], learning_rate)
                 except BaseException:
@@ -336,13 +345,24 @@ class Training:
         if isinstance(rate, Schedule):
             numbers = np.arange(first, first + steps)
             rates = rate.rates(numbers, self.per_epoch, self.samples, self.state.schedule)
-        elif callable(rate):
-            epochs, counts = np.unique(np.arange(first, first + steps) // self.per_epoch, return_counts=True)
-            each = [checks.real_number(rate(int(e)), f"learning_rate({e})", 0) for e in epochs]
-            rates = np.repeat(each, counts)
+        elif callable(rate):  # the steps are those of one epoch
+            epoch = first // self.per_epoch
+            if self.rate_of_epoch[0] != epoch:
+                self.rate_of_epoch = epoch, checks.real_number(rate(epoch), f"learning_rate({epoch})", 0)
+            rates = np.full(steps, self.rate_of_epoch[1])
         else:
             rates = np.full(steps, float(rate))
-        return np.ascontiguousarray(self.optimizer.rates(rates, self.state.steps), np.float64)
+        rates = np.array(self.optimizer.rates(rates, self.state.steps), np.float64)
+        if rates.shape != (steps,):
+            raise ValueError(f"{rate!r} must give a learning rate for each of {steps} steps, got shape {rates.shape}")
+        if not (rates.min() >= 0 and rates.max() < np.inf):
+            bad = rates[~((rates >= 0) & (rates < np.inf))][0]
+            raise ValueError(f"{rate!r} must give finite learning rates of at least 0, got {bad}")
+        return rates
+
+    @property
+    def _asks_a_function(self) -> bool:
+        return callable(self.optimizer.learning_rate) and not isinstance(self.optimizer.learning_rate, Schedule)
 
     def _most_steps(self, first: int, end: int) -> int:
         """How many steps from ``first``, before ``end``, one call can do: of a chunk, where samples are converted."""

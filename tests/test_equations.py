@@ -58,7 +58,7 @@ def test_equation_18(case):
     net, t, X, Y = case
     one = net.trace(X[:1], Y[:1])
     for l in range(1, L + 1):
-        close(one.dW[l], np.outer(t.delta[l][0], t.A[l - 1][0]))
+        close(one.dW[l - 1], np.outer(t.delta[l][0], t.A[l - 1][0]))
 
 
 def test_equation_19(case):
@@ -66,7 +66,7 @@ def test_equation_19(case):
     net, t, X, Y = case
     one = net.trace(X[:1], Y[:1])
     for l in range(1, L + 1):
-        close(one.db[l], t.delta[l][0])
+        close(one.db[l - 1], t.delta[l][0])
 
 
 def test_equation_20(case):
@@ -74,7 +74,7 @@ def test_equation_20(case):
     net, t, X, Y = case
     for l in range(1, L + 1):
         each = [net.gradients(X[k : k + 1], Y[k : k + 1]).db[l - 1] for k in range(N)]
-        close(t.db[l], np.mean(each, axis=0))
+        close(t.db[l - 1], np.mean(each, axis=0))
 
 
 def test_equation_21(case):
@@ -98,13 +98,13 @@ def test_equation_23(case):
 def test_equation_24(case):
     _, t, _, _ = case
     for l in range(1, L + 1):
-        close(t.dW[l], t.dZ[l].T @ t.A[l - 1])
+        close(t.dW[l - 1], t.dZ[l].T @ t.A[l - 1])
 
 
 def test_equation_25(case):
     _, t, _, _ = case
     for l in range(1, L + 1):
-        close(t.db[l], t.dZ[l].sum(axis=0))
+        close(t.db[l - 1], t.dZ[l].sum(axis=0))
 
 
 def test_equation_36(case):
@@ -115,12 +115,12 @@ def test_equation_36(case):
 
 def test_equation_37(case):
     _, t, _, _ = case
-    close(t.dW[L], t.dZ[L].T @ t.A[L - 1])
+    close(t.dW[L - 1], t.dZ[L].T @ t.A[L - 1])
 
 
 def test_equation_38(case):
     _, t, _, _ = case
-    close(t.db[L], t.dZ[L].sum(axis=0))
+    close(t.db[L - 1], t.dZ[L].sum(axis=0))
 
 
 def test_the_trace_is_that_of_the_fused_step(case):
@@ -128,8 +128,8 @@ def test_the_trace_is_that_of_the_fused_step(case):
     g = net.gradients(X, Y, input_gradient=True)
     assert t.cost == g.cost
     for l in range(1, L + 1):
-        assert np.array_equal(t.dW[l], g.dW[l - 1])
-        assert np.array_equal(t.db[l], g.db[l - 1])
+        assert np.array_equal(t.dW[l - 1], g.dW[l - 1])
+        assert np.array_equal(t.db[l - 1], g.db[l - 1])
     assert np.array_equal(t.dA[0], g.dX)
 
 
@@ -148,8 +148,8 @@ def test_the_trace_of_a_batch_whose_gradient_is_made_in_parts(dtype, threads):
     np.testing.assert_allclose(t.delta[2], t.A[2] - Y, **rounding)
     np.testing.assert_allclose(t.dZ[1], t.dA[1] * (1 - t.A[1] ** 2), **rounding)
     for l in (1, 2):
-        assert np.array_equal(t.dW[l], g.dW[l - 1])
-        np.testing.assert_allclose(t.dW[l], t.dZ[l].T @ t.A[l - 1], **rounding)
+        assert np.array_equal(t.dW[l - 1], g.dW[l - 1])
+        np.testing.assert_allclose(t.dW[l - 1], t.dZ[l].T @ t.A[l - 1], **rounding)
 
 
 def test_equations_3_and_13_for_a_linear_regression():
@@ -159,6 +159,6 @@ def test_equations_3_and_13_for_a_linear_regression():
     net = fb.Network((4, 2), output="identity", dtype="float64", seed=0)
     t = net.trace(X, Y)
     close(t.delta[1], t.A[1] - Y)
-    close(t.dW[1], (t.A[1] - Y).T @ X / 13)
-    close(t.db[1], (t.A[1] - Y).mean(axis=0))
+    close(t.dW[0], (t.A[1] - Y).T @ X / 13)
+    close(t.db[0], (t.A[1] - Y).mean(axis=0))
     close(13 * t.dA[0], (t.A[1] - Y) @ net.weights[0])

@@ -15,7 +15,9 @@ import pytest
 from sklearn.metrics import r2_score
 
 import fastbackprop as fb
-from fastbackprop.fitting import score, split
+from fastbackprop.early_stopping import Stopper
+from fastbackprop.held_out import read_groups, split
+from fastbackprop.scores import score
 
 ROOT = Path(__file__).parent.parent
 
@@ -189,10 +191,27 @@ def test_the_progress_of_a_log_file_is_a_few_lines(blobs, capsys):
     [
         ({"validation_fraction": 1.0}, ValueError, "validation_fraction must be a number of at least 0 and below 1"),
         ({"validation_fraction": 1e-6}, ValueError, "validation_fraction must leave samples on both sides, got 1e-06"),
-        ({"early_stopping": 3}, TypeError, "early_stopping must be True or a fastbackprop.EarlyStopping, got 3"),
+        ({"early_stopping": 2.5}, TypeError, "early_stopping must be True, a patience in epochs, or .* got 2.5"),
+        ({"early_stopping": 0}, ValueError, "early_stopping must be an integer of at least 1, got 0"),
+        ({"early_stopping": 3}, ValueError, "early_stopping on validation_cost needs validation_data or"),
         ({"early_stopping": True}, ValueError, "early_stopping on validation_cost needs validation_data or"),
         ({"checkpoint_every": 0}, ValueError, "checkpoint_every must be an integer of at least 1, got 0"),
         ({"validation_fraction": 0.1, "validation_data": (1, 2)}, ValueError, "validation_data and .* exclude"),
+        ({"checkpoint_every": 5}, ValueError, "checkpoint_every needs a checkpoint to write, got 5 without"),
+        ({"validation_split": "last"}, ValueError, "validation_split='last' needs a validation_fraction above 0"),
+        ({"validation_groups": [1] * 600}, ValueError, "validation_groups needs a validation_fraction above 0"),
+        ({"validation_split": "Last", "validation_fraction": 0.1}, ValueError, "got 'Last'; did you mean 'last'?"),
+        ({"progress": 1}, TypeError, "progress must be True or False, got 1"),
+        ({"shuffle": "no"}, TypeError, "shuffle must be True or False, got 'no'"),
+        ({"callbacks": print}, TypeError, "callbacks must be a sequence of functions, got <built-in function print>"),
+        ({"callbacks": "abc"}, TypeError, "callbacks must be a sequence of functions, got 'abc'"),
+        ({"optimizer": "Adam"}, ValueError, "got 'Adam'; did you mean 'adam'?"),
+        ({"optimizer": "L-BFGS"}, ValueError, "got 'L-BFGS'; did you mean 'lbfgs'?"),
+        ({"optimizer": fb.Adam}, TypeError, r"got the class Adam: Adam\(\) is meant?"),
+        ({"optimizer": "lbfgs", "batch_size": 32}, ValueError, "batch_size is not available with LBFGS, got 32"),
+        ({"optimizer": "lbfgs", "shuffle": True}, ValueError, "shuffle is not available with LBFGS, got True"),
+        ({"optimizer": "lbfgs", "dropout": [0.5]}, ValueError, r"dropout is not available with LBFGS, got \[0.5\]"),
+        ({"optimizer": "lbfgs", "threads": 0}, ValueError, "threads must be an integer of at least 1, got 0"),
     ],
 )
 def test_bad_options(blobs, options, error, message):
@@ -201,6 +220,148 @@ def test_bad_options(blobs, options, error, message):
     with pytest.raises(error, match=message):
         net.fit(*blobs, **options)
     assert np.array_equal(net.params, before)
+
+
+def test_no_directory_for_a_checkpoint_is_said_before_the_training(blobs, tmp_path):
+    net, called = fb.Network((5, 8, 3), seed=0), []
+    with pytest.raises(FileNotFoundError, match="No such directory"):
+        net.fit(*blobs, checkpoint=tmp_path / "none" / "c", callbacks=[called.append])
+    with pytest.raises(ValueError, match="checkpoint must be a file"):
+        net.fit(*blobs, checkpoint=tmp_path, callbacks=[called.append])
+    assert not called
+
+
+def test_no_epochs_train_nothing(blobs):
+    net = fb.Network((5, 8, 3), seed=0)
+    before = net.params.copy()
+    history = net.fit(*blobs, epochs=0, validation_fraction=0.2, early_stopping=True)
+    assert np.array_equal(net.params, before)
+    assert (history.cost, history.steps, history.best_epoch, history.stopped) == ([], 0, None, "")
+    with pytest.raises(ValueError, match="batch_size must be an integer"):
+        net.fit(*blobs, epochs=0, batch_size=0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
+@pytest.mark.parametrize("answer", [np.True_, np.float32(2) > 1, np.array(True), 1, "enough", [0]])
+def test_whatever_is_true_ends_a_training(blobs, answer, optimizer):
+    net = fb.Network((5, 8, 3), seed=0)
+    callbacks = [lambda _: None, lambda record: answer if record["epoch"] == 2 else np.False_]
+    history = net.fit(*blobs, epochs=5, optimizer=optimizer, callbacks=callbacks)
+    assert (len(history.cost), history.stopped) == (2, "a callback returned True")
+
+
+@pytest.mark.parametrize("answer", [np.zeros(2), np.ones((1, 2))])
+def test_what_is_neither_true_nor_false_is_refused(blobs, answer):
+    with pytest.raises(TypeError, match=r"callbacks\[1\] must return None, or what is true to end .* got array\("):
+        fb.Network((5, 8, 3), seed=0).fit(*blobs, callbacks=[print, lambda _: answer])
+
+
+def test_early_stopping_may_be_a_patience(blobs):
+    X, y = blobs
+    rng = np.random.default_rng(3)
+    noise = rng.integers(0, 3, len(y))
+    one, other = (fb.Network((5, 40, 3), seed=0) for _ in range(2))
+    options = {"epochs": 300, "optimizer": "adam", "validation_fraction": 0.3, "seed": 0}
+    expected = one.fit(X, noise, early_stopping=fb.EarlyStopping(patience=3), **options)
+    assert 3 < len(expected.cost) < 300
+    assert other.fit(X, noise, early_stopping=np.int64(3), **options).cost == expected.cost
+    assert np.array_equal(one.params, other.params)
+
+
+def test_a_value_that_is_not_a_number_is_never_the_best():
+    """Whatever comes first or last; the best of the others is found as if it were not there."""
+    nan, inf = float("nan"), float("inf")
+    for monitor, values, best, stops in (
+        ("validation_cost", [nan, 3.0, 2.0, nan, 2.5], 3, 5),
+        ("validation_score", [nan, 0.1, 0.5, 0.4, nan], 3, 5),
+        ("validation_cost", [2.0, nan, nan], 1, 3),
+        ("validation_cost", [inf, 5.0, 6.0, 7.0], 2, 4),
+        ("validation_score", [-inf, -5.0, -6.0, -7.0], 2, 4),
+        ("cost", [nan, nan], None, 2),
+    ):
+        stopper = Stopper(fb.EarlyStopping(patience=2, monitor=monitor))
+        answers = [
+            stopper.epoch_ends({"epoch": i + 1, monitor: value}, np.full(2, i + 1.0)) for i, value in enumerate(values)
+        ]
+        assert answers.index(True) + 1 == stops
+        assert stopper.best_epoch == best
+        assert stopper.params is None if best is None else (stopper.params == best).all()
+    assert stopper.word() == "cost was not a number for 2 epochs"
+
+
+def test_the_r2_of_one_validation_sample_stops_nothing(blobs):
+    X, y = blobs
+    net = fb.Network((5, 8, 1), output="identity", seed=0)
+    options = {"epochs": 3, "optimizer": fb.SGD(0.01), "validation_data": (X[:1], y[:1] * 1.0)}
+    assert np.isnan(net.fit(X, y * 1.0, **options).validation_score).all()
+    rule = fb.EarlyStopping(monitor="validation_score")
+    with pytest.raises(ValueError, match="validation_score needs at least 2 validation samples for R², got 1"):
+        net.fit(X, y * 1.0, early_stopping=rule, **options)
+
+
+def test_the_last_rows_are_held_out(blobs):
+    X, y = blobs
+    whole, parts = (fb.Network((5, 8, 3), seed=0) for _ in range(2))
+    history = whole.fit(X, y, epochs=2, validation_fraction=0.2, validation_split="last", shuffle=False)
+    expected = parts.fit(X[:480], y[:480], epochs=2, validation_data=(X[480:], y[480:]), shuffle=False)
+    assert np.array_equal(whole.params, parts.params)
+    assert history.validation_score == expected.validation_score
+
+
+@pytest.mark.parametrize(
+    "kind", [lambda g: g, lambda g: [f"patient {i}" for i in g], lambda g: (g * 0.5).astype(object)]
+)
+def test_no_group_has_rows_on_both_sides(kind):
+    rng = np.random.default_rng(5)
+    numbers = rng.integers(0, 40, 1000)
+    groups = read_groups(kind(numbers), 1000)
+    assert len(np.unique(groups)) == 40
+    train, held_out = split("softmax", numbers % 2, 0.25, rng, "random", groups)
+    assert sorted([*train, *held_out]) == list(range(1000))
+    assert not set(numbers[train]) & set(numbers[held_out])
+    assert abs(len(held_out) - 250) <= np.bincount(numbers).max() / 2
+    other = split("softmax", numbers % 2, 0.25, np.random.default_rng(6), "random", groups)[1]
+    assert not np.array_equal(held_out, other)
+
+
+@pytest.mark.parametrize("counts", [[99, 1], [1, 99], [50, 50], [1] * 100, [98, 1, 1]])
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.99])
+def test_both_sides_have_a_group(counts, fraction):
+    groups = np.repeat(np.arange(len(counts)), counts)
+    for seed in range(5):
+        train, held_out = split("identity", groups[:, None], fraction, np.random.default_rng(seed), "random", groups)
+        assert len(train)
+        assert len(held_out)
+        assert not set(groups[train]) & set(groups[held_out])
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        ([1, 2] * 299, ValueError, r"a vector of 600 numbers or texts, .* got shape \(598,\)"),
+        ([7] * 600, ValueError, "at least two different ones, got only 7"),
+        ([1.0] * 599 + [np.nan], ValueError, r"got NaN at validation_groups\[599\]"),
+        (["a"] * 599 + [None], TypeError, "the group of each sample, got None"),
+        (["a"] * 599 + [3.5, [1]], TypeError, "validation_groups must be a vector of 600 numbers or texts"),
+        (np.ones((600, 1)), ValueError, r"got shape \(600, 1\)"),
+    ],
+)
+def test_groups_that_are_none(blobs, groups, error, message):
+    with pytest.raises(error, match=message):
+        fb.Network((5, 8, 3), seed=0).fit(*blobs, validation_fraction=0.1, validation_groups=groups)
+
+
+@pytest.mark.parametrize("make", [np.random.SeedSequence, np.random.RandomState, np.random.default_rng])
+def test_seeds_of_every_kind(blobs, make):
+    X, y = blobs
+    nets = [fb.Network((5, 8, 3), seed=make(seed)) for seed in (1, 1, 2)]
+    for net, seed in zip(nets, (3, 3, 4)):
+        net.fit(X, y, epochs=2, seed=make(seed), dropout=0.1, validation_fraction=0.2)
+    assert np.array_equal(nets[0].params, nets[1].params)
+    assert not np.array_equal(nets[0].params, nets[2].params)
+    seed = make(1)
+    if make is not np.random.SeedSequence:  # it moves on: not the same numbers twice
+        assert not np.array_equal(fb.Network((5, 8, 3), seed=seed).params, fb.Network((5, 8, 3), seed=seed).params)
 
 
 @pytest.mark.parametrize(

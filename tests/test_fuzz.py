@@ -50,6 +50,10 @@ BAD: dict[str, list[Any]] = {
     "rate": [*NOT_NUMBERS, -1, np.nan, np.inf, "0.1", [0.1], True],
     "share": [*NOT_NUMBERS, -1, 1, 1.5, np.nan, np.inf, "0.1", True],
     "flag": [*ODD, 0, 1, "yes", np.nan, [True]],
+    "flag or None": [*ODD[1:], 0, 1, "yes", np.nan, [True]],
+    "split": [*ODD, 3, "Last", True, ["last"], "first"],
+    "groups": [*ODD[1:], 3, "a", [1] * 6, [1, 2], np.ones((6, 1)), [1, 2, 3, 4, 5, np.nan], [1, "a", None, 2, 3, 4]],
+    "out": [*ODD[1:], 3, [[0.0] * 3] * 6, np.zeros((6, 3)), np.zeros((3, 6), "f4").T, np.zeros((6, 2), "f4")],
     "hidden": [*ODD, 3, "cosine", ["relu", "relu"], ["cosine"], [None], [["relu"]], "RELU"],
     "output": [*ODD, 3, "cosine", ["softmax"], "SOFTMAX", True],
     "dtype": [*ODD, 3, "float16", int, complex, np.float16, "cosine", np.longdouble, [], "f4,f4"],
@@ -78,6 +82,9 @@ BAD: dict[str, list[Any]] = {
     "images": [*ODD, 3, np.zeros(3), np.zeros((3, 3)), np.zeros((0, 8, 8)), np.zeros((5, 8, 8))],
     "labels": [*ODD, 3, np.zeros(5, int), np.zeros((3, 1), int), []],
 }  # fmt: skip
+
+
+BAD["rows or none"] = [v for v in BAD["rows"] if not (isinstance(v, np.ndarray) and v.shape == (0, 3))]
 
 
 @dataclass
@@ -109,8 +116,14 @@ def calls() -> list[Call]:
             {"sizes": "sizes", "hidden": "hidden", "output": "output", "dtype": "dtype", "seed": "seed",
              "threads": "count or None"},
         ),
-        Call("forward", net.forward, {"X": X}, {"X": "rows"}),
-        Call("__call__", net, {"X": X}, {"X": "rows"}),
+        Call("forward", net.forward, {"X": X}, {"X": "rows or none"}),
+        Call("__call__", net, {"X": X}, {"X": "rows or none"}),
+        Call(
+            "forward into", net.forward, {"X": X, "out": np.zeros((6, 3), np.float32)},
+            {"X": "rows or none", "out": "out"},
+        ),
+        Call("predict", net.predict, {"X": X}, {"X": "rows or none"}),
+        Call("score", lambda X, Y, sample_weight=None: net.score(X, Y, sample_weight), data, weighted),
         Call("cost", net.cost, data, weighted),
         Call("gradients", net.gradients, data, weighted),
         Call("value_and_grad", net.value_and_grad, data, {**weighted, "l1": "number", "l2": "number"}),
@@ -121,12 +134,14 @@ def calls() -> list[Call]:
         Call("threads", lambda threads: setattr(net, "threads", threads), {}, {"threads": "count or None"}),
         Call(
             "fit", net.fit, {"X": X, "y": Y, "epochs": 1},
-            {"X": "rows", "y": "targets", "epochs": "index", "batch_size": "count", "optimizer": "optimizer",
+            {"X": "rows", "y": "targets", "epochs": "index", "batch_size": "count or None", "optimizer": "optimizer",
              "seed": "seed", "sample_weight": "weights", "class_weight": "class_weight", "l1": "number",
              "l2": "number", "dropout": "share", "validation_data": "pair", "validation_fraction": "share",
              "early_stopping": "early_stopping", "callbacks": "callbacks", "checkpoint_every": "count",
-             "threads": "count or None"},
+             "threads": "count or None", "shuffle": "flag or None", "progress": "flag", "validation_split": "split"},
         ),
+        Call("fit by groups", net.fit, {"X": X, "y": Y, "epochs": 1, "validation_fraction": 0.5},
+             {"validation_groups": "groups"}),
         Call("save", net.save, {}, {"path": "path"}),
         Call("persistence.save", persistence.save, {"net": net, "path": directory / "net"}, {"metadata": "metadata"}),
         Call("load", fb.load, {}, {"path": "path"}),

@@ -55,7 +55,7 @@ def short(room, use):
         "net.jacobian(X[:64])",
         "net.fit(X, y, epochs=2, batch_size=100, optimizer='adam')",
         "net.fit(X.astype('f8'), y, epochs=2, batch_size=100, optimizer=fb.RMSprop(1e-5), threads=3)",
-        "net.fit(X, y, epochs=2, batch_size=100, optimizer='lbfgs')",
+        "net.fit(X, y, epochs=2, optimizer='lbfgs')",
         "net.fit(X, y, epochs=1, optimizer='adam', checkpoint=path)",
         "net.save(path)",
         "fb.load(path)",

@@ -10,6 +10,7 @@ import weakref
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, r2_score
 
 import fastbackprop as fb
 
@@ -401,7 +402,7 @@ def test_gradients_of_a_small_batch_that_lies_otherwise():
         for a, b in ((X[:, :4], y), (X[:8], y), (X.T.copy(), y), (X, y[:8]), (X, y.reshape(3, -1)), (X[0], y)):
             with pytest.raises(ValueError, match="must"):
                 net.gradients(a, b)
-        for a in (X[:, :4], X.T.copy(), X[:0]):
+        for a in (X[:, :4], X.T.copy()):
             with pytest.raises(ValueError, match="X must"):
                 net.forward(a)
 
@@ -484,3 +485,176 @@ def test_a_network_takes_its_memory_with_it():
         assert not any(plan() for plan in plans)
     finally:
         gc.enable()
+
+
+# ---------------------------------------------------------------- predictions, scores, outputs into an array
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity", "exp"])
+def test_predictions_and_scores_are_scikit_learns(output, outputs):
+    if (output, outputs) == ("softmax", 1):
+        return
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((50, 4))
+    net = fb.Network((4, 7, outputs), "tanh", output, dtype="float64", seed=0)
+    o, weights = net.forward(X), rng.uniform(size=50)
+    predicted = net.predict(X)
+    if output == "softmax":
+        y, expected, measure = rng.integers(0, 3, 50), o.argmax(axis=1), accuracy_score
+    elif output == "sigmoid":
+        y, expected, measure = rng.integers(0, 2, (50, outputs)), (o > 0.5).astype(int), accuracy_score
+        expected = expected[:, 0] if outputs == 1 else expected
+    else:
+        y, expected, measure = np.abs(o + rng.standard_normal(o.shape)), o, r2_score
+    assert predicted.tolist() == expected.tolist()
+    assert predicted.dtype == (np.int64 if output in ("softmax", "sigmoid") else np.float64)
+    assert net.score(X, y) == pytest.approx(measure(y, predicted))
+    assert net.score(X, y, weights) == pytest.approx(measure(y, predicted, sample_weight=weights))
+    assert net.score(X, y, sample_weight=1e-300 * weights) == pytest.approx(net.score(X, y, weights))
+    if output == "softmax":
+        assert net.score(X, np.eye(3)[y]) == net.score(X, y)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 700])
+def test_outputs_go_where_they_are_wanted(net, rows):
+    X = np.random.default_rng(2).standard_normal((rows, 4))
+    memory = np.full((rows + 2, 3), 7.0, np.float32)
+    out = memory[1:-1]
+    for inputs in (X, X.astype(np.float32), np.asfortranarray(X), X.tolist()):
+        out[...] = 0
+        assert net.forward(inputs, out=out) is out
+        assert out.tobytes() == net.forward(inputs).tobytes()
+    assert (memory[0] == memory[-1]).all()  # nothing beside it was written to
+    assert (memory[0] == 7).all()
+
+
+def read_only(shape):
+    out = np.zeros(shape, np.float32)
+    out.flags.writeable = False
+    return out
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda X: np.zeros((6, 3)), ValueError, "got shape .6, 3. of <f8"),
+        (lambda X: np.zeros((5, 3), np.float32), ValueError, "got shape .5, 3."),
+        (lambda X: np.zeros(18, np.float32), ValueError, "got shape .18,."),
+        (lambda X: np.zeros((6, 3), ">f4"), ValueError, "got shape .6, 3. of >f4"),
+        (lambda X: np.zeros((3, 6), np.float32).T, ValueError, "not in C order"),
+        (lambda X: np.zeros((6, 6), np.float32)[:, ::2], ValueError, "not in C order"),
+        (lambda X: read_only((6, 3)), ValueError, "got one that is read-only"),
+        (lambda X: np.zeros(73, np.uint8)[1:].view(np.float32).reshape(6, 3), ValueError, "not aligned"),
+        (lambda X: X.reshape(-1)[:18].reshape(6, 3), ValueError, "must not share memory with what is read"),
+        (lambda X: [[0.0] * 3] * 6, TypeError, "out must be a writable array of shape .6, 3. and dtype float32"),
+        (lambda X: np.ma.zeros((6, 3), np.float32), None, ""),
+    ],
+)
+def test_an_out_that_cannot_be_written_to_stays_as_it_was(net, make, error, message):
+    X = np.arange(24, dtype=np.float32).reshape(6, 4)
+    out, given = make(X), X.copy()
+    before = np.array(out)
+    if error is None:
+        net.forward(X, out=out)
+        return
+    with pytest.raises(error, match=message):
+        net.forward(X, out=out)
+    assert np.array_equal(out, before)
+    assert np.array_equal(X, given)
+
+
+def test_an_out_stays_as_it_was_where_the_inputs_are_wrong(net):
+    out = np.full((900, 3), 5.0, np.float32)
+    X = np.ones((900, 4))
+    X[899, 2] = np.nan
+    with pytest.raises(ValueError, match=r"X must be finite, got nan at X\[899, 2\]"):
+        net.forward(X, out=out)
+    with pytest.raises(ValueError, match="must not share memory"):
+        net.forward(np.ones((9, 4)), out=net.params[:27].reshape(9, 3))
+    assert (out == 5).all()
+
+
+def test_no_rows_give_no_rows(net):
+    from scipy.sparse import csr_array
+
+    for X in (np.zeros((0, 4)), np.zeros((0, 4), np.float32), np.zeros((9, 4))[:0], csr_array((0, 4))):
+        assert net.forward(X).shape == (0, 3)
+        assert net.forward(X).dtype == np.float32
+        assert net.predict(X).shape == (0,)
+        assert net.forward(X, out=np.empty((0, 3), np.float32)).shape == (0, 3)
+        for use in (net.cost, net.gradients, net.score, net.fit):
+            with pytest.raises(ValueError, match=r"X must hold at least one sample, got shape \(0, 4\)"):
+                use(X, np.zeros(0, int))
+    assert fb.Network((1, 2), output="identity", seed=0).predict([]).shape == (0, 2)
+    with pytest.raises(ValueError, match="X must have shape"):
+        net.forward(np.zeros((0, 5)))
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("thread", "Network has no attribute 'thread' to assign to; did you mean 'threads'?"),
+        ("param", "did you mean 'params'?"),
+        ("learning_rate", "Network has no attribute 'learning_rate' to assign to$"),
+        ("forward", "Network has no attribute 'forward' to assign to"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(net, name, message):
+    with pytest.raises(AttributeError, match=message):
+        setattr(net, name, 1)
+    for copied in (copy.copy(net), pickle.loads(pickle.dumps(net))):
+        with pytest.raises(AttributeError, match=message):
+            setattr(copied, name, 1)
+    net.threads = 2
+    assert net.threads == 2
+    for fixed in ("sizes", "weights"):
+        with pytest.raises(AttributeError):
+            setattr(net, fixed, 1)
+
+
+class Named(fb.Network):
+    """A network with a name."""
+
+    def __init__(self, name, *args, **options):
+        super().__init__(*args, **options)
+        self.name = name
+
+
+def test_a_subclass_may_have_names_of_its_own(X):
+    net = Named("it", (4, 3), seed=0)
+    net.note = 3
+    assert (net.name, net.note) == ("it", 3)
+    net.fit(X, np.arange(20) % 3, epochs=1)
+    assert weakref.ref(net)() is net
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hidden": "ReLU"}, "got 'ReLU'; did you mean 'relu'?"),
+        ({"hidden": "leaky-relu"}, "got 'leaky-relu'; did you mean 'leaky_relu'?"),
+        ({"hidden": ["tahn"]}, "got 'tahn'; did you mean 'tanh'?"),
+        ({"output": "Softmax"}, "got 'Softmax'; did you mean 'softmax'?"),
+        ({"output": "cosine"}, "got 'cosine'$"),
+        ({"output": "x" * 10**6}, r"got 'xxx.*\.\.\.$"),
+    ],
+)
+def test_a_name_that_is_nearly_one(options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        fb.Network((4, 5, 3), **options)
+    assert len(str(error.value)) < 500
+
+
+def test_gradients_have_the_numbers_of_their_parameters(net, X):
+    y = np.arange(20) % 3
+    g, t = net.gradients(X, y), net.trace(X, y)
+    assert len(t.dW) == len(t.db) == len(net.weights)
+    for i, (W, b) in enumerate(zip(net.weights, net.biases)):
+        assert g.dW[i].shape == t.dW[i].shape == W.shape
+        assert g.db[i].shape == t.db[i].shape == b.shape
+        assert np.array_equal(g.dW[i], t.dW[i])
+        assert np.array_equal(g.db[i], t.db[i])

@@ -8,6 +8,7 @@ import pytest
 import fastbackprop as fb
 from fastbackprop import schedules
 from fastbackprop.plan import parts_of_batch
+from fastbackprop.training import State, Training
 
 SIZES, BATCH, STEPS = (5, 12, 9, 3), 50, 50
 
@@ -214,9 +215,140 @@ def test_a_function_is_called_once_an_epoch(blobs):
     net = fb.Network(SIZES, seed=0)
     history = net.fit(X, y, epochs=4, optimizer=fb.SGD(rate), callbacks=[lambda record: None])
     assert history.learning_rate == [0.1, 0.05, 0.1 / 3, 0.025]
-    assert sorted(set(asked)) == [0, 1, 2, 3]
+    assert asked == [0, 1, 2, 3]
     with pytest.raises(ValueError, match=r"learning_rate\(0\) must be a number of at least 0, got -1"):
         net.fit(X, y, epochs=1, optimizer=fb.Adam(lambda epoch: -1))
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 500}, {"batch_size": 3, "threads": 1}, {"callbacks": [print]}])
+@pytest.mark.parametrize("kind", ["f4", "f8", "sparse"])
+def test_it_is_asked_when_its_epoch_begins(blobs, options, kind, capsys):
+    """However many steps and calls of the engine an epoch has."""
+    from scipy.sparse import csr_array
+
+    X, y = blobs
+    X = csr_array(X) if kind == "sparse" else X.astype(kind)
+    net, asked, seen = fb.Network(SIZES, seed=0), [], []
+
+    def rate(epoch):
+        asked.append(epoch)
+        seen.append(net.params.copy())
+        return 0.05 * (epoch + 1)
+
+    net.fit(X, y, epochs=3, optimizer=fb.SGD(rate, momentum=0.5), seed=0, **options)
+    assert asked == [0, 1, 2]
+    for epochs, params in enumerate(seen):
+        other = fb.Network(SIZES, seed=0)
+        other.fit(X, y, epochs=epochs, optimizer=fb.SGD(lambda e: 0.05 * (e + 1), momentum=0.5), seed=0, **options)
+        assert np.array_equal(other.params, params)
+
+
+def test_it_is_asked_once_also_where_a_step_is_searched_for(blobs):
+    """Where a parameter becomes infinite, the steps of the epoch are repeated."""
+    X, y = blobs
+    net, asked = fb.Network(SIZES, output="identity", seed=0), []
+
+    def rate(epoch):
+        asked.append(epoch)
+        return 0.001 if epoch == 0 else 1e38
+
+    with pytest.raises(FloatingPointError, match="in epoch 2 at learning_rate 1e\\+38"):
+        net.fit(X, np.eye(3)[y] if SIZES[-1] == 3 else np.ones((len(X), SIZES[-1])), epochs=9, optimizer=fb.SGD(rate))
+    assert asked == [0, 1]
+
+
+class Given(schedules.Schedule):
+    """Whatever the test says."""
+
+    def __init__(self, rates):
+        self.given = rates
+
+    def rates(self, steps, per_epoch, samples, state):
+        return self.given(steps)
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        (lambda steps: np.full(len(steps) + 1, 0.1), r"must give a learning rate for each of \d+ steps, got shape"),
+        (lambda steps: [0.1] * (len(steps) - 1), "must give a learning rate for each"),
+        (lambda steps: np.full((len(steps), 1), 0.1), "must give a learning rate for each"),
+        (lambda steps: 0.1, r"got shape \(\)"),
+        (lambda steps: np.where(steps == 3, np.nan, 0.1), "must give finite learning rates of at least 0, got nan"),
+        (lambda steps: np.where(steps == 3, -1e-9, 0.1), "of at least 0, got -1e-09"),
+        (lambda steps: np.where(steps == 3, np.inf, 0.1), "of at least 0, got inf"),
+    ],
+)
+def test_schedules_of_ones_own_are_checked(blobs, rates, message):
+    X, y = blobs
+    net = fb.Network(SIZES, seed=0)
+    with pytest.raises(ValueError, match=message):
+        net.fit(X, y, batch_size=100, epochs=1, optimizer=fb.Adam(Given(rates)))
+    assert np.isfinite(net.params).all()
+
+
+def test_schedules_that_leave_the_range_of_floats():
+    with np.errstate(all="raise"):
+        assert schedules.Step(1.0, 1, 1e200).rates(np.arange(3), 1, 1, {}).tolist() == [1.0, 1e200, np.inf]
+        assert schedules.InverseScaling(1.0, 1e308).rates(np.arange(2), 1, 9, {}).tolist() == [1.0, 0.0]
+    endless = schedules.Adaptive(1.0, factor=1e200, patience=1, minimum=0.0)
+    state = endless.first_state()
+    assert [endless.epoch_ends(state, 1.0) for _ in range(9)] == [False] * 6 + [True] * 3
+    assert endless.rates(np.arange(2), 1, 1, state).tolist() == [0.0, 0.0]
+
+
+def test_adaptive_does_not_take_what_is_not_a_number_for_the_best():
+    rule = schedules.Adaptive(1.0, patience=1, minimum=1.0)
+    state = rule.first_state()
+    nan = float("nan")
+    assert [rule.epoch_ends(state, cost) for cost in (nan, 3.0, nan, 2.0, 2.0, nan)] == [False] * 5 + [True]
+    assert state["best"] == 2.0
+
+
+def test_vectors_that_are_not_the_optimizers(blobs):
+    """The engine writes to their addresses: they fit, or are refused; memory of others is copied, not written to."""
+    X, y = blobs
+    net = fb.Network(SIZES, seed=0)
+    size = net.params.size
+
+    def training(vectors):
+        return Training(net, X, y, batch_size=50, optimizer=fb.Adam(), state=State(3, vectors=vectors))
+
+    zeros = np.zeros(size, np.float32)
+    for vectors, message in (
+        ([zeros], "Adam keeps 2 vectors, got 1"),
+        ([zeros] * 3, "Adam keeps 2 vectors, got 3"),
+        ([zeros, zeros[:-1]], f"must have {size} elements of float32, got shape"),
+        ([zeros.astype(float), zeros], "got shape .* of float64"),
+        ([zeros, zeros - 1], "its squares at least 0"),
+        ([zeros + np.nan, zeros], "must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            training(vectors)
+    unaligned = np.zeros(4 * size + 1, np.uint8)[1:].view(np.float32)
+    fixed = np.frombuffer(bytes(4 * size), np.float32)
+    for vector in (unaligned, fixed, zeros.astype(">f4"), np.zeros((size, 2), np.float32)[:, 0]):
+        before = fb.Network(SIZES, seed=0).params
+        net.params[...] = before
+        training([vector, np.zeros(size, np.float32)]).run(1)
+        assert not vector.any()
+        expected = fb.Network(SIZES, seed=0)
+        Training(expected, X, y, batch_size=50, optimizer=fb.Adam(), state=State(3)).run(1)
+        assert np.array_equal(net.params, expected.params)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([500], "from 0 to 499, got some from 500 to 500"), ([-1, 3], "got some from -1 to 3"),
+        ([], "a vector of row numbers"), ([0.5], "a vector of row numbers"), ([[1, 2]], "a vector of row numbers"),
+        ([True], "a vector of row numbers"),
+    ],
+)  # fmt: skip
+def test_rows_that_are_none(blobs, rows, message):
+    X, y = blobs
+    with pytest.raises(ValueError, match=message):
+        Training(fb.Network(SIZES, seed=0), X, y, batch_size=1, optimizer=fb.SGD(), rows=np.array(rows))
 
 
 def test_adaptive_divides_and_ends(blobs):
@@ -232,6 +364,7 @@ def test_adaptive_divides_and_ends(blobs):
     ("make", "error", "message"),
     [
         (lambda: fb.SGD(-0.1), ValueError, "learning_rate must be a number of at least 0, got -0.1"),
+        (lambda: fb.SGD(schedules.Cosine), TypeError, "a schedule or a function, got the class Cosine"),
         (lambda: fb.SGD(weight_decay=-1), ValueError, "weight_decay must be a number of at least 0, got -1"),
         (lambda: fb.SGD(decay_biases=1), TypeError, "decay_biases must be True or False, got 1"),
         (lambda: fb.Adam(clip_norm=0), ValueError, "clip_norm must be a number above 0, got 0"),

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes
 
 import fastbackprop as fb
@@ -116,7 +117,7 @@ def test_the_parts_of_the_damaged_files_below_are_whole(path):
 @pytest.mark.parametrize(
     ("header", "tensors", "words"),
     [
-        ({"format_version": "2"}, {}, "of format version 2; this fastbackprop reads version 1"),
+        ({"format_version": "2"}, {}, "of format version '2'; this fastbackprop reads version 1"),
         ({"sizes": "[2, 3"}, {}, "'sizes' is missing or not JSON"),
         ({"output": None}, {}, "'output' is missing or not JSON"),
         ({"sizes": "[2, -3]"}, {}, "of at least 1, got -3"),
@@ -238,12 +239,15 @@ def test_a_killed_process_leaves_the_old_or_the_new_file_whole(path, kills):
     assert out.stdout.split() == ["survived", str(kills)], out.stderr
 
 
-def test_a_missing_extra_is_named(path, monkeypatch):
-    net = fb.Network((2, 2), seed=0)
+def test_the_package_safetensors_reads_what_is_saved_and_is_not_needed(path, monkeypatch):
+    net = fb.Network((2, 5, 2), seed=0)
+    net.save(path)
+    theirs = load_file(path)
+    assert theirs.keys() == {"weights.0", "biases.0", "weights.1", "biases.1"}
+    assert all(np.array_equal(theirs[f"weights.{l}"], net.weights[l]) for l in range(2))
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    for action in (lambda: net.save(path), lambda: fb.load(path)):
-        with pytest.raises(ImportError, match=r"pip install 'fastbackprop\[io\]'"):
-            action()
+    net.save(path)
+    assert np.array_equal(fb.load(path).params, net.params)
 
 
 def test_the_header_is_what_the_module_says(path):
@@ -265,3 +269,116 @@ def test_what_is_no_file_is_not_replaced_and_the_mode_is_kept(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="path must be a file"):
         net.save(tmp_path / "pipe")
+
+
+def raw(header, data=b""):
+    """A file with that header, of which safetensors would not make one."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def entry(shape, begin, end, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+ONES = np.ones(9, "<f4").tobytes()
+BOTH = {"weights.0": entry([3, 2], 0, 24), "biases.0": entry([3], 24, 36)}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "data", "words"),
+    [
+        (BOTH, ONES[:-4] + np.float32(np.nan).tobytes(), "'biases.0' must be finite, got NaN or infinity"),
+        (BOTH, np.float32(-np.inf).tobytes() + ONES[4:], "'weights.0' must be finite"),
+        (BOTH, ONES + b"more", "36 bytes are expected, there are 40"),
+        (BOTH | {"biases.0": entry([3], 0, 12)}, ONES[:24], "its tensors overlap, or leave gaps"),
+        (BOTH | {"biases.0": entry([3], 28, 40)}, ONES + b"more", "its tensors overlap, or leave gaps"),
+        (BOTH | {"biases.0": entry([3], 24, 32)}, ONES, "'biases.0' is not as it should be"),
+        (BOTH | {"biases.0": entry([3], 24, 36, "I32")}, ONES, "'biases.0' is not as it should be"),
+        (BOTH | {"biases.0": entry([-3], 24, 12)}, ONES, "'biases.0' is not as it should be"),
+        (BOTH | {"biases.0": entry([3.0], 24, 36)}, ONES, "'biases.0' is not as it should be"),
+        (BOTH | {"biases.0": entry("3", 24, 36)}, ONES, "'biases.0' is not as it should be"),
+        (BOTH | {"biases.0": entry([3], 24, 10**30)}, ONES, "'biases.0' is not as it should be"),
+        (BOTH | {"biases.0": [3]}, ONES, "'biases.0' is not as it should be"),
+        (BOTH | {"biases.0": entry([3], 24, 36, ["F32"])}, ONES, "'biases.0' is not as it should be"),
+        (BOTH | {"b" * 10**6: None}, ONES, "the entry of the tensor 'bbbb"),
+        (BOTH | {"\x1b[31m": entry([0], 36, 36)}, ONES, r"the tensor '.x1b.31m' is missing or one too many"),
+    ],
+)
+def test_tensors_that_do_not_lie_as_they_should(path, tensors, data, words):
+    path.write_bytes(raw({"__metadata__": HEADER} | BOTH, ONES))
+    assert fb.load(path).params.tolist() == [1.0] * 9
+    path.write_bytes(raw({"__metadata__": HEADER} | tensors, data))
+    with pytest.raises(ValueError, match=words) as error:
+        fb.load(path)
+    assert str(path) in str(error.value)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 200_000, b'{"a":' * 200_000, b"1" * 6000, b"null", b"[]", b'"text"', b"", b"\xff\xfe",
+        b'{"__metadata__": []}', b'{"__metadata__": {"format": ["fastbackprop"]}}', b'{"__metadata__": null}',
+    ],
+)  # fmt: skip
+def test_headers_that_are_none(path, header):
+    path.write_bytes(raw(header))
+    with pytest.raises(ValueError, match="not a safetensors file") as error:
+        fb.load(path)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("key", ["sizes", "hidden", "output", "dtype"])
+@pytest.mark.parametrize("text", ["[" * 10**5, "1" * 5000, "[true, 3]", '{"a": 1}', "null", "[" + "1," * 10**5 + "1]"])
+def test_an_architecture_that_is_none(path, key, text):
+    path.write_bytes(raw({"__metadata__": HEADER | {key: text}} | BOTH, ONES))
+    with pytest.raises(ValueError, match="cannot load a network from") as error:
+        fb.load(path)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("values", [np.nan, np.inf])
+def test_what_could_not_be_loaded_is_not_saved(path, values):
+    net, old = fb.Network((4, 6, 3), seed=0), saved(path)
+    net.biases[1][2] = values
+    with pytest.raises(ValueError, match="params must be finite to be saved"):
+        net.save(path)
+    assert path.read_bytes() == old
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices in the file system")
+def test_what_is_no_file_is_not_read(tmp_path):
+    """Nobody writes into the pipe: to wait for one would be for ever."""
+    code = """
+import os, sys, fastbackprop as fb
+from fastbackprop import persistence
+os.mkfifo(sys.argv[1] + "/pipe")
+net = fb.Network((2, 2), seed=0)
+for path in (sys.argv[1] + "/pipe", "/dev/zero", "/dev/null", sys.argv[1]):
+    for read in (fb.load, persistence.read_metadata, lambda path: net.fit([[0, 0]], [1], resume=path)):
+        try:
+            read(path)
+        except (ValueError, OSError) as error:
+            print(path in str(error))
+"""
+    assert python(code, tmp_path).splitlines() == ["True"] * 12
+
+
+@pytest.mark.skipif(os.name != "posix", reason="truncates a file that was open")
+def test_a_file_that_is_cut_off_later(path):
+    net = fb.Network((40, 60, 3), seed=0)
+    net.save(path)
+    loaded = fb.load(path)
+    os.truncate(path, 100)
+    assert np.array_equal(loaded.forward(np.ones((3, 40))), net.forward(np.ones((3, 40))))
+    with pytest.raises(ValueError, match="not a safetensors file, or not a whole one"):
+        fb.load(path)
+
+
+def test_numbers_of_open_files_are_no_paths():
+    for number in (0, 1, True):
+        with pytest.raises(TypeError, match=r"expected str, bytes or .*PathLike object"):
+            fb.load(number)

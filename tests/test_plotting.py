@@ -44,6 +44,25 @@ def test_curves_show_the_epoch_that_was_kept(history):
     assert [list(axes.get_lines()[-1].get_xdata()) for axes in figure.axes] == [[2, 2], [2, 2]]
 
 
+def test_curves_in_axes_that_are_given(history):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    cost, score, other = figure.subplots(1, 3)
+    assert history.plot(ax=cost) is figure
+    assert list(cost.get_lines()[0].get_ydata()) == history.cost
+    assert not score.get_lines()
+    history.plot(ax=[other, score], held_out="later")
+    assert list(score.get_lines()[0].get_ydata()) == history.validation_score
+    assert score.get_title() == "Accuracy: later, last epoch 90.00%"
+    assert len(figure.axes) == 3
+    for wrong in (figure, [], [cost, score, other], [cost, 3], "ax"):
+        with pytest.raises(TypeError, match="ax must be a matplotlib Axes or two of them"):
+            history.plot(ax=wrong)
+    with pytest.raises(ValueError, match="ax and figure exclude each other"):
+        history.plot(ax=cost, figure=figure)
+
+
 def test_wrong_predictions_come_first_and_are_marked():
     images, labels = np.zeros((30, 8, 8)), np.arange(30) % 10
     predictions = labels.copy()

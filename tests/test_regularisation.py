@@ -208,7 +208,7 @@ def test_dropout_is_for_training_only(blobs):  # noqa: F811
         ({"sample_weight": -np.ones(500)}, ValueError, r"sample_weight must be at least 0, got -1.0"),
         ({"sample_weight": np.zeros(500)}, ValueError, "sample_weight must be above 0 for at least one sample"),
         ({"sample_weight": np.full(500, np.nan)}, ValueError, r"sample_weight must be finite, got nan"),
-        ({"class_weight": "equal"}, TypeError, "class_weight must be 'balanced' or a dict .* got 'equal'"),
+        ({"class_weight": "equal"}, ValueError, "class_weight must be 'balanced' or a dict .* got 'equal'"),
         ({"class_weight": {0: -1}}, ValueError, r"class_weight\[0\] must be a number of at least 0, got -1"),
     ],
 )

@@ -112,7 +112,7 @@ class Case:
         """Every quantity of Theorem 5.4 by who computed it; the reference has the paper's output layers only."""
         t = self.net.trace(self.X_rows, self.Y_rows)
         engine = {name: turned_layers(getattr(t, name)) for name in ("Z", "A", "dA", "dZ", "delta")}
-        engine |= {"dW": wide_layers(t.dW), "db": [None if b is None else wide_layers([b])[0][:, None] for b in t.db]}
+        engine |= {"dW": [None, *wide_layers(t.dW)], "db": [None, *(b[:, None] for b in wide_layers(t.db))]}
         found = {"engine": SimpleNamespace(**engine)}
         if self.head in PAPER_OUTPUTS:
             r = reference.trace(**self.columns, **self.names)
