@@ -1,4 +1,5 @@
 """Benchmarks: workloads.py says what is trained, peers/ holds one engine a file, compare.py makes the table.
 
-scaling.py and latency.py measure one thing each; suites/ is what asv runs.
+inputs.py, scaling.py, latency.py and estimators.py measure one thing each; suites/ is what asv runs. They share forms.py
+(in what forms X is handed over), turns.py (taking turns) and report.py (tables, files, options).
 """

@@ -6,6 +6,12 @@ A step is one mini-batch: gather, forward, backward, update; an epoch's shuffle 
 in its own process (benchmarks/peers), they take turns in several rounds, each round starts with another one. A
 figure is the median over rounds of each turn's median; the spread is the smallest and largest turn.
 
+X is handed over in the form that `--inputs` names, by default as an array of the network's dtype in C order. An
+engine gets it as its user has it, and does with it what its user would. fastbackprop: `fit(X)`. scikit-learn:
+`fit(X)`, which learns in float64 from all that is not float32. NumPy: each batch is converted as it is gathered;
+frames and sparse matrices are made an array once, outside the time. PyTorch and JAX: X is made a tensor of the
+network's dtype once, outside the time.
+
 Before an engine is timed it trains the network for about 20 steps from the same parameters on the same batches. The
 result must be the NumPy peer's: for each weight matrix and bias vector, the 2-norm of the difference over the 2-norm
 of what the training changed must stay below TOLERANCE. Otherwise the run ends with an error that names the peer.
@@ -19,19 +25,22 @@ run where it is not near 0 says nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import PEERS, PeerError, Worker, available_cpus
+from benchmarks import report as reports
+from benchmarks.forms import FORMS
+from benchmarks.peers import CALL, PEERS, TURN, WARM, PeerError, ResultsDiffer, Worker, available_cpus, start_workers
+from benchmarks.report import digits, table
+from benchmarks.turns import QUIET, by_turns, how_quiet, minutes, summary
 from benchmarks.workloads import WORKLOADS, Workload, layers, make_problem
 
 # Of the change made by the short training. Small networks agree to 1e-5 and 1e-14. At wide, rounding moves some of
@@ -40,10 +49,7 @@ TOLERANCE = {"float32": 5e-3, "float64": 1e-8}
 # scikit-learn adds Adam's epsilon before the bias correction, the others after it: 4e-5 at matexp, in both dtypes.
 OTHER_ADAM = {"sklearn": 1e-4}
 BASELINE = "numpy"
-
-
-class ResultsDiffer(Exception):
-    """A peer did other work than the NumPy peer."""
+OWN = "own"  # of --inputs: an array of the network's dtype in C order
 
 
 def deviation(work: Workload, got: np.ndarray, expected: np.ndarray, start: np.ndarray) -> float:
@@ -64,10 +70,14 @@ def check(work: Workload, seed: int, peer: str, got: np.ndarray, expected: np.nd
     if not error <= limit:
         what = "parameters after a short training" if work.optimizer else "gradient"
         raise ResultsDiffer(
-            f"peer {peer!r} on network {work.name!r}: the {what} differ from the NumPy peer's by {error:.1e}"
+            f"peer {peer!r} on network {work.label!r}: the {what} differ from the NumPy peer's by {error:.1e}"
             f" of their change, more than {limit:.0e}; it is not timed, for it does other work"
         )
     return error
+
+
+def row_of(work: Workload, peer: str, status: str) -> dict[str, Any]:
+    return {"network": work.label, "peer": peer, "dtype": work.dtype, "inputs": work.inputs, "status": status}
 
 
 def measure(work: Workload, workers: dict[str, Worker], reference: Worker, rounds: int, seed: int) -> list[dict]:
@@ -75,30 +85,22 @@ def measure(work: Workload, workers: dict[str, Worker], reference: Worker, round
     expected = reference.ask("check", work, seed)
     rows: dict[str, dict[str, Any]] = {}
     for peer, worker in workers.items():
-        rows[peer] = row = {"network": work.name, "peer": peer, "dtype": work.dtype, "status": "ok"}
+        rows[peer] = row = row_of(work, peer, "ok")
         try:
             row["deviation"] = check(work, seed, peer, worker.ask("check", work, seed), expected)
             worker.ask("prepare", work, seed)
         except PeerError as error:
             row.update(status=error.kind, reason=str(error))
-    turns: dict[str, list[dict]] = {peer: [] for peer, row in rows.items() if row["status"] == "ok"}
-    order = list(turns)
-    for start in range(rounds):
-        for peer in order[start % len(order) :] + order[: start % len(order)] if order else []:
-            try:
-                if rows[peer]["status"] == "ok":
-                    turns[peer].append(workers[peer].ask("turn"))
-            except PeerError as error:
-                rows[peer].update(status=error.kind, reason=str(error))
-    for peer in order:
-        if rows[peer]["status"] != "ok":
+    ready = [peer for peer, row in rows.items() if row["status"] == "ok"]
+    turns, failed = by_turns({peer: partial(workers[peer].ask, "turn") for peer in ready}, rounds, PeerError)
+    for peer, done in turns.items():
+        if peer in failed:
+            rows[peer].update(status=failed[peer].kind, reason=str(failed[peer]))
             continue
-        done = turns[peer]
         us = [turn["us"] for turn in done]
         idle = sum(turn["idle"] for turn in done)
         rows[peer].update(
-            us=statistics.median(us), low=min(us), high=max(us), turns=us,
-            gflops=work.flops / statistics.median(us) / 1e3, finite=workers[peer].ask("finish"),
+            **summary(us), turns=us, gflops=work.flops / summary(us)["us"] / 1e3, finite=workers[peer].ask("finish"),
             calls_per_turn=done[0]["calls"], steps_per_call=done[0]["steps"],
             # An engine alone hardly waits: nothing to say then.
             idle=sum(turn["idle_cpu"] for turn in done) / idle if idle > 0.1 else 0.0,
@@ -146,24 +148,6 @@ def complete(report: dict) -> None:
             row["share"] = row["gflops"] / peak["together"] if peak else None
 
 
-def digits(value: float | None, form: str = "{}") -> str:
-    """Three significant digits, no exponent; "-" for None."""
-    if value is None:
-        return "-"
-    return form.format(f"{value:.0f}" if value >= 100 else f"{value:.3g}")
-
-
-def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, aligned to be read as it is."""
-    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-    rule = ["-" * widths[0]] + ["-" * (w - 1) + ":" for w in widths[1:]]
-    rows = [head, rule, *lines]
-    return "\n".join(
-        "| " + " | ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))) + " |"
-        for row in rows
-    )
-
-
 def overview(report: dict) -> str:
     """One line a network, one column a peer: median us per step, and the ratio to ours."""
     cells = {}
@@ -178,7 +162,8 @@ def overview(report: dict) -> str:
 
 
 def describe(network: dict) -> str:
-    return f"{network['name']} {'-'.join(map(str, network['sizes']))}, {network['batch']}"
+    inputs = f", {network['inputs']} X" if network["inputs"] else ""
+    return f"{network['name']} {'-'.join(map(str, network['sizes']))}, {network['batch']}{inputs}"
 
 
 def details(rows: Sequence[dict]) -> str:
@@ -226,8 +211,9 @@ def remarks(rows: Sequence[dict]) -> list[str]:
             f"A waiting engine used at most {max(row['idle'] for row in measured):.2%} of a CPU; after a turn its "
             f"threads spun for at most {max(row['spun'] for row in measured):.2f} s."
         )
-    disturbed = [f"{row['peer']} on {row['network']} ({row['others']:.1f})" for row in measured if row["others"] > 0.15]
-    if disturbed:
+    loud = [row for row in measured if row["others"] > QUIET]
+    if loud:
+        disturbed = [f"{row['peer']} on {row['network']} ({row['others']:.1f})" for row in loud]
         text += ["", f"DISTURBED: other processes used CPUs in a turn of {', '.join(disturbed)}. Measure again."]
     for row in measured:
         if not row["finite"]:
@@ -282,21 +268,34 @@ def plot(report: dict, path: Path) -> bool:
 
 
 def save(report: dict, out: Path) -> list[Path]:
-    out.mkdir(parents=True, exist_ok=True)
-    files = [out / "compare.json", out / "compare.md"]
-    files[0].write_text(json.dumps(report, indent=1) + "\n")
-    files[1].write_text(markdown(report))
-    if plot(report, out / "compare.png"):
-        files.append(out / "compare.png")
-    return files
+    return reports.save(report, out, "compare", markdown(report), plot)
 
 
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+def workloads(networks: Sequence[str], dtype: str | None, inputs: Sequence[str]) -> list[Workload]:
+    """Each network with each form of X, no two alike: an array of the network's dtype is its own."""
+    works = [replace(WORKLOADS[name], dtype=dtype or WORKLOADS[name].dtype) for name in networks]
+    forms = [(work, None if form in (OWN, work.dtype) else form) for work in works for form in inputs]
+    return list(dict.fromkeys(replace(work, inputs=form) for work, form in forms))
+
+
+def expected_seconds(works: Sequence[Workload], peers: int, rounds: int, peak: bool) -> float:
+    """About how long a comparison takes where all is compiled and a large network runs at 100 GFLOP/s."""
+    total = 4.0 * peers + (6.0 if peak else 0.0)  # processes that start and import
+    for work in works:
+        call = max(CALL, work.steps * work.flops / 1e11)
+        total += peers * (WARM + 5 * call + rounds * (max(TURN, call) + CALL + 0.1))
+    return total
+
+
+def what_to_expect(works: Sequence[Workload], peers: Sequence[str], rounds: int, peak: bool) -> str:
+    """What one wants to know before it begins: how long it takes, why it waits, and whether other programs disturb."""
+    seconds = expected_seconds(works, len(peers), rounds, peak)
+    return (
+        f"Workloads: {len(works)}, engines: {len(peers)}, rounds: {rounds}. It will take about {minutes(seconds)}, and "
+        "some minutes\nmore where an engine has to be compiled first. Each engine waits in a process of its own; a "
+        "turn begins when\nthe threads of the one before have come to rest, so that none slows another down. A table "
+        f"follows each\nworkload. {how_quiet()}"
+    )
 
 
 def compare(
@@ -307,55 +306,47 @@ def compare(
     rounds: int = 5,
     seed: int = 0,
     peak: bool = True,
+    inputs: Sequence[str] = (OWN,),
     each: Callable[[dict, list[dict]], None] = lambda report, rows: None,
 ) -> dict:
     """Measure and return the report; `each(report, rows)` is called after each network.
 
-    dtype None: each network's own. threads None: one for each CPU this process may use.
+    dtype None: each network's own. threads None: one for each CPU this process may use. inputs: forms of X, "own"
+    for an array of the network's dtype in C order.
     Raises ResultsDiffer if a peer trains something else than the NumPy peer does.
     """
     threads = threads or len(available_cpus())
-    works = [replace(WORKLOADS[name], dtype=dtype or WORKLOADS[name].dtype) for name in networks]
+    works = workloads(networks, dtype, inputs)
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": {
-            "processor": processor(), "cpus": len(available_cpus()), "system": platform.system(),
+            "processor": reports.processor(), "cpus": len(available_cpus()), "system": platform.system(),
             "python": platform.python_version(),
         },
         "settings": {"peers": list(peers), "threads": threads, "rounds": rounds, "seed": seed},
         "networks": {
-            work.name: {
+            work.label: {
                 "name": work.name, "sizes": work.sizes, "batch": work.batch, "hidden": work.hidden,
-                "output": work.output, "optimizer": work.optimizer, "dtype": work.dtype, "flops": work.flops,
+                "output": work.output, "optimizer": work.optimizer, "dtype": work.dtype, "inputs": work.inputs,
+                "flops": work.flops,
             }
             for work in works
         },
         "peak": machine_peak(list(dict.fromkeys(work.dtype for work in works)), threads) if peak else {},
         "versions": {}, "rows": [],
     }  # fmt: skip
-    workers: dict[str, Worker] = {}
-    missing: dict[str, PeerError] = {}
-    try:
-        for peer in dict.fromkeys([BASELINE, *peers]):  # the baseline also when it is only the reference
-            try:
-                workers[peer] = Worker(peer, threads)
-                report["versions"][peer] = workers[peer].version
-            except PeerError as error:
-                if peer == BASELINE:
-                    raise
-                missing[peer] = error
+    with start_workers([BASELINE, *peers], threads) as (workers, missing):  # the baseline also where it is not timed
+        if BASELINE in missing:
+            raise missing[BASELINE]
+        report["versions"] = {peer: worker.version for peer, worker in workers.items()}
         for work in works:
             timed = {peer: workers[peer] for peer in peers if peer in workers}
             rows = {row["peer"]: row for row in measure(work, timed, workers[BASELINE], rounds, seed)}
             for peer, error in missing.items():
-                rows[peer] = {"network": work.name, "peer": peer, "dtype": work.dtype, "status": error.kind}
-                rows[peer]["reason"] = str(error)
+                rows[peer] = row_of(work, peer, error.kind) | {"reason": str(error)}
             report["rows"] += [rows[peer] for peer in peers]
             complete(report)
             each(report, [rows[peer] for peer in peers])
-    finally:
-        for worker in workers.values():
-            worker.close()
     return report
 
 
@@ -366,26 +357,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="NAME",
                         help=f"of {', '.join(PEERS)} (default: all)")  # fmt: skip
     parser.add_argument("--dtype", choices=TOLERANCE, help="for all networks (default: each one's own)")
-    parser.add_argument("--threads", type=int, help="for every engine (default: one for each CPU)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each engine (default: 5)")
+    parser.add_argument("--inputs", nargs="+", choices=[OWN, *FORMS], default=[OWN], metavar="FORM",
+                        help=f"how X is handed over, of {OWN} (the network's dtype, C order), {', '.join(FORMS)} "
+                        f"(default: {OWN})")  # fmt: skip
+    parser.add_argument("--threads", type=reports.threads(len(available_cpus())),
+                        help="for every engine (default: one for each CPU)")  # fmt: skip
+    reports.add_rounds(parser)
     parser.add_argument("--seed", type=int, default=0, help="of data and initial parameters (default: 0)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), metavar="DIR",
-                        help="for compare.json, .md and .png (default: benchmarks/results)")  # fmt: skip
+    reports.add_out(parser, "compare.json, .md and .png")
     parser.add_argument("--no-peak", action="store_true", help="do not measure the processor's peak")
     args = parser.parse_args(argv)
-    cpus = len(available_cpus())
-    if args.threads is not None and not 1 <= args.threads <= cpus:
-        parser.error(f"argument --threads: got {args.threads}, accepted are 1 to {cpus}, the CPUs available here")
-    if args.rounds < 1:
-        parser.error(f"argument --rounds: got {args.rounds}, accepted is 1 or more")
+    peers, works = list(dict.fromkeys(args.peers)), workloads(args.networks, args.dtype, args.inputs)
+    print(what_to_expect(works, peers, args.rounds, not args.no_peak), "\n", flush=True)
+    started = time.perf_counter()
 
     def each(report: dict, rows: list[dict]) -> None:  # a long run that is stopped has its finished networks saved
-        print(details(rows), "\n", flush=True)
+        done = len(report["rows"]) // len(peers)
+        print(f"{done} of {len(works)}, after {minutes(time.perf_counter() - started)}:", details(rows), sep="\n")
+        print(flush=True)
         save(report, args.out)
 
-    peers, networks = list(dict.fromkeys(args.peers)), list(dict.fromkeys(args.networks))
     try:
-        report = compare(networks, peers, args.dtype, args.threads, args.rounds, args.seed, not args.no_peak, each)
+        report = compare(
+            args.networks, peers, args.dtype, args.threads, args.rounds, args.seed, not args.no_peak, args.inputs, each
+        )
     except (ResultsDiffer, PeerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

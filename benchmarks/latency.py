@@ -9,19 +9,18 @@ timed its outputs are compared with the NumPy peer's.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.compare import ResultsDiffer, digits, processor, table
-from benchmarks.peers import PEERS, PeerError, Worker
+from benchmarks import report as reports
+from benchmarks.peers import PEERS, PeerError, ResultsDiffer, start_workers
+from benchmarks.report import digits, table
+from benchmarks.turns import by_turns, summary
 from benchmarks.workloads import WORKLOADS
 
 LATENCY_PEERS = ("ours", "numpy", "sklearn", "torch", "jax_step")
@@ -36,38 +35,33 @@ def latency(
     work = replace(WORKLOADS[network], dtype=dtype or WORKLOADS[network].dtype)
     samples = -(-max(work.samples, rows) // rows) * rows  # scikit-learn must see every class, whatever the rows
     work = replace(work, batch=rows, samples=samples)
-    report: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d"), "processor": processor(), "network": network, "sizes": work.sizes,
-        "rows": rows, "dtype": work.dtype, "threads": threads, "rounds": rounds, "versions": {}, "peers": {},
+    report: dict[str, Any] = reports.where_and_when() | {
+        "network": network, "sizes": work.sizes, "rows": rows, "dtype": work.dtype, "threads": threads,
+        "rounds": rounds,
     }  # fmt: skip
-    workers: dict[str, Worker] = {}
     outputs: dict[str, np.ndarray] = {}
-    try:
-        for peer in dict.fromkeys(["numpy", *peers]):
+    with start_workers(["numpy", *peers], threads) as (workers, failed):
+        report["versions"] = {peer: worker.version for peer, worker in workers.items()}
+        for peer, worker in workers.items():
             try:
-                workers[peer] = Worker(peer, threads)
-                report["versions"][peer] = workers[peer].version
-                outputs[peer] = workers[peer].ask("prepare_forward", work, seed)
+                outputs[peer] = worker.ask("prepare_forward", work, seed)
             except PeerError as error:
-                if peer == "numpy":
-                    raise
-                report["peers"][peer] = {"status": error.kind, "reason": str(error)}
+                failed[peer] = error
+        if "numpy" in failed:
+            raise failed["numpy"]
         limit = TOLERANCE[work.dtype]
         for peer, got in outputs.items():
             if got.shape != outputs["numpy"].shape or not np.allclose(got, outputs["numpy"], rtol=limit, atol=limit):
                 raise ResultsDiffer(f"peer {peer!r} on network {network!r}: the outputs differ from the NumPy peer's")
-        timed = [peer for peer in peers if peer in outputs]
-        turns: dict[str, list[float]] = {peer: [] for peer in timed}
-        for start in range(rounds):
-            for i in range(len(timed)):
-                peer = timed[(start + i) % len(timed)]
-                turns[peer].append(workers[peer].ask("turn_forward"))
-        for peer, us in turns.items():
-            report["peers"][peer] = {"status": "ok", "us": statistics.median(us), "low": min(us), "high": max(us)}
-    finally:
-        for worker in workers.values():
-            worker.close()
-    report["peers"] = {peer: report["peers"][peer] for peer in peers}
+        ready = [peer for peer in peers if peer in outputs]
+        turns, fell = by_turns({peer: partial(workers[peer].ask, "turn_forward") for peer in ready}, rounds, PeerError)
+    failed |= fell
+    report["peers"] = {
+        peer: {"status": failed[peer].kind, "reason": str(failed[peer])}
+        if peer in failed
+        else {"status": "ok", **summary(turns[peer])}
+        for peer in peers
+    }
     return report
 
 
@@ -89,18 +83,14 @@ def markdown(report: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=WORKLOADS, default="tiny", help="(default: tiny)")
-    parser.add_argument("--rows", type=int, default=1, help="of a call (default: 1)")
+    parser.add_argument("--rows", type=reports.whole(1), default=1, help="of a call (default: 1)")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(LATENCY_PEERS), metavar="NAME",
                         help=f"of {', '.join(LATENCY_PEERS)} (default: all)")  # fmt: skip
     parser.add_argument("--dtype", choices=TOLERANCE, help="(default: the network's own)")
-    parser.add_argument("--threads", type=int, default=1, help="for every peer (default: 1)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each peer (default: 5)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), metavar="DIR",
-                        help="for latency.json and latency.md (default: benchmarks/results)")  # fmt: skip
+    parser.add_argument("--threads", type=reports.whole(1), default=1, help="for every peer (default: 1)")
+    reports.add_rounds(parser)
+    reports.add_out(parser, "latency.json and latency.md")
     args = parser.parse_args(argv)
-    for name in ("rows", "threads", "rounds"):
-        if getattr(args, name) < 1:
-            parser.error(f"argument --{name}: got {getattr(args, name)}, accepted is 1 or more")
     peers = list(dict.fromkeys(args.peers))
     try:
         report = latency(args.network, args.rows, peers, args.dtype, args.threads, args.rounds)
@@ -108,10 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(markdown(report))
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "latency.json").write_text(json.dumps(report, indent=1) + "\n")
-    (args.out / "latency.md").write_text(markdown(report))
-    print("saved", args.out / "latency.json", args.out / "latency.md")
+    print("saved", *reports.save(report, args.out, "latency", markdown(report)))
     return 0
 
 

@@ -11,10 +11,7 @@ Below that range a step is mostly what does not grow, and no power of x describe
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.compare import digits, processor, table
-from benchmarks.peers import PEERS, PeerError, Worker, available_cpus
+from benchmarks import report as reports
+from benchmarks.peers import PEERS, PeerError, available_cpus, start_workers
+from benchmarks.report import digits, table
+from benchmarks.turns import summary
 from benchmarks.workloads import Workload
 
 FIXED = 0.05
@@ -74,19 +73,17 @@ def fit(x: Sequence[float], t: Sequence[float]) -> dict[str, Any]:
 def measure(works: Sequence[Workload], peer: str, threads: int, rounds: int) -> list[dict[str, Any]]:
     """For each workload microseconds per step: median, least and most of the turns."""
     rows = []
-    worker = Worker(peer, threads)
-    try:
+    with start_workers([peer], threads) as (workers, missing):
+        if missing:
+            raise missing[peer]
         for work in works:
-            worker.ask("prepare", work, 0)
-            turns = [worker.ask("turn") for _ in range(rounds)]
-            us = [turn["us"] for turn in turns]
+            workers[peer].ask("prepare", work, 0)
+            turns = [workers[peer].ask("turn") for _ in range(rounds)]
+            found = summary([turn["us"] for turn in turns])
             rows.append({
-                "batch": work.batch, "sizes": work.sizes, "parameters": work.parameters,
-                "us": statistics.median(us), "low": min(us), "high": max(us),
-                "gflops": work.flops / statistics.median(us) / 1e3, "others": max(turn["others"] for turn in turns),
+                "batch": work.batch, "sizes": work.sizes, "parameters": work.parameters, **found,
+                "gflops": work.flops / found["us"] / 1e3, "others": max(turn["others"] for turn in turns),
             })  # fmt: skip
-    finally:
-        worker.close()
     return rows
 
 
@@ -96,10 +93,7 @@ def scaling(
 ) -> dict[str, Any]:  # fmt: skip
     """Measure and return the report. threads None: one, and one for each CPU. `points` overrides the sizes."""
     threads = threads or sorted({1, len(available_cpus())})
-    report: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d"), "processor": processor(), "peer": peer, "dtype": dtype, "rounds": rounds,
-        "series": [],
-    }  # fmt: skip
+    report: dict[str, Any] = reports.where_and_when() | {"peer": peer, "dtype": dtype, "rounds": rounds, "series": []}
     for name, (make, sizes, x_of) in SERIES.items():
         works = [replace(make(size), dtype=dtype) for size in (points or {}).get(name, sizes)]
         for count in threads:
@@ -176,30 +170,18 @@ def plot(report: dict[str, Any], path: Path) -> bool:
 
 
 def save(report: dict[str, Any], out: Path) -> list[Path]:
-    out.mkdir(parents=True, exist_ok=True)
-    files = [out / "scaling.json", out / "scaling.md"]
-    files[0].write_text(json.dumps(report, indent=1) + "\n")
-    files[1].write_text(markdown(report))
-    if plot(report, out / "scaling.png"):
-        files.append(out / "scaling.png")
-    return files
+    return reports.save(report, out, "scaling", markdown(report), plot)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0])
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
     parser.add_argument("--peer", choices=PEERS, default="ours", help="whose steps (default: ours)")
-    parser.add_argument("--threads", type=int, nargs="+", help="(default: 1, and one for each CPU)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns for each point (default: 3)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), metavar="DIR",
-                        help="for scaling.json, .md and .png (default: benchmarks/results)")  # fmt: skip
+    parser.add_argument("--threads", type=reports.threads(len(available_cpus())), nargs="+",
+                        help="(default: 1, and one for each CPU)")  # fmt: skip
+    reports.add_rounds(parser, 3)
+    reports.add_out(parser, "scaling.json, .md and .png")
     args = parser.parse_args(argv)
-    cpus = len(available_cpus())
-    for count in args.threads or ():
-        if not 1 <= count <= cpus:
-            parser.error(f"argument --threads: got {count}, accepted are 1 to {cpus}, the CPUs available here")
-    if args.rounds < 1:
-        parser.error(f"argument --rounds: got {args.rounds}, accepted is 1 or more")
     try:
         report = scaling(args.dtype, args.threads, args.rounds, args.peer)
     except PeerError as error:

@@ -1,14 +1,18 @@
 """What is trained: network sizes, batch, activations, optimizer, and data from a seed.
 
-Everything here is plain NumPy, so that every engine (and every suite) starts from the same numbers.
+Everything here is plain NumPy (but for what X is handed over in, benchmarks/forms.py), so that every engine (and
+every suite) starts from the same numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+
+from benchmarks.forms import FORMS, as_array, first
 
 
 def blobs(work: Workload, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -36,8 +40,10 @@ class Workload:
     """One network and the way it is trained.
 
     `sizes` are n[0] .. n[L]; `samples` is a multiple of `batch`; an epoch is `steps` = samples / batch steps.
-    `optimizer` is "sgd", "adam" or None: only the gradient is computed. `check_steps` is the length of the short
-    training by which an engine shows, before it is timed, that it does the same work as the others.
+    `optimizer` is "sgd", "adam" or None: only the gradient is computed. `dtype` is the network's; `inputs` says in
+    what form X is handed over, one of FORMS; None: an array of the network's dtype in C order. `check_steps` is the
+    length of the short training by which an engine shows, before it is timed, that it does the same work as the
+    others.
     """
 
     name: str
@@ -49,12 +55,18 @@ class Workload:
     optimizer: str | None = "sgd"
     learning_rate: float = 1e-3
     dtype: str = "float32"
+    inputs: str | None = None
     data: Callable[[Workload, np.random.Generator], tuple[np.ndarray, np.ndarray]] = blobs
     check_steps: int = 20
 
     @property
     def steps(self) -> int:
         return self.samples // self.batch
+
+    @property
+    def label(self) -> str:
+        """What tells it from the other workloads of a comparison."""
+        return f"{self.name}, {self.inputs} X" if self.inputs else self.name
 
     @property
     def shuffle(self) -> bool:
@@ -74,13 +86,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class Problem:
-    """A workload with its data and initial parameters, all in `work.dtype` (class indices are int64).
+    """A workload with its data and initial parameters, in `work.dtype` but for X (and class indices, which are int64).
 
-    `params` is one vector: for each layer W (n[l+1], n[l]) row by row, then b. Engines copy it, never write to it.
+    X is in the form that `work.inputs` names. `params` is one vector: for each layer W (n[l+1], n[l]) row by row,
+    then b. Engines copy it, never write to it.
     """
 
     work: Workload
-    X: np.ndarray
+    X: Any
     y: np.ndarray
     params: np.ndarray
 
@@ -89,7 +102,11 @@ class Problem:
         """The targets as (N, m): one-hot if y holds class indices."""
         if self.y.ndim == 2:
             return self.y
-        return np.eye(self.work.sizes[-1], dtype=self.X.dtype)[self.y]
+        return np.eye(self.work.sizes[-1], dtype=self.work.dtype)[self.y]
+
+    def cast(self) -> np.ndarray:
+        """X as an array of the network's dtype in C order; where it is one, that array itself."""
+        return as_array(self.X, self.work.dtype)
 
 
 def layers(params: np.ndarray, sizes: Sequence[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -117,7 +134,7 @@ def make_problem(work: Workload, seed: int = 0) -> Problem:
         W[:] = rng.standard_normal(W.shape) * np.sqrt(2 / i if work.hidden == "relu" else 2 / (i + o))
         b[:] = rng.standard_normal(b.shape) * 0.1
     y = y.astype(work.dtype) if y.ndim == 2 else y.astype(np.int64)
-    return Problem(work, np.ascontiguousarray(X, work.dtype), y, params.astype(work.dtype))
+    return Problem(work, FORMS[work.inputs or work.dtype](X), y, params.astype(work.dtype))
 
 
 def check_problem(problem: Problem) -> tuple[Problem, int]:
@@ -129,7 +146,8 @@ def check_problem(problem: Problem) -> tuple[Problem, int]:
     rows = work.batch * min(work.steps, work.check_steps)
     rate = 0.1 if work.optimizer == "sgd" else work.learning_rate
     short = replace(work, samples=rows, learning_rate=rate)
-    return Problem(short, problem.X[:rows], problem.y[:rows], problem.params), max(1, work.check_steps // short.steps)
+    begin = Problem(short, first(problem.X, rows), problem.y[:rows], problem.params)
+    return begin, max(1, work.check_steps // short.steps)
 
 
 WORKLOADS = {

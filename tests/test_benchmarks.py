@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compare, latency, scaling
-from benchmarks.peers import PEERS, PeerError, Worker, busy_seconds
+from benchmarks import compare, inputs, latency, scaling, turns
+from benchmarks.forms import FORMS, as_array, first
+from benchmarks.peers import PEERS, PeerError, ResultsDiffer, Worker
 from benchmarks.peers.numpy_code4 import Engine
 from benchmarks.suites import forward, peers, start, training
+from benchmarks.suites import inputs as input_suites
 from benchmarks.workloads import WORKLOADS, Workload, check_problem, flat, layers, make_problem
 
 ROOT = Path(__file__).parents[1]
@@ -206,6 +208,189 @@ def test_compare_measures_and_writes_its_files(tmp_path, monkeypatch):
         assert files[2].read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_is_compared_is_each_network_with_each_form_of_X_once():
+    works = compare.workloads(["tiny", "readme24", "tiny"], None, ["own", "float64", "csr"])
+    labels = ["tiny", "tiny, float64 X", "tiny, csr X", "readme24", "readme24, csr X"]
+    assert [work.label for work in works] == labels, "float64 is readme24's own dtype"
+    assert [work.dtype for work in works] == ["float32"] * 3 + ["float64"] * 2
+    assert [work.label for work in compare.workloads(["tiny"], "float64", ["float64", "own", "float32"])] == [
+        "tiny", "tiny, float32 X",
+    ]  # fmt: skip
+
+
+def test_compare_hands_X_over_as_it_is_told_and_says_beforehand_how_long_it_takes(tmp_path, monkeypatch, capsys):
+    measured = compare.compare
+
+    def told(*args):
+        assert "It will take about" in capsys.readouterr().out, "before anything is measured"
+        return measured(*args)
+
+    monkeypatch.setattr(compare, "compare", told)
+    arguments = ["--networks", "tiny", "--peers", "numpy", "--inputs", "own", "fortran64", "--no-peak"]
+    assert compare.main([*arguments, "--rounds", "1", "--threads", "1", "--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["inputs"] for row in report["rows"]] == [None, "fortran64"]
+    assert [row["status"] for row in report["rows"]] == ["ok", "ok"]
+    table = (tmp_path / "compare.md").read_text()
+    assert "| tiny 4-16-16-2, 32 " in table
+    assert "| tiny 4-16-16-2, 32, fortran64 X |" in table
+
+
+def test_expected_time_counts_what_is_asked_for():
+    works = [WORKLOADS["tiny"], WORKLOADS["digits"]]
+    little, more = (compare.expected_seconds(works, 2, rounds, peak=False) for rounds in (1, 11))
+    assert more - little > 2 * 2 * 10 * 0.2, "a turn takes a fifth of a second"
+    assert compare.expected_seconds([WORKLOADS["wide"]], 1, 5, peak=False) > compare.expected_seconds(
+        [WORKLOADS["tiny"]], 1, 5, peak=False
+    )
+
+
+# ---------------------------------------------------------------------- turns
+
+
+def test_players_take_turns_and_each_round_begins_with_another():
+    log = []
+    players = {name: functools.partial(lambda name: log.append(name) or name.upper(), name) for name in "abc"}
+    done, failed = turns.by_turns(players, 4)
+    assert "".join(log) == "abcbcacababc"
+    assert done == {"a": ["A"] * 4, "b": ["B"] * 4, "c": ["C"] * 4}
+    assert failed == {}
+    assert turns.by_turns({}, 3) == ({}, {})
+
+
+def test_who_gives_up_is_not_asked_again_and_other_errors_pass():
+    answers = iter([1, PeerError("failed", "ill")])
+
+    def moody():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    done, failed = turns.by_turns({"moody": moody, "steady": lambda: 7}, 3, PeerError)
+    assert done == {"moody": [1], "steady": [7, 7, 7]}
+    assert str(failed["moody"]) == "ill"
+    with pytest.raises(ZeroDivisionError):
+        turns.by_turns({"wrong": lambda: 1 / 0}, 1, PeerError)
+
+
+def test_a_turn_is_as_many_calls_as_take_its_time():
+    assert len(turns.repeated(lambda: None, 0)) == 1
+    times = turns.repeated(lambda: time.sleep(0.01), 0.035)
+    assert len(times) in (1, 2, 3, 4)
+    assert sum(times) >= 0.035
+
+
+@pytest.mark.parametrize(("used", "text"), [(0.0, "is quiet"), (0.02, "is quiet"), (3.0, "NOT QUIET: other")])
+def test_other_programs_are_seen(monkeypatch, used, text):
+    clock = iter([0.0, used])
+    monkeypatch.setattr(turns, "busy_seconds", lambda: next(clock) + time.process_time())
+    assert text in turns.how_quiet(0.2)
+
+
+# ---------------------------------------------------------------------- X of any kind
+
+
+def values(rows=60, columns=7):
+    return np.random.default_rng(5).standard_normal((rows, columns))
+
+
+def test_forms_are_what_their_names_say():
+    X = {name: make(values()) for name, make in FORMS.items()}
+    for name in ("float32", "float64", "float16", "uint8", "int16", "int32", "int64", "bool"):
+        assert X[name].dtype == name
+        assert X[name].flags.c_contiguous
+        assert len(np.unique(X[name])) > 1
+    for name, dtype in (("fortran32", np.float32), ("fortran64", np.float64)):
+        assert X[name].dtype == dtype
+        assert X[name].strides[0] == X[name].itemsize
+    assert max(X["backwards"].strides) < 0
+    assert X["gaps"].strides == (2 * 7 * 4, 2 * 4)
+    assert not X["swapped"].dtype.isnative
+    assert isinstance(X["memmap"], np.memmap)
+    assert not X["memmap"].flags.writeable
+    assert X["csr"].format == "csr"
+    assert FORMS["csr"](values(1000, 100)).nnz / 1e5 == pytest.approx(0.11, abs=0.01)
+    assert X["frame"].to_numpy().flags.f_contiguous
+    for name in ("float64", "fortran64", "swapped", "memmap", "frame"):
+        np.testing.assert_array_equal(as_array(X[name], "float64"), values())
+    for name in ("float32", "fortran32", "backwards", "gaps"):
+        np.testing.assert_array_equal(as_array(X[name], "float32"), values().astype("float32"))
+    for name, made in X.items():
+        whole, part = as_array(made, "float32"), as_array(first(made, 9), "float32")
+        assert whole.flags.c_contiguous, name
+        np.testing.assert_array_equal(part, whole[:9], err_msg=name)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_baseline_reads_any_form_of_X_as_the_cast_of_it(form, shuffle):
+    work = replace(SMALL, dtype="float32", inputs=form)
+    problem = make_problem(work)
+    engines = [Engine(p, threads=1) for p in (problem, replace(problem, X=problem.cast()))]
+    for engine in engines:
+        engine.run(2, shuffle)
+    np.testing.assert_allclose(engines[0].result(), engines[1].result(), rtol=1e-6, atol=1e-7)
+    assert not np.allclose(engines[0].result(), problem.params)
+
+
+@pytest.mark.parametrize("form", ["float64", "float16", "uint8", "bool", "fortran64", "csr", "frame"])
+@pytest.mark.parametrize("module", ["ours", "sklearn_mlp"])
+def test_peers_take_any_form_of_X_and_do_the_same_work(module, form):
+    peer = pytest.importorskip(f"benchmarks.peers.{module}")
+    problem, epochs = check_problem(make_problem(replace(WORKLOADS["digits"], inputs=form)))
+    engine, baseline = (made(problem, threads=1) for made in (peer.Engine, Engine))
+    for each in (engine, baseline):
+        each.run(epochs, shuffle=False)
+    compare.check(problem.work, 0, module, engine.result(), baseline.result())
+
+
+def test_inputs_measures_and_writes_its_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(inputs, "QUICK", replace(inputs.QUICK, rows=128, forward_rows=256, rounds=3))
+    arguments = ["--networks", "tiny", "--forms", "float32", "int64", "csr", "--threads", "1", "--quick"]
+    assert inputs.main([*arguments, "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "It will take about" in out.splitlines()[0]
+    report = json.loads((tmp_path / "inputs.json").read_text())
+    assert [(row["call"], row["form"], row["rows"]) for row in report["rows"]] == [
+        (call, form, rows) for call, rows in (("fit", 128), ("forward", 256)) for form in ("float32", "int64", "csr")
+    ]
+    for row in report["rows"]:
+        assert 0 < row["low"] <= row["ratio"] <= row["high"]
+        assert row["us"] > 0
+    assert [row["target"] for row in report["rows"][:3]] == [None, 1.1, 1.5]
+    assert (tmp_path / "inputs.md").read_text() in out
+
+
+def test_targets_are_those_of_the_issue():
+    assert inputs.target("fortran64", 784) == 1.25
+    assert inputs.target("fortran64", 64) == inputs.target("float64", 784) == inputs.target("memmap", 4) == 1.1
+    assert inputs.target("frame", 784) == 1.2
+    assert inputs.target("csr", 4) == 1.5
+
+
+def test_what_is_over_its_target_has_a_star():
+    row = {"network": "mnist_s", "call": "fit", "low": 1.0, "high": 2.0, "others": 0.0}
+    rows = [
+        row | {"form": "float32", "ratio": 1.3, "target": None},
+        row | {"form": "fortran64", "ratio": 1.25, "target": 1.25},
+        row | {"form": "int64", "ratio": 1.25, "target": 1.1},
+    ]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in inputs.overview(rows).splitlines()]
+    assert lines[0] == ["X", "fit, 784-128-10", "at most"]
+    assert lines[2:] == [["float32", "1.3x", "-"], ["fortran64", "1.25x", "1.25x"], ["int64", "1.25x*", "1.1x"]]
+    size = {"rows": 1, "epochs": 1, "forward_rows": 1, "rounds": 1}
+    text = inputs.markdown({"rows": rows, "size": size, "processor": "a", "threads": 2, "date": "b"})
+    assert "1 of 2 ratios are over their target" in text
+
+
+def test_a_form_that_is_read_as_other_numbers_is_not_timed(monkeypatch, capsys):
+    monkeypatch.setitem(FORMS, "int16", FORMS["int64"])
+    monkeypatch.setattr(inputs, "as_array", lambda X, dtype: np.nextafter(as_array(X, dtype), np.float32(9)))
+    assert inputs.main(["--networks", "tiny", "--forms", "int16", "--threads", "1", "--quick"]) == 1
+    assert "X as int16 on network 'tiny': other bits" in capsys.readouterr().err
+
+
 @pytest.fixture
 def peer(tmp_path, monkeypatch):
     """A function that makes a peer of a module's source."""
@@ -233,7 +418,7 @@ def test_a_peer_that_trains_something_else_is_named_and_not_timed(peer):
                 super().run(epochs, shuffle)
         """,
     )
-    with pytest.raises(compare.ResultsDiffer, match=r"peer 'careless' on network 'tiny'.*5e-03"):
+    with pytest.raises(ResultsDiffer, match=r"peer 'careless' on network 'tiny'.*5e-03"):
         compare.compare(["tiny"], ["numpy", careless], threads=1, rounds=1, peak=False)
 
 
@@ -268,7 +453,8 @@ def test_ratios_and_shares():
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"), [("--networks", "huge"), ("--peers", "nobody"), ("--threads", "0"), ("--rounds", "0")]
+    ("argument", "value"),
+    [("--networks", "huge"), ("--peers", "nobody"), ("--inputs", "float8"), ("--threads", "0"), ("--rounds", "0")],
 )
 def test_bad_arguments_are_named(argument, value, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -297,10 +483,10 @@ def test_a_disturbed_figure_is_called_so():
 
 
 def test_busy_seconds_sees_work():
-    before, started = busy_seconds(), time.process_time()
+    before, started = turns.busy_seconds(), time.process_time()
     while time.process_time() - started < 0.3:
         pass
-    assert busy_seconds() - before > 0.25
+    assert turns.busy_seconds() - before > 0.25
 
 
 # ---------------------------------------------------------------------- asv's suites
@@ -350,6 +536,19 @@ def test_suites_forward():
         suite.time_forward("digits", rows, "float64", "1")
 
 
+@pytest.mark.parametrize("form", ["fortran64", "csr", "frame"])
+def test_suites_of_inputs(form):
+    fit, forward = input_suites.Fit(), input_suites.Forward()
+    fit.setup("tiny", form)
+    before = fit.call(fit.X).cost
+    fit.time_epoch("tiny", form)
+    (after,) = fit.call(fit.X).cost
+    assert after < before[0], "it learns, one epoch a call"
+    forward.setup("tiny", form)
+    assert forward.call(forward.X).shape == (input_suites.ROWS["forward"], 2)
+    forward.time_forward("tiny", form)
+
+
 @pytest.mark.parametrize(
     ("suite", "arguments"),
     [
@@ -379,11 +578,12 @@ def test_suites_ratios_come_from_one_comparison(monkeypatch):
     monkeypatch.setattr(peers, "compare", small)
     suite = peers.Peers()
     rows = suite.setup_cache()
-    assert suite.track_ratio(rows, "tiny", "numpy") == rows["tiny", "numpy"]["us"] / rows["tiny", "ours"]["us"]
-    assert math.isnan(suite.track_ratio(rows, "tiny", "absent")), "asv shows NaN as n/a"
+    for X, label in zip(("own", "float64"), ("tiny", "tiny, float64 X")):
+        assert suite.track_ratio(rows, "tiny", "numpy", X) == rows[label, "numpy"]["us"] / rows[label, "ours"]["us"]
+    assert math.isnan(suite.track_ratio(rows, "tiny", "absent", "own")), "asv shows NaN as n/a"
     rows["tiny", "numpy"] = {"status": "failed", "reason": "the process ended with code 3"}
     with pytest.raises(RuntimeError, match="code 3"):
-        suite.track_ratio(rows, "tiny", "numpy")
+        suite.track_ratio(rows, "tiny", "numpy", "own")
 
 
 # ---------------------------------------------------------------------- scaling
@@ -472,13 +672,21 @@ def test_a_peer_with_other_outputs_has_no_latency(peer):
                 return super().forward(X).round(3)
         """,
     )
-    with pytest.raises(compare.ResultsDiffer, match="peer 'rough' on network 'tiny'"):
+    with pytest.raises(ResultsDiffer, match="peer 'rough' on network 'tiny'"):
         latency.latency(peers=["numpy", careless], rounds=1)
 
 
 @pytest.mark.parametrize(
     ("command", "argument", "value"),
-    [(latency, "--rows", "0"), (latency, "--network", "huge"), (scaling, "--threads", "0"), (scaling, "--rounds", "0")],
+    [
+        (latency, "--rows", "0"),
+        (latency, "--network", "huge"),
+        (scaling, "--threads", "0"),
+        (scaling, "--rounds", "0"),
+        (inputs, "--forms", "float8"),
+        (inputs, "--rows", "many"),
+        (inputs, "--threads", "1000000"),
+    ],
 )
 def test_bad_arguments_of_the_other_commands_are_named(command, argument, value, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -2,7 +2,9 @@
 
 A peer is a module with `version` (a string) and `Engine`:
 
-    Engine(problem, threads)    its own arrays from problem.X, .y, .params; Unsupported if it cannot do this work
+    Engine(problem, threads)    its own arrays from problem.X, .y, .params; Unsupported if it cannot do this work. X
+                                is in the form of `work.inputs`: an engine does with it what its user would
+                                (problem.cast() where that is a tensor, made once)
     run(epochs, shuffle)        whole epochs of mini-batch steps; returns when they are done. With optimizer None:
                                 the gradient of the whole batch, `epochs` times
     result()                    the parameters, or that gradient, as one vector in the order of `problem.params`
@@ -26,11 +28,14 @@ import os
 import statistics
 import time
 import timeit
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
+from benchmarks.forms import first
+from benchmarks.turns import Others, repeated, seconds_of
 from benchmarks.workloads import Workload, check_problem, make_problem
 
 PEERS = {
@@ -58,6 +63,10 @@ class PeerError(Exception):
     def __init__(self, kind: str, reason: str):
         super().__init__(reason)
         self.kind = kind
+
+
+class ResultsDiffer(Exception):
+    """Someone did other work than the one whom all are compared with."""
 
 
 class Worker:
@@ -114,14 +123,21 @@ def available_cpus() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def busy_seconds() -> float:
-    """Processor time that the whole machine has used, stolen time included (Linux; elsewhere that of this process)."""
+@contextlib.contextmanager
+def start_workers(peers: Sequence[str], threads: int) -> Iterator[tuple[dict[str, Worker], dict[str, PeerError]]]:
+    """A worker for each peer, and why some have none. The workers end with the block."""
+    workers: dict[str, Worker] = {}
+    missing: dict[str, PeerError] = {}
     try:
-        with open("/proc/stat") as file:
-            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, file.readline().split()[1:9])
-    except OSError:
-        return time.process_time()
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        for peer in dict.fromkeys(peers):
+            try:
+                workers[peer] = Worker(peer, threads)
+            except PeerError as error:
+                missing[peer] = error
+        yield workers, missing
+    finally:
+        for worker in workers.values():
+            worker.close()
 
 
 def serve(connection: Connection, module: str, threads: int) -> None:
@@ -182,9 +198,10 @@ class Session:
         self.seconds = times[-1]
 
     def call(self) -> float:
-        started = time.perf_counter()
+        return seconds_of(self.run)
+
+    def run(self) -> None:
         self.engine.run(self.epochs, shuffle=self.work.shuffle)
-        return time.perf_counter() - started
 
     def turn(self) -> dict[str, float]:
         """One turn: an untimed call to wake threads and caches, then timed ones. `us` is the median per step.
@@ -196,16 +213,13 @@ class Session:
         idle, idle_cpu = time.perf_counter() - wall, time.process_time() - cpu
         if self.seconds < TURN:
             self.call()
-        busy, own, started = busy_seconds(), time.process_time(), time.perf_counter()
-        times = [self.call()]
-        while sum(times) < TURN:
-            times.append(self.call())
-        others = (busy_seconds() - busy - (time.process_time() - own)) / (time.perf_counter() - started)
+        with Others() as others:
+            times = repeated(self.run, TURN)
         steps = self.epochs * self.work.steps
         us = 1e6 * float(np.median(times)) / steps
         return {
             "us": us, "calls": len(times), "steps": steps, "idle": idle, "idle_cpu": idle_cpu, "spun": self.spun,
-            "others": max(0.0, others),
+            "others": others.cpus,
         }  # fmt: skip
 
     def prepare_forward(self, work: Workload, seed: int) -> np.ndarray:
@@ -214,7 +228,7 @@ class Session:
         self.engine = self.peer.Engine(problem, self.threads)
         if not hasattr(self.engine, "forward"):
             raise Unsupported("it is not called for outputs here")
-        self.X = problem.X[: work.batch]
+        self.X = first(problem.X, work.batch)
         outputs = np.array(self.engine.forward(self.X))  # compiles, where there is something to compile
         self.calls = timeit.Timer(lambda: self.engine.forward(self.X)).autorange()[0]
         return outputs

@@ -1,10 +1,12 @@
 """NumPy: the paper's Code 4 with samples as rows, then the update. The baseline the others are judged by.
 
-What is timed is the tuned form, the fastest we could write without leaving NumPy, step by step still Code 4:
-every Z, A, dZ, dW, db has its buffer, made once (`out=`), so a step allocates only relu's mask; `np.dot` has less
-overhead than `@`; weights are kept (n[l], n[l+1]), where BLAS is faster for dW of a wide first layer; a column sum
-is a product with ones. OpenBLAS uses all the threads it is allowed. It chooses its kernels by a list of processors, and
-takes slower ones for a processor that it does not know: so `version` says which, and OPENBLAS_CORETYPE can name others.
+What is timed is the tuned form, the fastest we could write without leaving NumPy, step by step still Code 4: every Z,
+A, dZ, dW, db has its buffer, made once (`out=`), so a step allocates only relu's mask; `np.dot` has less overhead
+than `@`; weights are kept (n[l], n[l+1]), where BLAS is faster for dW of a wide first layer; a column sum is a
+product with ones. An array X of another dtype is read as it is: each batch is converted when it is gathered. A frame
+or a sparse matrix is made an array beforehand. OpenBLAS uses all the threads it is allowed. It chooses its kernels by
+a list of processors, and takes slower ones for a processor that it does not know: so `version` says which, and
+OPENBLAS_CORETYPE can name others.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ version = f"NumPy {np.__version__} ({'; '.join(BLAS) or 'unknown BLAS'})"
 class Engine:
     def __init__(self, problem: Problem, threads: int):
         self.work = work = problem.work
-        self.X, self.Y, self.rng = problem.X, problem.Y, np.random.default_rng(0)
-        sizes, dtype, N = work.sizes, problem.X.dtype, work.batch
+        self.X = np.asarray(problem.X) if isinstance(problem.X, np.ndarray) else problem.cast()
+        self.Y, self.rng = problem.Y, np.random.default_rng(0)
+        sizes, dtype, N = work.sizes, problem.params.dtype, work.batch
         self.L = L = len(sizes) - 1
 
         # One vector of parameters and one of gradients, with views of each layer: an optimizer is one loop.
@@ -38,6 +41,7 @@ class Engine:
 
         # As in the paper, index 0 is the input and layers count from 1.
         self.batch_X, self.batch_Y = np.empty((N, sizes[0]), dtype), np.empty((N, sizes[L]), dtype)
+        self.read_X = self.batch_X if self.X.dtype == dtype else np.empty((N, sizes[0]), self.X.dtype)
         self.Z, self.A, self.dA, self.dZ = ([np.empty((N, n), dtype) for n in sizes] for _ in range(4))
         self.mask = [np.empty((N, n), bool) for n in sizes]
         self.ones = np.ones(N, dtype)
@@ -113,17 +117,29 @@ class Engine:
             tmp *= self.work.learning_rate / (1 - 0.9**self.t)
             self.params -= tmp
 
+    def inputs(self, rows):
+        """The rows of X, a slice or an array of numbers, in the network's dtype."""
+        if isinstance(rows, slice) or not self.X.flags.c_contiguous:  # of which take() would copy the whole first
+            found = self.X[rows]
+        else:  # mode="clip": with the default, take() fills a temporary and copies it to out
+            found = self.X.take(rows, 0, self.read_X, "clip")
+        if found.dtype != self.batch_X.dtype:
+            self.batch_X[...] = found
+            return self.batch_X
+        return found
+
     def run(self, epochs: int, shuffle: bool) -> None:
-        N, X, Y = self.work.batch, self.X, self.Y
+        N, Y = self.work.batch, self.Y
         for _ in range(epochs):
-            order = self.rng.permutation(len(X)) if shuffle else None
-            for s in range(0, len(X), N):
+            order = self.rng.permutation(len(Y)) if shuffle else None
+            for s in range(0, len(Y), N):
                 if order is None:
-                    rows, targets = X[s : s + N], Y[s : s + N]
-                else:  # mode="clip": with the default, take() fills a temporary and copies it to out
+                    batch = slice(s, s + N)
+                    targets = Y[batch]
+                else:
                     batch = order[s : s + N]
-                    rows, targets = X.take(batch, 0, self.batch_X, "clip"), Y.take(batch, 0, self.batch_Y, "clip")
-                self.back_propagation(rows, targets)
+                    targets = Y.take(batch, 0, self.batch_Y, "clip")
+                self.back_propagation(self.inputs(batch), targets)
                 self.update_params()
 
     def result(self) -> np.ndarray:

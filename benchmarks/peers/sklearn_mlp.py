@@ -2,6 +2,7 @@
 
 A call is one `fit` of several epochs with `warm_start=True`. Its time includes, once a call, the checks of X and y
 and the coding of the labels; and every step the loss, which scikit-learn always computes (with alpha=0 too).
+X is handed over as it is: scikit-learn learns in float64 from all that is not float32, and converts it in every call.
 Momentum is off, so that it is the same SGD. Adam's moments start again with every call: the cost is the same.
 """
 
@@ -40,8 +41,9 @@ class Engine:
         if two_way_softmax:
             self.model.out_activation_ = "softmax"
         weights, biases = layers(problem.params, work.sizes)
-        self.model.coefs_ = [np.array(W.T, order="C") for W in weights]
-        self.model.intercepts_ = [b.copy() for b in biases]
+        dtype = self.model.coefs_[0].dtype  # by X
+        self.model.coefs_ = [np.array(W.T, dtype, order="C") for W in weights]
+        self.model.intercepts_ = [b.astype(dtype) for b in biases]
 
     def run(self, epochs: int, shuffle: bool) -> None:
         self.model.set_params(max_iter=epochs, shuffle=shuffle)

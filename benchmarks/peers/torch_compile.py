@@ -23,7 +23,11 @@ class Engine:
         torch.set_num_threads(threads)
         torch._dynamo.reset()  # this network's graph, not one more variant of the last network's
         self.work = work = problem.work
-        self.X, self.y, self.rng = torch.from_numpy(problem.X), torch.from_numpy(problem.y), np.random.default_rng(0)
+        self.X, self.y, self.rng = (
+            torch.from_numpy(problem.cast()),
+            torch.from_numpy(problem.y),
+            np.random.default_rng(0),
+        )
         weights, biases = layers(problem.params, work.sizes)
         self.params = [torch.tensor(part) for pair in zip(weights, biases) for part in pair]
         self.m, self.v = [torch.zeros_like(p) for p in self.params], [torch.zeros_like(p) for p in self.params]

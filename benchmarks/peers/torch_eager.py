@@ -1,4 +1,7 @@
-"""PyTorch, eager: nn.Sequential, a loss of nn.functional, backward(), torch.optim in its fused (fastest) form."""
+"""PyTorch, eager: nn.Sequential, a loss of nn.functional, backward(), torch.optim in its fused (fastest) form.
+
+A layer takes only tensors of its own dtype, so X is made one beforehand, whatever it was.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,11 @@ class Engine:
     def __init__(self, problem: Problem, threads: int):
         torch.set_num_threads(threads)
         self.work = work = problem.work
-        self.X, self.y, self.rng = torch.from_numpy(problem.X), torch.from_numpy(problem.y), np.random.default_rng(0)
+        self.X, self.y, self.rng = (
+            torch.from_numpy(problem.cast()),
+            torch.from_numpy(problem.y),
+            np.random.default_rng(0),
+        )
         self.linear = [nn.Linear(i, o, dtype=self.X.dtype) for i, o in zip(work.sizes, work.sizes[1:])]
         with torch.no_grad():
             for layer, W, b in zip(self.linear, *layers(problem.params, work.sizes)):
