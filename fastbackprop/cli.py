@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import io
 import json
@@ -37,7 +38,7 @@ HIDDEN_NAMES = ("identity", "relu", "relu0", "leaky_relu", "elu", "tanh", "sigmo
 EXTRAS = {"sklearn": "sklearn", "pandas": "cli", "matplotlib": "plot", "safetensors": "io", "tqdm": "cli"}
 OPTIMIZERS = ("adagrad", "adam", "adamw", "lbfgs", "rmsprop", "sgd")
 SET_ASIDE = 0.1  # of the training samples, for early stopping
-COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst", ".tar")
 PATIENCE = 1.0  # seconds of silence while the engine is loaded
 MOST_LINES = 50  # about epochs
 MOST_CLASSES = 100  # more, or more than half as many as samples, are perhaps numbers
@@ -63,6 +64,32 @@ _THREADS = click.option(
 )
 
 
+_READING = (  # how a file is read, where the guess is wrong
+    click.option("--separator", metavar="CHARACTER", help="Between values; tab for a tabulator. [default: guessed]"),
+    click.option("--decimal", type=click.Choice([".", ","]), help="Mark before decimals.  [default: guessed]"),
+    click.option(
+        "--thousands", metavar="MARK", help="Mark between thousands: . , ' or a blank; '' for none.  [default: guessed]"
+    ),
+    click.option("--encoding", help="Such as utf-8, utf-16, latin-1.  [default: guessed]"),
+)
+
+
+def _reading(command: Any) -> Any:
+    """A command with the options for reading its file, as one argument, ``reading``."""
+
+    @functools.wraps(command)
+    def gathered(**options: Any) -> Any:
+        names = ("separator", "decimal", "thousands", "encoding")
+        reading = {name: value for name in names if (value := options.pop(name)) is not None}
+        if reading.get("separator") in ("tab", "\\t"):
+            reading["separator"] = "\t"
+        return command(reading=reading, **options)
+
+    for option in reversed(_READING):
+        gathered = option(gathered)
+    return gathered
+
+
 @cli.command(context_settings={"show_default": True}, short_help="Train a network and report how good it is.")
 @click.argument("data")
 @click.option(
@@ -77,6 +104,13 @@ _THREADS = click.option(
 @click.option("--categorical", multiple=True, metavar="COLUMN", help="Read its numbers as categories. Repeatable.")
 @click.option("--numeric", multiple=True, metavar="COLUMN", help="Read it as numbers, never leave it out. Repeatable.")
 @click.option("--drop", multiple=True, metavar="COLUMN", help="Leave it out. Repeatable.")
+@click.option(
+    "--missing", multiple=True, metavar="TEXT", default=None,
+    help="It means a missing value in every column, and no other text does; '' for none. Repeatable.  "
+    "[default: NA, null, ., - and the like, in columns of numbers and dates]",
+)  # fmt: skip
+@click.option("--date-format", metavar="FORMAT", help="Of dates, such as %d/%m/%Y.  [default: guessed]")
+@_reading
 @click.option(
     "--hidden",
     type=Sizes(1, "must be positive whole numbers with commas between them, such as 128,64"),
@@ -127,7 +161,8 @@ _THREADS = click.option(
 def train(data: str, **options: Any) -> None:
     """Train a network on DATA and report how good it is on samples it has not seen.
 
-    DATA is a file, CSV with a header line or Parquet, of which a column is to be predicted:
+    DATA is a file or a pipe (- for standard input), CSV with a header line or Parquet, of which a column is to be
+    predicted:
 
     \b
         fastbackprop train flowers.csv --target species
@@ -146,22 +181,23 @@ def train(data: str, **options: Any) -> None:
 
 @cli.command(short_help="Predict the rows of a file with a trained model.")
 @click.argument("model", type=_FILE)
-@click.argument("data", type=_FILE)
+@click.argument("data", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option(
     "-o",
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file to write, .csv or .parquet.  [default: DATA's name with -predictions.csv, here]",
 )
+@_reading
 @_THREADS
-def predict(model: Path, data: Path, out: Path | None, threads: int | None) -> None:
+def predict(model: Path, data: Path, out: Path | None, threads: int | None, reading: dict[str, str]) -> None:
     """Predict the rows of DATA with MODEL, a file that `train` wrote.
 
     DATA must have the columns that the model learned from, in any order; others are ignored. The predictions are in
     the order of the rows: for classes the most probable one and the probability of each, for numbers the values. Where
     DATA has the column to predict too, the predictions are compared with it.
     """
-    _predict(model, data, out, threads)
+    _predict(model, data, out, threads, reading)
 
 
 @cli.command(short_help="Show what a model is and how it was trained.")
@@ -195,7 +231,9 @@ class _Data(NamedTuple):
     images: Dataset | None = None  # where the samples are images
 
 
-def _data(data: str, targets: tuple[str, ...], drop: tuple[str, ...]) -> _Data:
+def _data(
+    data: str, targets: tuple[str, ...], drop: tuple[str, ...], missing: tuple[str, ...] | None, reading: dict[str, str]
+) -> _Data:
     """The table that DATA means."""
     from fastbackprop import datasets, tables
 
@@ -206,23 +244,23 @@ def _data(data: str, targets: tuple[str, ...], drop: tuple[str, ...]) -> _Data:
         found = _Data(data, data, *datasets.load_frame(data), bundled if bundled.image_shape else None)
     else:
         path = Path(data)
-        if not (path.suffix or path.name != data or path.exists()):
+        if not (data == "-" or path.suffix or path.name != data or path.exists()):
             names = ", ".join(datasets.NAMES)
             hint = tables.suggestion(data, datasets.NAMES)
             raise click.UsageError(f"DATA must be a file or one of {names}; got {data!r}{hint}")
-        _FILE.convert(data, next(p for p in train.params if p.name == "data"), None)
-        frame = tables.read(path)
+        if data != "-":
+            _FILE.convert(data, next(p for p in train.params if p.name == "data"), None)
+        frame = _read(path, reading)
         if not targets:
             names = _few([repr(name) for name in frame.columns])
             raise click.UsageError(f"--target COLUMN must say what to predict; the columns of {data} are {names}")
         with _about(data):
-            tables.require_columns(frame, targets)
-        known = frame.dropna(subset=list(targets))
+            known = frame[tables.has_targets(frame, targets, missing)]
         if known.empty:
             raise click.UsageError(f"{data}: no row has a value of {_few(targets)}, which is to be predicted")
         if len(known) < len(frame):
             click.echo(f"{len(frame) - len(known)} of {len(frame)} rows without a target are left out")
-        found = _Data(_stem(path), path.name, known, list(dict.fromkeys(targets)))
+        found = _Data(_stem(path), _source(path), known, list(dict.fromkeys(targets)))
     if both := set(drop) & set(found.targets):
         raise click.UsageError(f"--drop {both.pop()}: this is what is to be predicted")
     with _about(data):
@@ -230,7 +268,23 @@ def _data(data: str, targets: tuple[str, ...], drop: tuple[str, ...]) -> _Data:
     return found._replace(frame=found.frame.drop(columns=list(drop)))
 
 
+def _read(path: Path, reading: dict[str, str]) -> Any:
+    """The table in a file, or from standard input; what was guessed about the whole of it is said."""
+    from fastbackprop import tables
+
+    frame = tables.read(sys.stdin.buffer if str(path) == "-" else path, **reading)
+    for line in frame.attrs["guesses"]:
+        click.echo(f"warning   {line}")
+    return frame
+
+
+def _source(path: Path) -> str:
+    return "standard input" if str(path) == "-" else path.name
+
+
 def _stem(path: Path) -> str:
+    if str(path) == "-":
+        return "stdin"
     return Path(path.stem).stem if path.suffix in COMPRESSED else path.stem
 
 
@@ -254,7 +308,8 @@ def _split(
 
 def _train(
     data: str, *, targets: tuple[str, ...], task: str | None, categorical: tuple[str, ...], numeric: tuple[str, ...],
-    drop: tuple[str, ...], hidden: tuple[int, ...] | None, activation: str, epochs: int | None, batch_size: int,
+    drop: tuple[str, ...], missing: tuple[str, ...] | None, date_format: str | None, reading: dict[str, str],
+    hidden: tuple[int, ...] | None, activation: str, epochs: int | None, batch_size: int,
     optimizer: str, learning_rate: float | None, momentum: float, l2: float, dropout: float, balanced: bool,
     early_stopping: int | None, checkpoint: Path | None, resume: Path | None, dtype: str, test_size: float, seed: int,
     threads: int | None, out: Path, progress: bool,
@@ -272,9 +327,10 @@ def _train(
     from fastbackprop import EarlyStopping, Network, __version__, datasets, optimizers, persistence, tables
 
     rule = optimizers.NAMES[optimizer](**given)
-    source = _data(data, targets, drop)
+    missing = missing or None
+    source = _data(data, targets, drop, missing, reading)
     model, picture = out / f"{source.name}.safetensors", out / f"{source.name}.png"
-    read = [] if data in datasets.NAMES else [Path(data)]
+    read = [] if data in (*datasets.NAMES, "-") else [Path(data)]
     if out.suffix == ".safetensors":
         raise click.UsageError(f"--out is the directory for the model and the picture, got the file {str(out)!r}")
     _check_writable(out, model, picture, keep=read if resume is None else [*read, resume])
@@ -283,12 +339,12 @@ def _train(
         if checkpoint.resolve() in (model.resolve(), picture.resolve()):
             raise click.UsageError(f"--checkpoint {str(checkpoint)!r} is where the result will be written")
     with _about(data):
-        inferred, task = task is None, task or tables.infer_task(source.frame, source.targets)
+        inferred, task = task is None, task or tables.infer_task(source.frame, source.targets, missing)
         learned, held_out = _split(source, task, test_size, seed)
         watched = held_out
         if early_stopping is not None:  # what decides must not be what is reported
             learned, watched = _split(source, task, SET_ASIDE, seed, learned)
-        table = _fit_table(source, task, categorical, numeric, learned)
+        table = _fit_table(source, task, categorical, numeric, learned, missing, date_format)
         X, y = table.transform(source.frame).astype(dtype), table.encode_targets(source.frame)
     classification = task == "classification"
     y = y if classification else y.astype(dtype)
@@ -380,11 +436,15 @@ def _train(
 
 
 def _fit_table(
-    source: _Data, task: str, categorical: tuple[str, ...], numeric: tuple[str, ...], rows: np.ndarray
-) -> Table:
+    source: _Data, task: str, categorical: tuple[str, ...], numeric: tuple[str, ...], rows: np.ndarray,
+    missing: tuple[str, ...] | None, date_format: str | None,
+) -> Table:  # fmt: skip
     from fastbackprop.tables import Number, Table
 
-    table = Table.fit(source.frame, source.targets, task=task, categorical=categorical, numeric=numeric, rows=rows)
+    table = Table.fit(
+        source.frame, source.targets, task=task, categorical=categorical, numeric=numeric, rows=rows, missing=missing,
+        date_format=date_format,
+    )  # fmt: skip
     if source.images is None:
         return table
     # Pixels have one scale, and one that is always the same is a pixel too.
@@ -395,14 +455,14 @@ def _fit_table(
 
 def _describe(table: Table, columns: bool = False) -> None:
     """Say what is predicted from what; with ``columns``, each of them."""
-    from fastbackprop.tables import Category, shown
+    from fastbackprop.tables import Category, Date, shown
 
     count = len(table.columns)
-    categories = sum(isinstance(column, Category) for column in table.columns)
+    categories, dates = (sum(isinstance(column, kind) for column in table.columns) for kind in (Category, Date))
     classes = f": {_few(table.classes)}" if table.classes else ""
     click.echo(f"task      {table.task} of {_few(table.targets)}{classes}")
-    kinds = f"{count - categories} of numbers, {categories} of categories; {table.inputs} inputs"
-    click.echo(f"columns   {count}: {kinds}")
+    kinds = f"{count - categories - dates} of numbers, {categories} of categories{f', {dates} of dates' * (dates > 0)}"
+    click.echo(f"columns   {count}: {kinds}; {table.inputs} inputs")
     if columns:
         for column in table.columns[:MOST_NAMES]:
             click.echo(f"          {column}")
@@ -415,10 +475,16 @@ def _describe(table: Table, columns: bool = False) -> None:
 
 
 def _warn(source: _Data, table: Table, categorical: Sequence[str], inferred: bool) -> None:
-    """Say what was perhaps not meant: numbers read as texts or as classes."""
-    from fastbackprop.tables import nearly_numbers, shown
+    """Say what was guessed, and what was perhaps not meant: numbers read as texts or as classes."""
+    from fastbackprop.tables import Category, nearly_numbers, shown
 
-    meant = {*categorical, *(() if inferred else source.targets)}
+    by_words: dict[str, list[str]] = {}
+    for name, words in table.guesses.items():
+        by_words.setdefault(words, []).append(name)
+    for words, names in list(by_words.items())[:MOST_NAMES]:
+        click.echo(f"warning   {_few(names)}: {words}")
+    read = (column.name for column in table.columns if not isinstance(column, Category))
+    meant = {*categorical, *read, *(() if inferred else source.targets)}
     unsaid = [name for name in source.frame.columns if name not in meant]
     for name, why in list(nearly_numbers(source.frame, unsaid).items())[:MOST_NAMES]:
         click.echo(f"warning   {shown(name)}: read as texts, but {why}")
@@ -493,12 +559,12 @@ def _read_model(path: Path) -> tuple[Network, Table | None, dict[str, Any]]:
     return net, table, training
 
 
-def _predict(model: Path, data: Path, out: Path | None, threads: int | None) -> None:
+def _predict(model: Path, data: Path, out: Path | None, threads: int | None, reading: dict[str, str]) -> None:
     _check_extras("pandas", "sklearn", "safetensors")
     from fastbackprop import persistence, tables
 
     out = out or Path(f"{_stem(data)}-predictions.csv")
-    _check_writable(out.parent, out, keep=(model, data))
+    _check_writable(out.parent, out, keep=(model, data) if str(data) != "-" else (model,))
     parquet = out.suffix.lower() in tables.PARQUET
     if not parquet and out.suffix.lower() != ".csv":
         raise click.UsageError(f"--out must end in .csv or .parquet, got {str(out)!r}")
@@ -507,7 +573,7 @@ def _predict(model: Path, data: Path, out: Path | None, threads: int | None) -> 
         raise click.UsageError(f"{model}: a network without the names of its columns; `train` writes one with them")
     net.threads = threads
     with _about(data):
-        frame = tables.read(data)
+        frame = _read(data, reading)
         X = table.transform(frame).astype(net.dtype)
     _prepare(net)
     predictions = table.decode(net.forward(X))
@@ -528,7 +594,7 @@ def _predict(model: Path, data: Path, out: Path | None, threads: int | None) -> 
         click.echo(f"          and {len(odd) - MOST_NAMES} more columns with missing values or unknown texts")
     click.echo(f"{len(predictions)} row{'s' if len(predictions) > 1 else ''}: {table.task} of {_few(table.targets)}")
     if set(table.targets) <= set(frame.columns):
-        known = frame[list(table.targets)].notna().all(axis=1).to_numpy()
+        known = table.has_targets(frame)
         try:
             if known.any():
                 click.echo(f"compared with {data}: {_compare(table, frame[known], predictions[known])}")

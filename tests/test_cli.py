@@ -403,7 +403,7 @@ def test_the_same_seed_and_resuming_give_the_same_model(tmp_path, capsys):
         (b"y\n1\n2\n3\n", "no column is left to learn from"),
         (b"a,y\n,1\n,2\n,1\n", "no column is left to learn from ('a': has no value to learn from)"),
         (b"a,a,y\n1,2,3\n", "column names must differ, got 'a'"),
-        (b"a,y\nJos\xe9,2\n", "must be UTF-8"),
+        (b"a,y\nJos\xe9\x81,2\n", "must be text, UTF-8 or"),
         (b"a,y\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
         (b"PAR1", "lacks the column 'y'|at least one row"),
     ],
