@@ -134,7 +134,8 @@ def learned(X, y, *, sizes=(19, 24, 3), output="softmax", **options):
 
 OPTIONS = [
     {}, {"shuffle": False}, {"validation_fraction": 0.2}, {"threads": 2, "batch_size": 64}, {"batch_size": 200},
-    {"dropout": 0.3, "l2": 0.01}, {"sample_weight": np.linspace(0.5, 2, 200)}, {"optimizer": "lbfgs", "batch_size": 32},
+    {"dropout": 0.3, "l2": 0.01}, {"sample_weight": np.linspace(0.5, 2, 200)},
+    {"optimizer": "lbfgs", "batch_size": None},
 ]  # fmt: skip
 
 
