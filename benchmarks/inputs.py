@@ -215,11 +215,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             report["rows"].append(row)
             numbers = f"{digits(row['base_us'])} to {digits(row['us'])} us"
             print(f"{row['call']} {row['network']} {row['form']}: {digits(row['ratio'], '{}x')}, {numbers}", flush=True)
+            files = reports.save(report, args.out, "inputs", markdown(report))  # also of a run that is stopped
     except ResultsDiffer as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("", markdown(report), sep="\n")
-    print("saved", *reports.save(report, args.out, "inputs", markdown(report)))
+    print("saved", *files)
     return 0
 
 

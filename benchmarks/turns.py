@@ -83,7 +83,7 @@ def how_quiet(seconds: float = 1.0) -> str:
     with Others() as others:
         time.sleep(seconds)
     if others.cpus <= QUIET:
-        return "The machine is quiet."
+        return "No other programs are seen."
     return f"NOT QUIET: other programs use {others.cpus:.1f} CPUs now, and will be in the figures."
 
 

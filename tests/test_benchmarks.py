@@ -281,7 +281,7 @@ def test_a_turn_is_as_many_calls_as_take_its_time():
     assert sum(times) >= 0.035
 
 
-@pytest.mark.parametrize(("used", "text"), [(0.0, "is quiet"), (0.02, "is quiet"), (3.0, "NOT QUIET: other")])
+@pytest.mark.parametrize(("used", "text"), [(0.0, "No other"), (0.02, "No other"), (3.0, "NOT QUIET: other")])
 def test_other_programs_are_seen(monkeypatch, used, text):
     clock = iter([0.0, used])
     monkeypatch.setattr(turns, "busy_seconds", lambda: next(clock) + time.process_time())
@@ -384,10 +384,11 @@ def test_what_is_over_its_target_has_a_star():
     assert "1 of 2 ratios are over their target" in text
 
 
-def test_a_form_that_is_read_as_other_numbers_is_not_timed(monkeypatch, capsys):
-    monkeypatch.setitem(FORMS, "int16", FORMS["int64"])
+def test_a_form_that_is_read_as_other_numbers_is_not_timed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(inputs, "as_array", lambda X, dtype: np.nextafter(as_array(X, dtype), np.float32(9)))
-    assert inputs.main(["--networks", "tiny", "--forms", "int16", "--threads", "1", "--quick"]) == 1
+    arguments = ["--networks", "tiny", "--forms", "int16", "--threads", "1", "--quick", "--out", str(tmp_path)]
+    assert inputs.main(arguments) == 1
+    assert not any(tmp_path.iterdir())
     assert "X as int16 on network 'tiny': other bits" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""asv's site: real results of the suites, published, opened in a browser; the graphs are there, point by point."""
+"""asv's site, made by the docs' own commands: it has what was measured, and a browser draws it, point by point."""
 
 import functools
 import html
@@ -75,19 +75,30 @@ def browser():
         pytest.skip("no Chromium: apt-get install chromium")
     if not MODULES.is_dir():
         pytest.skip("no jQuery and flot: npm install --prefix tests/browser --no-package-lock")
-    if not importlib.util.find_spec("asv"):
-        pytest.skip("no asv: pip install -e '.[bench]'")
     return found
 
 
+def documented(*words):
+    """The one command of the page that has all the words, without what it says after it."""
+    page = (ROOT / "docs" / "performance.md").read_text()
+    lines = [line.split(" #")[0].strip() for line in page.splitlines() if line.startswith("    asv ")]
+    (line,) = [line for line in lines if set(words) <= set(line.split())]
+    return line
+
+
 @pytest.fixture(scope="module")
-def site(browser, tmp_path_factory):
+def site(tmp_path_factory):
     """The published site, with the results of a small real run for each of a few commits, and the values in them."""
+    if not importlib.util.find_spec("asv"):
+        pytest.skip("no asv: pip install -e '.[bench]'")
     here = tmp_path_factory.mktemp("asv")
-    environment = os.environ | {"HOME": str(here)}  # asv describes the machine in a file there
+    tools = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ["PATH"]]
+    )  # of this Python, in its shell's place
+    environment = os.environ | {"HOME": str(here), "PATH": tools}  # asv describes the machine in a file in HOME
 
     def run(*command):
-        done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout.strip()
 
@@ -96,20 +107,26 @@ def site(browser, tmp_path_factory):
     conf = json.loads(re.sub(r"^\s*//.*$", "", (ROOT / "asv.conf.json").read_text(), flags=re.MULTILINE))
     conf |= {"benchmark_dir": str(ROOT / conf["benchmark_dir"])}
     (here / "asv.conf.json").write_text(json.dumps(conf))
-    asv = (sys.executable, "-m", "asv")
-    run(*asv, "machine", "--yes")
+    run("asv", "machine", "--yes")
     for number in range(COMMITS):
         run(*git, "commit", "--quiet", "--allow-empty", "-m", f"commit {number}")
-        run(
-            *asv, "run", "--quick", "--environment", f"existing:{sys.executable}", "--set-commit-hash",
-            run("git", "rev-parse", "HEAD"), "--bench", r"training\.Epoch\.time_epoch\(.tiny., .float32., .1.\)",
-        )  # fmt: skip
-    run(*asv, "publish")
+        one = r"training\.Epoch\.time_epoch\(.tiny., .float32., .1.\)"
+        run("bash", "-c", f"{documented('run', '--quick')} --bench '{one}'")
+    run("bash", "-c", documented("publish"))
     measured = []
     for file in (here / conf["results_dir"]).glob("*/*-existing*.json"):
         values = json.loads(file.read_text())["results"]["training.Epoch.time_epoch"][0]
         measured += [value for value in values if math.isfinite(value)]  # NaN: not selected
     return here / conf["html_dir"], sorted(measured)
+
+
+def test_the_quick_line_of_the_docs_fills_the_site(site):
+    folder, measured = site
+    assert len(measured) == COMMITS
+    # One file for each machine and environment. Points are [revision, a value for each choice of parameters].
+    (file,) = folder.glob("graphs/arch-*/**/training.Epoch.time_epoch.json")
+    drawn = [value for _, of_parameters in json.loads(file.read_text()) for value in of_parameters if value is not None]
+    assert sorted(drawn) == pytest.approx(measured)
 
 
 def put_libraries(folder):
@@ -160,7 +177,6 @@ def visit(browser, profile, url, *options):
 @pytest.mark.browser
 def test_the_dashboard_draws_what_was_measured(browser, site, address, tmp_path):
     measured = site[1]
-    assert len(measured) == COMMITS
     choice = urllib.parse.urlencode({"p-network": "'tiny'", "p-dtype": "'float32'", "p-threads": "'1'"})
     url = f"{address}#training.Epoch.time_epoch?{choice}"
     dom = visit(browser, tmp_path / "profile", url, "--dump-dom")

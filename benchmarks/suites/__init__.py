@@ -6,8 +6,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-# asv does not put the clone on the path. Last, so that the fastbackprop that asv has installed goes before the clone's.
+# asv does not put the clone on the path. `benchmarks` is the clone's, whatever else is installed. Then the clone goes
+# last, so that the fastbackprop that asv has installed goes before the clone's.
 ROOT = str(Path(__file__).parents[2])
+sys.path.insert(0, ROOT)
+import benchmarks  # noqa: E402, F401
+
+sys.path.pop(0)
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
