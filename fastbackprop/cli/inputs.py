@@ -1,0 +1,107 @@
+"""Tables that a command reads: from a file, or once from a pipe."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from fastbackprop.cli.terminal import about
+
+STDIN = "-"
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip", ".zst": "zstd"}
+CHUNK = 1 << 20  # bytes
+PATIENCE = 10.0  # seconds in which somebody must open a named pipe to write to it
+# How a table that has no name begins, and the ending that its name would have.
+BEGINNINGS = {
+    b"PAR1": ".parquet",
+    b"\x1f\x8b": ".csv.gz",
+    b"BZh": ".csv.bz2",
+    b"\xfd7zXZ": ".csv.xz",
+    b"PK\x03\x04": ".csv.zip",
+    b"\x28\xb5\x2f\xfd": ".csv.zst",
+}
+
+
+def is_file(data: str) -> bool:
+    """Whether DATA can be read more than once: it is no pipe."""
+    return data != STDIN and os.path.isfile(data)
+
+
+def source_name(data: str) -> str:
+    """What DATA is called in a line for the user."""
+    return "standard input" if data == STDIN else Path(data).name
+
+
+def stem(data: str) -> str:
+    """DATA's name without its endings, for the files that are named after it."""
+    if data == STDIN:
+        return "stdin"
+    path = Path(data)
+    if path.parent in (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")):  # what a shell's <(...) gives
+        return "stdin" if path.name in ("0", "stdin") else "pipe"
+    return Path(path.stem).stem if path.suffix.lower() in COMPRESSED else path.stem
+
+
+def read_table(data: str) -> Any:
+    """The table that DATA holds. A pipe is read once, to its end."""
+    from fastbackprop import tables
+
+    if is_file(data):
+        with about(data):
+            return tables.read(data)
+    with tempfile.TemporaryDirectory(prefix="fastbackprop-") as directory:
+        copy = _copied(data, Path(directory))
+        try:
+            return tables.read(copy)
+        except ValueError as error:
+            name = source_name(data) if data == STDIN else repr(data)
+            raise click.UsageError(str(error).replace(repr(str(copy)), name)) from None
+
+
+def _copied(data: str, directory: Path) -> Path:
+    """A file of what the pipe gives: a table is looked at more than once."""
+    if data == STDIN:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise click.UsageError("DATA is -, standard input, and nothing is piped into it")
+        return _copy(sys.stdin.buffer.read(CHUNK), sys.stdin.buffer, directory)
+    if not stat.S_ISFIFO(os.stat(data).st_mode):
+        raise click.UsageError(f"DATA must be a file or a pipe; {data!r} is something else")
+    # Not blocking: a pipe that nobody writes to would keep us for ever.
+    with open(os.open(data, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
+        start = _start(pipe.fileno(), data)
+        os.set_blocking(pipe.fileno(), True)
+        return _copy(start + pipe.read(CHUNK), pipe, directory)
+
+
+def _copy(start: bytes, rest: BinaryIO, directory: Path) -> Path:
+    ending = next((ending for beginning, ending in BEGINNINGS.items() if start.startswith(beginning)), ".csv")
+    path = directory / f"table{ending}"
+    with open(path, "wb") as file:
+        file.write(start)
+        shutil.copyfileobj(rest, file, CHUNK)
+    return path
+
+
+def _start(pipe: int, data: str) -> bytes:
+    """What was written to a named pipe, once somebody has opened it for that: from then on, to read is to wait."""
+    poll, end = select.poll(), time.monotonic() + PATIENCE
+    poll.register(pipe, select.POLLIN)
+    while True:
+        try:
+            content = os.read(pipe, CHUNK)
+        except BlockingIOError:  # it is open for writing, and empty
+            return b""
+        if content or poll.poll(0):  # or its writer has been here and gone
+            return content
+        if time.monotonic() > end:
+            raise click.UsageError(f"{data}: nothing has opened this pipe to write to it for {PATIENCE:g} seconds")
+        time.sleep(0.02)

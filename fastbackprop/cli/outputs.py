@@ -1,0 +1,133 @@
+"""Files that a command writes: that they can be is known before the work, and a failure leaves no directory behind."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastbackprop.cli.inputs import COMPRESSED
+from fastbackprop.cli.terminal import say
+
+STDOUT = Path("-")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how a text begins that a spreadsheet computes
+
+
+@contextlib.contextmanager
+def writable(*files: Path, keep: Sequence[Path], option: str = "--out") -> Iterator[None]:
+    """Their directories are made, and that they can be written is tried; none may be one of those to ``keep``.
+
+    Where the work fails, the directories that were made go again, unless something was written to them.
+    """
+    made: list[Path] = []
+    try:
+        for file in files:
+            _try_to_write(file, made, option)
+            for given in keep:
+                if file.exists() and file.samefile(given):
+                    raise click.UsageError(f"{option}: {str(file)!r} is {given} itself, which would be lost")
+        yield
+    except BaseException:
+        for directory in reversed(made):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+        raise
+
+
+def _try_to_write(file: Path, made: list[Path], option: str) -> None:
+    target = Path(os.path.realpath(file))  # a link stays a link
+    if target.exists() and not target.is_file():
+        raise click.UsageError(f"{option}: {str(file)!r} is to be written and is something else than a file")
+    try:
+        for directory in reversed([d for d in (target.parent, *target.parent.parents) if not d.exists()]):
+            directory.mkdir()
+            made.append(directory)
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(None, "it is read-only")
+        probe = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")  # as long a name as will be needed
+        with open(probe, "xb"):
+            pass
+        probe.unlink()
+    except OSError as error:
+        raise click.UsageError(f"{option}: {str(file)!r} cannot be written: {error.strerror}") from None
+
+
+def table_writer(out: Path, escape_formulas: bool) -> Callable[[Any], bytes]:
+    """What makes a pandas.DataFrame the content of a file of this name.
+
+    What it needs is tried here, with an empty table.
+    """
+    from fastbackprop.tables import PARQUET
+
+    write: Callable[[Any], bytes]
+    endings = [ending.lower() for ending in out.suffixes]
+    if endings[-1:] and endings[-1] in PARQUET:
+        if escape_formulas:
+            raise click.UsageError(f"--escape-formulas is for CSV, and {str(out)!r} will be Parquet")
+        write = _parquet
+    elif out == STDOUT or endings[-1:] == [".csv"]:
+        write = _csv
+    elif endings[-2:-1] == [".csv"] and endings[-1] in COMPRESSED:
+        write = functools.partial(_packed_csv, method=COMPRESSED[endings[-1]], name=out.stem)
+    else:
+        *first, last = COMPRESSED
+        packed = f"{', '.join(first)} or {last}"
+        raise click.UsageError(
+            f"--out must end in .csv (also packed, with {packed} after it) or .parquet, or be -, got {str(out)!r}"
+        )
+    import pandas as pd
+
+    try:
+        write(pd.DataFrame({"a": []}))
+    except ImportError as error:
+        what = getattr(error, "name", None) or ("pyarrow" if write is _parquet else "zstandard")
+        raise ImportError(f"writing {str(out)!r} needs {what}: pip install {what}") from None
+    return write if not escape_formulas else lambda frame: write(escaped(frame))
+
+
+def _csv(frame: Any) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _packed_csv(frame: Any, method: str, name: str) -> bytes:
+    details: dict[str, dict[str, Any]] = {"gzip": {"mtime": 1}, "zip": {"archive_name": name}}
+    packing, buffer = {"method": method, **details.get(method, {})}, io.BytesIO()
+    frame.to_csv(buffer, index=False, lineterminator="\n", compression=packing, mode="wb")
+    return buffer.getvalue()
+
+
+def _parquet(frame: Any) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def escaped(frame: Any) -> Any:
+    """The table with ' before each text, also a column's name, that a spreadsheet would compute; numbers are none."""
+    import pandas as pd
+
+    def safe(column: Any) -> Any:
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            return column
+        text = column.astype("string")
+        formula = text.str.startswith(FORMULAS).fillna(False) & pd.to_numeric(text, errors="coerce").isna()
+        return column.astype("object").where(~formula, "'" + text)
+
+    return frame.apply(safe).rename(columns=lambda name: f"'{name}" if name.startswith(FORMULAS) else name)
+
+
+def to_stdout(content: bytes) -> None:
+    """A table's content, as it is; to a terminal, each line as :func:`say` has it."""
+    if sys.stdout.isatty():
+        for line in content.decode().splitlines():
+            say(line)
+    else:
+        click.echo(content, nl=False)
