@@ -24,23 +24,7 @@ from fastbackprop import cli, datasets, persistence, tables
 from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.cli import options
 from fastbackprop.heads import HEADS
-
-
-def call(capsys, *arguments):
-    """Exit code, standard output and standard error."""
-    with pytest.raises(SystemExit) as end:
-        cli.main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    return end.value.code or 0, out, err
-
-
-def one_line(capsys, *arguments):
-    """The one line that a wrong call gives."""
-    code, out, err = call(capsys, *arguments)
-    assert code == 2
-    assert err.count("\n") == 1
-    assert not re.search(r"^(model|picture|predictions) ", out, re.MULTILINE)
-    return err
+from tests.commands import call, one_line
 
 
 @pytest.fixture
@@ -164,6 +148,40 @@ def test_options_are_those_of_the_library(tmp_path, capsys):
         (["train", "digits", "--test-size", "0.9999"], "0.9999 of 1797 samples leaves none to learn from"),
         (["train", "digits", "--momentum", "0.9"], "--momentum goes with --optimizer sgd and rmsprop only"),
         (["train", "digits", "--seed", "-1"], "'--seed'"),
+        (["train", "iris", "--momentum", "0"], "--momentum goes with --optimizer sgd and rmsprop only"),
+        (
+            ["train", "iris", "--optimizer", "lbfgs", "--batch-size", "32"],
+            "--batch-size does not go with",
+        ),
+        (["train", "iris", "--optimizer", "lbfgs", "--dropout", "0.1"], "--dropout does not go with --optimizer lbfgs"),
+        (["train", "iris", "--optimizer", "lbfgs", "--checkpoint", "k"], "--checkpoint does not go with"),
+        (["train", "diabetes", "--balanced"], "--balanced goes with classes, and target is one of numbers"),
+        (
+            ["train", "iris", "--balanced", "--task", "regression"],
+            "--balanced goes with classes",
+        ),
+        (
+            ["train", "x.csv", "--balanced", "--target", "a", "--target", "b"],
+            "--balanced goes with classes",
+        ),
+        (
+            ["train", "x.csv", "--task", "classification", "--target", "a", "--target", "b"],
+            "one --target, got 2",
+        ),
+        (["train", "iris", "--categorical", "target"], "--categorical target: this is what is to be predicted; --task"),
+        (
+            ["train", "diabetes", "--numeric", "target"],
+            "--numeric target: this is what is to be",
+        ),
+        (["train", "iris", "--drop", "a", "--numeric", "a"], "--drop and --numeric both name a"),
+        (["train", "digits", "--drop", "pixel_0_0"], "--drop is for tables, and digits are images"),
+        (["train", "digits", "--categorical", "pixel_0_0"], "--categorical is for tables, and digits are images"),
+        (["train", "iris", "--l2", "nan"], "'--l2': 'nan' must be a finite number"),
+        (["train", "iris", "--test-size", "nan"], "'--test-size': 'nan' must be a finite number"),
+        (["train", "iris", "--learning-rate", "inf"], "'--learning-rate': 'inf' must be a finite number"),
+        (["train", "iris", "--resume", __file__], "not a safetensors file"),
+        (["train", "iris", "-o", "n" * 300], "cannot be written: File name too long"),
+        (["train", "iris", "--checkpoint", f"{__file__}/k"], "--checkpoint: "),
         (["train", "digits", "--out", __file__], "'--out'"),
         (["train", "digits", "--out", "m.safetensors"], "--out is the directory for the model"),
         (["train", "digits", "--what"], "No such option"),

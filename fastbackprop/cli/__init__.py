@@ -18,10 +18,9 @@ except ImportError:
 
 from fastbackprop import __version__
 from fastbackprop.cli import info, predict, train, verify
-from fastbackprop.cli.terminal import Stop, say
+from fastbackprop.cli.terminal import INTERRUPTED, Stop, say
 from fastbackprop.text import shown
 
-INTERRUPTED = 130  # the shell's code for Ctrl-C
 LONGEST_MESSAGE = 2000  # characters
 
 

@@ -17,7 +17,7 @@ import click
 from fastbackprop.cli.terminal import about
 
 STDIN = "-"
-COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip", ".zst": "zstd"}
+COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 CHUNK = 1 << 20  # bytes
 PATIENCE = 10.0  # seconds in which somebody must open a named pipe to write to it
 # How a table that has no name begins, and the ending that its name would have.
@@ -38,17 +38,21 @@ def is_file(data: str) -> bool:
 
 def source_name(data: str) -> str:
     """What DATA is called in a line for the user."""
-    return "standard input" if data == STDIN else Path(data).name
+    return {"stdin": "standard input", "pipe": "a pipe"}[_of_shell(data)] if _of_shell(data) else Path(data).name
 
 
 def stem(data: str) -> str:
     """DATA's name without its endings, for the files that are named after it."""
-    if data == STDIN:
-        return "stdin"
     path = Path(data)
-    if path.parent in (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd")):  # what a shell's <(...) gives
-        return "stdin" if path.name in ("0", "stdin") else "pipe"
-    return Path(path.stem).stem if path.suffix.lower() in COMPRESSED else path.stem
+    return _of_shell(data) or (Path(path.stem).stem if path.suffix.lower() in COMPRESSED else path.stem)
+
+
+def _of_shell(data: str) -> str:
+    """A name for what has none of its own: standard input, and what a shell's <(...) gives; empty for others."""
+    path = Path(data)
+    if data == STDIN or path in (Path("/dev/stdin"), Path("/dev/fd/0"), Path("/proc/self/fd/0")):
+        return "stdin"
+    return "pipe" if path.parent in (Path("/dev/fd"), Path("/proc/self/fd")) else ""
 
 
 def read_table(data: str) -> Any:
@@ -63,7 +67,7 @@ def read_table(data: str) -> Any:
         try:
             return tables.read(copy)
         except ValueError as error:
-            name = source_name(data) if data == STDIN else repr(data)
+            name = source_name(data) if _of_shell(data) else repr(data)
             raise click.UsageError(str(error).replace(repr(str(copy)), name)) from None
 
 

@@ -5,6 +5,7 @@ The names stand here once more, so that `--help` needs not import what they name
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,17 @@ class Sizes(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
         if len(sizes) < self.least or min(sizes) < 1:
             self.fail(f"{self.accepted}; got {value!r}")
         return sizes
+
+
+class Number(click.FloatRange):
+    """A finite number in a range: click takes nan for one in every range."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The number, or an error."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} must be a finite number")
+        return number
 
 
 class _Model(click.Path):  # type: ignore[type-arg,unused-ignore]

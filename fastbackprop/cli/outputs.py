@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
-import functools
+import csv
+import gzip
 import io
+import lzma
 import os
 import secrets
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +34,11 @@ def writable(*files: Path, keep: Sequence[Path], option: str = "--out") -> Itera
     made: list[Path] = []
     try:
         for file in files:
-            _try_to_write(file, made, option)
-            for given in keep:
-                if file.exists() and file.samefile(given):
-                    raise click.UsageError(f"{option}: {str(file)!r} is {given} itself, which would be lost")
+            try:
+                _try_to_write(file, made, keep)
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else error
+                raise click.UsageError(f"{option}: {str(file)!r} cannot be written: {why}") from None
         yield
     except BaseException:
         for directory in reversed(made):
@@ -42,22 +47,23 @@ def writable(*files: Path, keep: Sequence[Path], option: str = "--out") -> Itera
         raise
 
 
-def _try_to_write(file: Path, made: list[Path], option: str) -> None:
+def _try_to_write(file: Path, made: list[Path], keep: Sequence[Path]) -> None:
     target = Path(os.path.realpath(file))  # a link stays a link
-    if target.exists() and not target.is_file():
-        raise click.UsageError(f"{option}: {str(file)!r} is to be written and is something else than a file")
-    try:
-        for directory in reversed([d for d in (target.parent, *target.parent.parents) if not d.exists()]):
-            directory.mkdir()
-            made.append(directory)
-        if target.exists() and not os.access(target, os.W_OK):
-            raise PermissionError(None, "it is read-only")
-        probe = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")  # as long a name as will be needed
-        with open(probe, "xb"):
-            pass
-        probe.unlink()
-    except OSError as error:
-        raise click.UsageError(f"{option}: {str(file)!r} cannot be written: {error.strerror}") from None
+    for directory in reversed([d for d in (target.parent, *target.parent.parents) if not d.exists()]):
+        directory.mkdir()
+        made.append(directory)
+    if target.exists():
+        if not target.is_file():
+            raise ValueError("it is something else than a file")
+        for given in keep:
+            if target.samefile(given):
+                raise ValueError(f"it is {given} itself, which would be lost")
+        if not os.access(target, os.W_OK):
+            raise ValueError("it is read-only")
+    probe = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")  # as long a name as will be needed
+    with open(probe, "xb"):
+        pass
+    probe.unlink()
 
 
 def table_writer(out: Path, escape_formulas: bool) -> Callable[[Any], bytes]:
@@ -76,7 +82,9 @@ def table_writer(out: Path, escape_formulas: bool) -> Callable[[Any], bytes]:
     elif out == STDOUT or endings[-1:] == [".csv"]:
         write = _csv
     elif endings[-2:-1] == [".csv"] and endings[-1] in COMPRESSED:
-        write = functools.partial(_packed_csv, method=COMPRESSED[endings[-1]], name=out.stem)
+
+        def write(frame: Any) -> bytes:
+            return _packed(_csv(frame), endings[-1], out.stem)
     else:
         *first, last = COMPRESSED
         packed = f"{', '.join(first)} or {last}"
@@ -87,21 +95,31 @@ def table_writer(out: Path, escape_formulas: bool) -> Callable[[Any], bytes]:
 
     try:
         write(pd.DataFrame({"a": []}))
-    except ImportError as error:
-        what = getattr(error, "name", None) or ("pyarrow" if write is _parquet else "zstandard")
+    except ImportError:
+        what = "pyarrow" if write is _parquet else "zstandard"
         raise ImportError(f"writing {str(out)!r} needs {what}: pip install {what}") from None
     return write if not escape_formulas else lambda frame: write(escaped(frame))
 
 
 def _csv(frame: Any) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # which pandas does not quote by itself, and reads as the end of a line
+        text = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text.encode()
 
 
-def _packed_csv(frame: Any, method: str, name: str) -> bytes:
-    details: dict[str, dict[str, Any]] = {"gzip": {"mtime": 1}, "zip": {"archive_name": name}}
-    packing, buffer = {"method": method, **details.get(method, {})}, io.BytesIO()
-    frame.to_csv(buffer, index=False, lineterminator="\n", compression=packing, mode="wb")
-    return buffer.getvalue()
+def _packed(content: bytes, ending: str, name: str) -> bytes:
+    if ending == ".zst":
+        import zstandard
+
+        return zstandard.compress(content)
+    if ending == ".zip":
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # with no time of writing
+        return buffer.getvalue()
+    module = {".gz": gzip, ".bz2": bz2, ".xz": lzma}[ending]
+    return module.compress(content, **{"mtime": 0} if ending == ".gz" else {})
 
 
 def _parquet(frame: Any) -> bytes:

@@ -11,7 +11,7 @@ from fastbackprop.cli.inputs import STDIN, is_file, read_table, source_name, ste
 from fastbackprop.cli.models import check_extras, read_model
 from fastbackprop.cli.options import DATA, MODEL, THREADS
 from fastbackprop.cli.outputs import STDOUT, table_writer, to_stdout, writable
-from fastbackprop.cli.terminal import about, few, say, some
+from fastbackprop.cli.terminal import INTERRUPTED, Stop, about, few, say, some
 from fastbackprop.text import shown
 
 if TYPE_CHECKING:
@@ -87,8 +87,11 @@ def _predict(
         persistence.write_atomically(out, content)
     else:
         to_stdout(content)
-    for line in _report(table, frame, outputs, source):
-        say(line, err=not to_file)
+    try:
+        for line in _report(table, frame, outputs, source):
+            say(line, err=not to_file)
+    except KeyboardInterrupt:
+        raise Stop(f"interrupted; the predictions are in {out}", INTERRUPTED) from None
     if to_file:
         say(f"predictions  {out}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,7 +42,7 @@ def is_bundled(data: str) -> bool:
     if data in datasets.NAMES:
         return True
     path = Path(data)
-    if data != STDIN and not (path.suffix or path.name != data or path.exists()):
+    if data != STDIN and not (path.suffix or path.name != data or os.path.exists(data)):
         names = ", ".join(datasets.NAMES)
         hint = tables.suggestion(data, datasets.NAMES)
         raise click.UsageError(f"DATA must be a file or one of {names}; got {data!r}{hint}")

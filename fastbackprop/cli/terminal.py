@@ -9,6 +9,7 @@ import click
 
 from fastbackprop.text import shown
 
+INTERRUPTED = 130  # the shell's code for Ctrl-C
 MOST_NAMES = 30  # of columns or classes, in one list
 LONGEST_LINE = 4000  # characters
 

@@ -18,9 +18,9 @@ import click
 from fastbackprop.cli import samples
 from fastbackprop.cli.inputs import is_file, stem
 from fastbackprop.cli.models import check_extras, describe
-from fastbackprop.cli.options import ACTIVATIONS, MODEL, OPTIMIZERS, THREADS, Sizes, refuse
+from fastbackprop.cli.options import ACTIVATIONS, MODEL, OPTIMIZERS, THREADS, Number, Sizes, refuse
 from fastbackprop.cli.outputs import writable
-from fastbackprop.cli.terminal import Stop, about, say
+from fastbackprop.cli.terminal import INTERRUPTED, Stop, about, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 SET_ASIDE = 0.1  # of the training samples, for early stopping
 MOST_LINES = 50  # about epochs
-INTERRUPTED = 130  # the shell's code for Ctrl-C
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +93,12 @@ class Options:
 @click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adam")
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="[default: 0.001 for adam and adamw, 0.01 for adagrad and rmsprop, 0.1 for sgd]",
 )
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Of sgd and rmsprop.")
-@click.option("--l2", type=click.FloatRange(0), default=0.0, help="Adds L2 / 2 * sum of squared weights to the cost.")
-@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share of hidden units.")
+@click.option("--momentum", type=Number(0, 1, max_open=True), default=0.0, help="Of sgd and rmsprop.")
+@click.option("--l2", type=Number(0), default=0.0, help="Adds L2 / 2 * sum of squared weights to the cost.")
+@click.option("--dropout", type=Number(0, 1, max_open=True), default=0.0, help="Share of hidden units.")
 @click.option("--balanced", is_flag=True, help="Weigh classes so that rare ones count as much.")
 @click.option(
     "--early-stopping", type=click.IntRange(1), metavar="EPOCHS",
@@ -113,9 +112,7 @@ class Options:
 )
 @click.option("--resume", type=MODEL, help="Go on from this checkpoint, of the same data and options.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32")
-@click.option(
-    "--test-size", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2, help="Share held out."
-)
+@click.option("--test-size", type=Number(0, 1, min_open=True, max_open=True), default=0.2, help="Share held out.")
 @click.option(
     "--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, help="Of the split, the weights and the shuffling."
 )
@@ -175,12 +172,16 @@ def _train(options: Options) -> None:
     if is_bundled:
         refuse(["targets"], f"goes with a file; {options.data!r} is a data set that comes with scikit-learn")
     check_extras("sklearn", "pandas", "matplotlib", "safetensors", "tqdm")
+    from fastbackprop import persistence
+
     name = options.data if is_bundled else stem(options.data)
     model, picture = options.out / f"{name}.safetensors", options.out / f"{name}.png"
     if options.checkpoint is not None and options.checkpoint.resolve() in (model.resolve(), picture.resolve()):
         raise click.UsageError(f"--checkpoint {str(options.checkpoint)!r} is where the result will be written")
     read = [Path(options.data)] if not is_bundled and is_file(options.data) else []
     kept = read if options.resume is None else [*read, options.resume]
+    if options.resume is not None:
+        persistence.read_training(options.resume)  # is it one?
     with contextlib.ExitStack() as outputs:
         outputs.enter_context(writable(model, picture, keep=kept))
         if options.checkpoint is not None:
@@ -235,6 +236,10 @@ def _learn(options: Options, source: samples.Source, model: Path, picture: Path)
     start = time.perf_counter()
     try:
         history = _fit(net, X, y, learned, watched, rule, epochs, report, options)
+        seconds = time.perf_counter() - start
+        finished = len(history.cost)  # a resumed training may have had no epoch left
+        test, outputs = source.frame.iloc[held_out], net.forward(X[held_out])
+        scores = measure(table, test, outputs)
     except KeyboardInterrupt:
         unfinished = model.with_name(f"{source.name}-interrupted.safetensors")  # a finished model stays as it is
         persistence.save(
@@ -247,10 +252,6 @@ def _learn(options: Options, source: samples.Source, model: Path, picture: Path)
     except FloatingPointError as error:
         raise Stop(str(error), 1) from None
 
-    seconds = time.perf_counter() - start
-    finished = len(history.cost)  # a resumed training may have had no epoch left
-    test, outputs = source.frame.iloc[held_out], net.forward(X[held_out])
-    scores = measure(table, test, outputs)
     persistence.save(net, model, metadata(finished, {"held out": scores.first} | scores.more))
     try:
         with warnings.catch_warnings():
