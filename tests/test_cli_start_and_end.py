@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ HEAVY = "{'numpy', 'numba', 'llvmlite', 'pandas', 'scipy', 'sklearn', 'matplotli
 def test_help_and_errors_of_usage_import_nothing_heavy():
     code = f"""
 import sys
+import time
 from fastbackprop import cli
-asked = [["--help"], ["--version"], [], ["trian"], ["train"], ["train", "x", "--epochs", "0"], ["train", "--hidden", "1,"],
-         ["predict", "nothing", "nothing"], ["info", "nothing"], ["verify", "--sizes", "3"], ["train", "iris", "--what"],
+asked = [["--help"], ["--version"], [], ["trian"], ["train"], ["train", "x", "--epochs", "0"],
+         ["train", "--hidden", "1,"], ["train", "iris", "--what"], ["predict", "nothing", "nothing"],
+         ["info", "nothing"], ["verify", "--sizes", "3"],
          ["train", "iris", "--balanced", "--task", "regression"], ["train", "iris", "--drop", "a", "--numeric", "a"],
          *([command, "--help"] for command in cli.cli.commands)]
 sys.stderr = sys.stdout = open({os.devnull!r}, "w")
@@ -44,6 +47,7 @@ print(len(asked), sorted(set(sys.modules) & {HEAVY}))
 def test_a_name_that_does_not_exist_is_said_without_what_trains():
     code = f"""
 import sys
+import time
 from fastbackprop import cli
 try:
     cli.main(["train", "irsi"])
@@ -230,7 +234,7 @@ def test_ctrl_c_in_the_training_says_how_to_go_on(tmp_path):
         if line.startswith("epoch"):
             break
     while not kept.exists():
-        pass
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -177,9 +177,8 @@ def _train(options: Options) -> None:
 
     name = options.data if is_bundled else stem(options.data)
     model, picture = options.out / f"{name}.safetensors", options.out / f"{name}.png"
-    if options.checkpoint is not None and os.path.realpath(options.checkpoint) in map(
-        os.path.realpath, (model, picture)
-    ):
+    results = [os.path.realpath(file) for file in (model, picture)]
+    if options.checkpoint is not None and os.path.realpath(options.checkpoint) in results:
         raise click.UsageError(f"--checkpoint {str(options.checkpoint)!r} is where the result will be written")
     read = [Path(options.data)] if not is_bundled and is_file(options.data) else []
     kept = read if options.resume is None else [*read, options.resume]
