@@ -137,7 +137,7 @@ def test_an_empty_standard_input_is_one_line(command, folder, tmp_path, capsys, 
     arguments = (
         ["-", "--target", "kind", "-o", tmp_path] if command == "train" else [folder / "plants.safetensors", "-"]
     )
-    assert one_line(capsys, command, *arguments) == "fastbackprop: cannot read standard input: the file is empty\n"
+    assert one_line(capsys, command, *arguments) == "fastbackprop: cannot read 'standard input': the file is empty\n"
     assert os.listdir(tmp_path) == []
 
 

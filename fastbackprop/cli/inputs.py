@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
-import shutil
 import stat
 import sys
-import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -18,17 +18,9 @@ from fastbackprop.cli.terminal import about
 
 STDIN = "-"
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
+ARCHIVED = (*COMPRESSED, ".tar")
 CHUNK = 1 << 20  # bytes
 PATIENCE = 10.0  # seconds in which somebody must open a named pipe to write to it
-# How a table that has no name begins, and the ending that its name would have.
-BEGINNINGS = {
-    b"PAR1": ".parquet",
-    b"\x1f\x8b": ".csv.gz",
-    b"BZh": ".csv.bz2",
-    b"\xfd7zXZ": ".csv.xz",
-    b"PK\x03\x04": ".csv.zip",
-    b"\x28\xb5\x2f\xfd": ".csv.zst",
-}
 
 
 def is_file(data: str) -> bool:
@@ -44,7 +36,7 @@ def source_name(data: str) -> str:
 def stem(data: str) -> str:
     """DATA's name without its endings, for the files that are named after it."""
     path = Path(data)
-    return _of_shell(data) or (Path(path.stem).stem if path.suffix.lower() in COMPRESSED else path.stem)
+    return _of_shell(data) or (Path(path.stem).stem if path.suffix.lower() in ARCHIVED else path.stem)
 
 
 def _of_shell(data: str) -> str:
@@ -55,44 +47,36 @@ def _of_shell(data: str) -> str:
     return "pipe" if path.parent in (Path("/dev/fd"), Path("/proc/self/fd")) else ""
 
 
-def read_table(data: str) -> Any:
-    """The table that DATA holds. A pipe is read once, to its end."""
+class _Pipe(io.BytesIO):
+    """What a pipe gave, under the name that errors shall have."""
+
+    name = ""
+
+
+def read_table(data: str, reading: Mapping[str, str]) -> Any:
+    """The table that DATA holds, read with these options of ``tables.read``. A pipe is read once, to its end."""
     from fastbackprop import tables
 
     if is_file(data):
         with about(data):
-            return tables.read(data)
-    with tempfile.TemporaryDirectory(prefix="fastbackprop-") as directory:
-        copy = _copied(data, Path(directory))
-        try:
-            return tables.read(copy)
-        except ValueError as error:
-            name = source_name(data) if _of_shell(data) else repr(data)
-            raise click.UsageError(str(error).replace(repr(str(copy)), name)) from None
+            return tables.read(data, **reading)
+    content = _Pipe(_content(data))
+    content.name = source_name(data)
+    return tables.read(content, **reading)
 
 
-def _copied(data: str, directory: Path) -> Path:
-    """A file of what the pipe gives: a table is looked at more than once."""
+def _content(data: str) -> bytes:
     if data == STDIN:
         if sys.stdin is None or sys.stdin.isatty():
             raise click.UsageError("DATA is -, standard input, and nothing is piped into it")
-        return _copy(sys.stdin.buffer.read(CHUNK), sys.stdin.buffer, directory)
+        return sys.stdin.buffer.read()
     if not stat.S_ISFIFO(os.stat(data).st_mode):
         raise click.UsageError(f"DATA must be a file or a pipe; {data!r} is something else")
     # Not blocking: a pipe that nobody writes to would keep us for ever.
     with open(os.open(data, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
         start = _start(pipe.fileno(), data)
         os.set_blocking(pipe.fileno(), True)
-        return _copy(start + pipe.read(CHUNK), pipe, directory)
-
-
-def _copy(start: bytes, rest: BinaryIO, directory: Path) -> Path:
-    ending = next((ending for beginning, ending in BEGINNINGS.items() if start.startswith(beginning)), ".csv")
-    path = directory / f"table{ending}"
-    with open(path, "wb") as file:
-        file.write(start)
-        shutil.copyfileobj(rest, file, CHUNK)
-    return path
+        return start + pipe.read()
 
 
 def _start(pipe: int, data: str) -> bytes:

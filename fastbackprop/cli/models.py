@@ -46,14 +46,14 @@ def read_model(path: Path) -> tuple[Network, Table | None, dict[str, Any]]:
 
 def describe(table: Table, columns: bool = False) -> None:
     """Say what is predicted from what; with ``columns``, each of them."""
-    from fastbackprop.tables import Category
+    from fastbackprop.tables import Category, Date
 
     count = len(table.columns)
-    categories = sum(isinstance(column, Category) for column in table.columns)
+    categories, dates = (sum(isinstance(column, kind) for column in table.columns) for kind in (Category, Date))
     classes = f": {few(table.classes)}" if table.classes else ""
     say(f"task      {table.task} of {few(table.targets)}{classes}")
-    kinds = f"{count - categories} of numbers, {categories} of categories; {table.inputs} inputs"
-    say(f"columns   {count}: {kinds}")
+    kinds = f"{count - categories - dates} of numbers, {categories} of categories{f', {dates} of dates' * (dates > 0)}"
+    say(f"columns   {count}: {kinds}; {table.inputs} inputs")
     lines = some([f"          {column}" for column in table.columns], "columns") if columns else []
     lines += some([f"left out  {shown(name)}: {shown(why)}" for name, why in table.left_out.items()], "columns")
     for line in lines:

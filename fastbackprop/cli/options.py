@@ -5,6 +5,7 @@ The names stand here once more, so that `--help` needs not import what they name
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,32 @@ DATA = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=str)
 THREADS = click.option(
     "--threads", type=click.IntRange(1), help="[default: all processors]; the result has the same bits for any number."
 )
+
+
+_READING = (  # how a file is read, where the guess is wrong
+    click.option("--separator", metavar="CHARACTER", help="Between values; tab for a tabulator. [default: guessed]"),
+    click.option("--decimal", type=click.Choice([".", ","]), help="Mark before decimals.  [default: guessed]"),
+    click.option(
+        "--thousands", metavar="MARK", help="Mark between thousands: . , ' or a blank; '' for none.  [default: guessed]"
+    ),
+    click.option("--encoding", help="Such as utf-8, utf-16, latin-1.  [default: guessed]"),
+)
+READING = ("separator", "decimal", "thousands", "encoding")
+
+
+def reading(command: Any) -> Any:
+    """A command with the options for reading its file, as one argument, ``reading``."""
+
+    @functools.wraps(command)
+    def gathered(**options: Any) -> Any:
+        chosen = {name: value for name in READING if (value := options.pop(name)) is not None}
+        if chosen.get("separator") in ("tab", "\\t"):
+            chosen["separator"] = "\t"
+        return command(reading=chosen, **options)
+
+    for option in reversed(_READING):
+        gathered = option(gathered)
+    return gathered
 
 
 def given(*names: str) -> list[str]:

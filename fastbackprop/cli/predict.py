@@ -9,7 +9,7 @@ import click
 
 from fastbackprop.cli.inputs import STDIN, is_file, read_table, source_name, stem
 from fastbackprop.cli.models import check_extras, read_model
-from fastbackprop.cli.options import DATA, MODEL, THREADS
+from fastbackprop.cli.options import DATA, MODEL, THREADS, reading
 from fastbackprop.cli.outputs import STDOUT, table_writer, to_stdout, writable
 from fastbackprop.cli.terminal import INTERRUPTED, Stop, about, few, say, some
 from fastbackprop.text import shown
@@ -38,9 +38,16 @@ if TYPE_CHECKING:
     "--escape-formulas", is_flag=True,
     help="Put ' before texts that a spreadsheet would compute: those that begin with = + - @ and are no numbers.",
 )  # fmt: skip
+@reading
 @THREADS
 def command(
-    model: Path, data: str, out: Path | None, keep: tuple[str, ...], escape_formulas: bool, threads: int | None
+    model: Path,
+    data: str,
+    out: Path | None,
+    keep: tuple[str, ...],
+    escape_formulas: bool,
+    threads: int | None,
+    reading: dict[str, str],
 ) -> None:
     """Predict the rows of DATA with MODEL, a file that `train` wrote.
 
@@ -51,14 +58,20 @@ def command(
     check_extras("pandas", "sklearn", "safetensors")
     out = out or (STDOUT if data == STDIN else Path(f"{stem(data)}-predictions.csv"))
     if out == STDOUT:
-        _predict(model, data, out, keep, escape_formulas, threads)
+        _predict(model, data, out, keep, escape_formulas, threads, reading)
         return
     with writable(out, keep=[model, Path(data)] if is_file(data) else [model]):
-        _predict(model, data, out, keep, escape_formulas, threads)
+        _predict(model, data, out, keep, escape_formulas, threads, reading)
 
 
 def _predict(
-    model: Path, data: str, out: Path, keep: tuple[str, ...], escape_formulas: bool, threads: int | None
+    model: Path,
+    data: str,
+    out: Path,
+    keep: tuple[str, ...],
+    escape_formulas: bool,
+    threads: int | None,
+    reading: dict[str, str],
 ) -> None:
     import numpy as np
     import pandas as pd
@@ -74,7 +87,7 @@ def _predict(
     if taken := [name for name in keep if name in written]:
         raise click.UsageError(f"--keep {taken[0]}: the predictions have a column of that name")
     net.threads = threads
-    frame, source = read_table(data), source_name(data)
+    frame, source = read_table(data, reading), source_name(data)
     with about(source):
         tables.require_columns(frame, keep)
         X = table.transform(frame).astype(net.dtype)
@@ -100,11 +113,12 @@ def _report(table: Table, frame: Any, outputs: np.ndarray, source: str) -> list[
     """What could not be read as it is, what was predicted, and how good that is where it is known."""
     from fastbackprop.cli.scores import measure
 
+    lines = [f"warning   {line}" for line in frame.attrs["guesses"]]
     odd = [f"column    {shown(column)}: {words}" for column, words in table.irregular(frame).items()]
-    lines = some(odd, "columns with missing values or unknown texts")
+    lines += some(odd, "columns with missing values or unknown texts")
     lines += [f"{len(frame)} row{'s' * (len(frame) != 1)}: {table.task} of {few(table.targets)}"]
     if set(table.targets) <= set(frame.columns):
-        known = frame[list(table.targets)].notna().all(axis=1).to_numpy()
+        known = table.has_targets(frame)
         try:
             if known.any():
                 scores = measure(table, frame[known], outputs[known])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -60,17 +60,18 @@ def bundled(name: str) -> Source:
     return Source(name, name, *datasets.load_frame(name), found if found.image_shape else None)
 
 
-def from_table(data: str, targets: Sequence[str]) -> Source:
+def from_table(data: str, targets: Sequence[str], missing: Sequence[str] | None, reading: Mapping[str, str]) -> Source:
     """The table of a file or a pipe, without the rows that have no target."""
     from fastbackprop import tables
 
-    frame, title = read_table(data), source_name(data)
+    frame, title = read_table(data, reading), source_name(data)
+    for line in frame.attrs["guesses"]:
+        say(f"warning   {line}")
     if not targets:
         names = few([repr(name) for name in frame.columns])
         raise click.UsageError(f"--target COLUMN must say what to predict; the columns of {title} are {names}")
     with about(title):
-        tables.require_columns(frame, targets)
-    known = frame.dropna(subset=list(targets))
+        known = frame[tables.has_targets(frame, targets, missing)]
     if known.empty:
         raise click.UsageError(f"{title}: no row has a value of {few(targets)}, which is to be predicted")
     if len(known) < len(frame):
@@ -110,11 +111,11 @@ def split(
     raise click.UsageError(f"to hold out {share:g} of {len(rows)} samples leaves none to learn from")
 
 
-def fit_table(source: Source, task: str, categorical: Sequence[str], numeric: Sequence[str], rows: np.ndarray) -> Table:
+def fit_table(source: Source, task: str, rows: np.ndarray, **options: Any) -> Table:
     """The preprocessing of the table, from the rows to learn from."""
     from fastbackprop.tables import Number, Table
 
-    table = Table.fit(source.frame, source.targets, task=task, categorical=categorical, numeric=numeric, rows=rows)
+    table = Table.fit(source.frame, source.targets, task=task, rows=rows, **options)
     if source.images is None:
         return table
     # Pixels have one scale, and one that is always the same is a pixel too.
@@ -124,16 +125,21 @@ def fit_table(source: Source, task: str, categorical: Sequence[str], numeric: Se
 
 
 def warn(source: Source, table: Table, y: np.ndarray, learned: np.ndarray, held_out: np.ndarray) -> None:
-    """Say what was perhaps not meant: numbers read as texts or as classes, and classes that one part lacks."""
+    """Say what was guessed or perhaps not meant: numbers read as texts or classes, and classes that one part lacks."""
     import numpy as np
 
-    from fastbackprop.tables import nearly_numbers
+    from fastbackprop.tables import Category, nearly_numbers
 
+    by_words: dict[str, list[str]] = {}
+    for name, words in table.guesses.items():
+        by_words.setdefault(words, []).append(name)
+    lines = some([f"warning   {few(names)}: {words}" for words, names in by_words.items()], "guesses")
     inferred = not given("task")
-    meant = {*click.get_current_context().params["categorical"], *(() if inferred else source.targets)}
+    read = (column.name for column in table.columns if not isinstance(column, Category))
+    meant = {*click.get_current_context().params["categorical"], *read, *(() if inferred else source.targets)}
     unsaid = [name for name in source.frame.columns if name not in meant]
     read_as_texts = nearly_numbers(source.frame, unsaid).items()
-    lines = some([f"warning   {shown(name)}: read as texts, but {why}" for name, why in read_as_texts], "columns")
+    lines += some([f"warning   {shown(name)}: read as texts, but {why}" for name, why in read_as_texts], "columns")
     classes, samples = len(table.classes), len(source.frame)
     if inferred and classes > min(MOST_CLASSES, samples / 2):
         lines += [f"warning   {classes} classes in {samples} samples; numbers are learned with --task regression"]

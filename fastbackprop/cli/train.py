@@ -19,7 +19,7 @@ import click
 from fastbackprop.cli import samples
 from fastbackprop.cli.inputs import is_file, stem
 from fastbackprop.cli.models import check_extras, describe
-from fastbackprop.cli.options import ACTIVATIONS, MODEL, OPTIMIZERS, THREADS, Number, Sizes, refuse
+from fastbackprop.cli.options import ACTIVATIONS, MODEL, OPTIMIZERS, READING, THREADS, Number, Sizes, reading, refuse
 from fastbackprop.cli.outputs import writable
 from fastbackprop.cli.terminal import INTERRUPTED, Stop, about, say
 
@@ -44,6 +44,9 @@ class Options:
     categorical: tuple[str, ...]
     numeric: tuple[str, ...]
     drop: tuple[str, ...]
+    missing: tuple[str, ...] | None
+    date_format: str | None
+    reading: dict[str, str]
     hidden: tuple[int, ...] | None
     activation: str
     epochs: int | None
@@ -81,6 +84,13 @@ class Options:
 @click.option("--categorical", multiple=True, metavar="COLUMN", help="Read its numbers as categories. Repeatable.")
 @click.option("--numeric", multiple=True, metavar="COLUMN", help="Read it as numbers, never leave it out. Repeatable.")
 @click.option("--drop", multiple=True, metavar="COLUMN", help="Leave it out. Repeatable.")
+@click.option(
+    "--missing", multiple=True, metavar="TEXT", default=None,
+    help="It means a missing value in every column, and no other text does; '' for none. Repeatable.  "
+    "[default: NA, null, ., - and the like, in columns of numbers and dates]",
+)  # fmt: skip
+@click.option("--date-format", metavar="FORMAT", help="Of dates, such as %d/%m/%Y.  [default: guessed]")
+@reading
 @click.option(
     "--hidden",
     type=Sizes(1, "must be positive whole numbers with commas between them, such as 128,64"),
@@ -143,7 +153,7 @@ def command(data: str, **options: Any) -> None:
     Two files are written, named after DATA: the model with all that (.safetensors; for `predict` and `info`), and a
     picture of the training (.png).
     """  # noqa: D301  # \b is what click knows
-    _train(Options(data, **options))
+    _train(Options(data, **options | {"missing": options["missing"] or None}))
 
 
 def _check(options: Options) -> None:
@@ -171,7 +181,7 @@ def _train(options: Options) -> None:
     _check(options)
     is_bundled = samples.is_bundled(options.data)
     if is_bundled:
-        refuse(["targets"], f"goes with a file; {options.data!r} is a data set that comes with scikit-learn")
+        refuse(["targets", *READING], f"goes with a file; {options.data!r} is a data set that comes with scikit-learn")
     check_extras("sklearn", "pandas", "matplotlib", "safetensors", "tqdm")
     from fastbackprop import persistence
 
@@ -182,13 +192,17 @@ def _train(options: Options) -> None:
         raise click.UsageError(f"--checkpoint {str(options.checkpoint)!r} is where the result will be written")
     read = [Path(options.data)] if not is_bundled and is_file(options.data) else []
     kept = read if options.resume is None else [*read, options.resume]
-    if options.resume is not None:
-        persistence.read_training(options.resume)  # is it one?
     with contextlib.ExitStack() as outputs:
         outputs.enter_context(writable(model, picture, keep=kept))
         if options.checkpoint is not None:
             outputs.enter_context(writable(options.checkpoint, keep=read, option="--checkpoint"))
-        source = samples.bundled(name) if is_bundled else samples.from_table(options.data, options.targets)
+        if options.resume is not None:
+            persistence.read_training(options.resume)  # is it one?
+        source = (
+            samples.bundled(name)
+            if is_bundled
+            else samples.from_table(options.data, options.targets, options.missing, options.reading)
+        )
         _learn(options, samples.without(source, options.drop), model, picture)
 
 
@@ -197,14 +211,17 @@ def _learn(options: Options, source: samples.Source, model: Path, picture: Path)
     from fastbackprop.cli.scores import measure
 
     with about(source.title):
-        task = options.task or tables.infer_task(source.frame, source.targets)
+        task = options.task or tables.infer_task(source.frame, source.targets, options.missing)
         if task == "regression":
             refuse(["balanced"], f"goes with classes, and {source.targets[0]} is one of numbers")
         learned, held_out = samples.split(source, task, options.test_size, options.seed)
         watched = held_out
         if options.early_stopping is not None:  # what decides must not be what is reported
             learned, watched = samples.split(source, task, SET_ASIDE, options.seed, learned)
-        table = samples.fit_table(source, task, options.categorical, options.numeric, learned)
+        table = samples.fit_table(
+            source, task, learned, categorical=options.categorical, numeric=options.numeric, missing=options.missing,
+            date_format=options.date_format,
+        )  # fmt: skip
         X, y = table.transform(source.frame).astype(options.dtype), table.encode_targets(source.frame)
     y = y if table.classes else y.astype(options.dtype)
     epochs = options.epochs or (100 if source.images is None else 40)
