@@ -488,7 +488,7 @@ def test_training_never_writes_over_what_it_reads(boat, tmp_path, capsys, monkey
     monkeypatch.chdir(tmp_path)
     learn = ["train", data, "--target", "survived", "--epochs", 1]
     before = data.read_bytes(), model.read_bytes()
-    assert "--checkpoint: 'boat.csv' is" in one_line(capsys, *learn, "--checkpoint", "boat.csv")
+    assert "itself, which would be lost" in one_line(capsys, *learn, "--checkpoint", "boat.csv")
     assert "--checkpoint 'boat.safetensors' is where the result" in one_line(
         capsys, *learn, "--checkpoint", "boat.safetensors"
     )
