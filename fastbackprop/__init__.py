@@ -1,14 +1,48 @@
 """Fully connected neural networks for CPUs, trained by fused, JIT-compiled steps."""
 
-from fastbackprop import schedules
-from fastbackprop.early_stopping import EarlyStopping
-from fastbackprop.history import History
-from fastbackprop.network import Gradients, Network, Trace
-from fastbackprop.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
-from fastbackprop.persistence import load
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastbackprop import schedules
+    from fastbackprop.early_stopping import EarlyStopping
+    from fastbackprop.history import History
+    from fastbackprop.network import Gradients, Network, Trace
+    from fastbackprop.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
+    from fastbackprop.persistence import load
 
 __version__ = "0.1.0"
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "EarlyStopping", "Gradients", "History", "Network", "RMSprop", "Trace",
     "load", "schedules",
 ]  # fmt: skip
+
+# Where the names are. NumPy and Numba are imported with the first that is used: `fastbackprop --help` needs neither.
+_MODULE_OF = {
+    "EarlyStopping": "early_stopping",
+    "History": "history",
+    **dict.fromkeys(("Gradients", "Network", "Trace"), "network"),
+    **dict.fromkeys(("LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "RMSprop"), "optimizers"),
+    "load": "persistence",
+}
+_MODULES = (
+    "datasets", "functional", "gradcheck", "optimizers", "paper", "persistence", "plotting", "reference", "schedules",
+    "sklearn", "tables",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbackprop.text import shown
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -28,7 +30,10 @@ MARKERS = "os^DvPX"  # one fewer than the colours: the 56 pairs differ
 
 ROWS_SHOWN = 2000  # samples whose activations are drawn: a histogram does not change with more
 POINTS_SHOWN = 3000  # more points than that hide each other
+LONGEST_TITLE = 300  # characters
 BOLD_WIDTH = 0.75  # inches a character for each inch of font size: generous, for any font
+# How texts are drawn that came with the data: no $ or _ of a name is TeX.
+PLAIN = {"parse_math": False, "usetex": False}
 
 
 def learning_curves(history: History, figure: Any = None, *, held_out: str = "validation", ax: Any = None) -> Any:
@@ -70,7 +75,7 @@ def learning_curves(history: History, figure: Any = None, *, held_out: str = "va
     _curve(cost, history.cost, LEARNED, "-", "training")
     if history.validation_cost:
         _curve(cost, history.validation_cost, HELD_OUT, "--", held_out)
-        cost.legend(frameon=False)
+        _legend(cost, cost.get_lines())
     finite = [c for c in [*history.cost, *history.validation_cost] if math.isfinite(c)]
     if finite and min(finite) > 0 and max(finite) > 10 * min(finite):
         _logarithmic(cost, max(finite) / min(finite))
@@ -157,12 +162,15 @@ def digits_with_predictions(
     figure = _figure((max(6.2, 0.9 * columns + 0.4), 1.25 * rows + 0.7)) if figure is None else figure
 
     def name(number: Any) -> str:
-        return str(number) if class_names is None else class_names[int(number)]
+        return str(number) if class_names is None else _short(class_names[int(number)])
 
-    said = [name(predictions[i]) if not wrong[i] else f"✗ {name(predictions[i])}, is {name(labels[i])}" for i in chosen]
-    room = figure.bbox.width / figure.dpi / columns
+    def words(comma: str) -> list[str]:
+        pairs = [(name(predictions[i]), name(labels[i])) for i in chosen]
+        return [f"✗ {said}{comma}is {true}" if wrong[i] else said for i, (said, true) in zip(chosen, pairs)]
+
+    room, said = figure.bbox.width / figure.dpi / columns, words(", ")
     if _width(said, 10) > room:
-        said = [text.replace(", is ", "\nis ") for text in said]
+        said = words("\n")
     fontsize = min(10.0, 10 * room / _width(said, 10))
     shades = {"cmap": "Greys", "vmin": images.min(), "vmax": max(images.max(), images.min() + 1e-9)}
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
@@ -176,13 +184,13 @@ def digits_with_predictions(
         if wrong[i]:
             # Colour, frame, sign and words: any one of them is enough.
             axes.spines[:].set(color=HELD_OUT, linewidth=3)
-            axes.set_title(text, fontsize=fontsize, color=HELD_OUT, fontweight="bold", pad=5)
+            axes.set_title(text, fontsize=fontsize, color=HELD_OUT, fontweight="bold", pad=5, **PLAIN)
         else:
-            axes.set_title(text, fontsize=fontsize, color=INK, pad=5)
+            axes.set_title(text, fontsize=fontsize, color=INK, pad=5, **PLAIN)
     if title is None:
         title = f"Predictions for {len(images)} images, {int(wrong.sum())} of them wrong"
         title += " (framed, shown first)" if wrong.any() else ""
-    figure.suptitle(title, fontsize=12, color=INK)
+    _suptitle(figure, title, fontsize=12)
     return figure
 
 
@@ -203,7 +211,7 @@ def training_summary(
     """
     figure = _figure((11.5, 7.2))
     if title:
-        figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)
+        _suptitle(figure, title, fontsize=14, fontweight="bold")
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.2, 1.0))
     above, below = parts
     learning_curves(history, above, held_out=held_out)
@@ -297,8 +305,8 @@ def decision_boundary(
     grid = np.stack(np.meshgrid(*(np.linspace(a, b, steps) for a, b in zip(low, high))), axis=-1)
     o = net.forward(grid.reshape(-1, 2)).astype(np.float64)
     place = {"origin": "lower", "extent": (low[0], high[0], low[1], high[1]), "aspect": "auto", "zorder": 0}
-    shown = slice(None, None, -(-len(X) // POINTS_SHOWN))
-    (x1, x2), values = X[shown].T, y[shown]
+    drawn = slice(None, None, -(-len(X) // POINTS_SHOWN))
+    (x1, x2), values = X[drawn].T, y[drawn]
     dots = {"s": 26, "edgecolors": "white", "linewidths": 0.6}
     if net.output == "identity":
         limits = {"vmin": min(o.min(), y.min()), "vmax": max(o.max(), y.max())}
@@ -309,15 +317,16 @@ def decision_boundary(
         if net.output == "sigmoid":
             o = np.concatenate([1 - o, o], axis=1)
         _regions(axes, o.reshape(steps, steps, -1), place)
+        points = []
         for k in np.unique(values):
             style = {"color": _class_color(int(k)), "marker": MARKERS[int(k) % len(MARKERS)], **dots}
-            label = str(k) if class_names is None else _short(class_names[int(k)])
-            axes.scatter(*X[shown][values == k].T, label=label, **style)
-        if len(np.unique(values)) <= 20:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+            label = str(k) if class_names is None else class_names[int(k)]
+            points.append(axes.scatter(*X[drawn][values == k].T, label=label, **style))
+        if len(points) <= 20:
+            _legend(axes, points, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    axes.set_xlabel(_short(feature_names[0], 60), color=INK)
-    axes.set_ylabel(_short(feature_names[1], 60), color=INK)
+    axes.set_xlabel(_short(feature_names[0], 60), color=INK, **PLAIN)
+    axes.set_ylabel(_short(feature_names[1], 60), color=INK, **PLAIN)
     axes.tick_params(colors=INK)
     return figure
 
@@ -362,7 +371,7 @@ def confusion_matrix(y: Any, predicted: Any, labels: Sequence[Any] | None = None
     counts = np.zeros((len(names), len(names)), np.int64)
     np.add.at(counts, ([position[k] for k in y.tolist()], [position[k] for k in predicted.tolist()]), 1)
 
-    texts, n = [_short(str(name)) for name in names], len(names)
+    texts, n = [_short(name) for name in names], len(names)
     side = _matrix_side(n)
     if figure is None:
         room = _width(texts, 9) * 0.8 + 0.7
@@ -375,8 +384,8 @@ def confusion_matrix(y: Any, predicted: Any, labels: Sequence[Any] | None = None
     every = max(1, math.ceil(0.11 * n / side))  # a line of text needs so many inches
     size = min(9.0, max(6.0, 50 * side / n))
     slanted = _width(texts, size) * n > side * every
-    axes.set_xticks(range(0, n, every), texts[::every], rotation=90 if slanted else 0, fontsize=size)
-    axes.set_yticks(range(0, n, every), texts[::every], fontsize=size)
+    axes.set_xticks(range(0, n, every), texts[::every], rotation=90 if slanted else 0, fontsize=size, **PLAIN)
+    axes.set_yticks(range(0, n, every), texts[::every], fontsize=size, **PLAIN)
     axes.tick_params(colors=INK, length=0)
     axes.set_xlabel("predicted", color=INK)
     axes.set_ylabel("true", color=INK)
@@ -433,14 +442,14 @@ def predicted_and_true(y: Any, predicted: Any, names: Sequence[str] = ("",), fig
         low, high = min(true.min(), said.min()), max(true.max(), said.max())
         margin = 0.05 * (high - low) or 1.0
         ends = low - margin, high + margin
-        shown = slice(None, None, -(-len(true) // POINTS_SHOWN))
+        drawn = slice(None, None, -(-len(true) // POINTS_SHOWN))
         axes.plot(ends, ends, "-", color=INK, linewidth=1, zorder=1)
-        alpha = min(0.8, max(0.2, 20 / math.sqrt(len(true[shown]))))
-        axes.scatter(true[shown], said[shown], s=18, color=LEARNED, alpha=alpha, edgecolors="none", zorder=2)
+        alpha = min(0.8, max(0.2, 20 / math.sqrt(len(true[drawn]))))
+        axes.scatter(true[drawn], said[drawn], s=18, color=LEARNED, alpha=alpha, edgecolors="none", zorder=2)
         axes.set(xlim=ends, ylim=ends, aspect="equal")
         total = ((true - true.mean()) ** 2).sum()
         score = f"R² {1 - ((true - said) ** 2).sum() / total:.3f}" if total > 0 else "a single true value"
-        axes.set_title(f"{_short(name, 26)}: {score}" if name else score, fontsize=12, color=INK)
+        axes.set_title(f"{_short(name, 26)}: {score}" if name else score, fontsize=12, color=INK, **PLAIN)
         axes.set_xlabel("true", color=INK)
         axes.set_ylabel("predicted", color=INK)
         axes.tick_params(colors=INK)
@@ -473,11 +482,11 @@ def table_summary(
         columns = math.ceil(math.sqrt(len(names)))
         width, height = 4.8 * columns + 0.4, max(6.4, 4.4 * -(-len(names) // columns))
     else:
-        width = height = max(6.0, _matrix_side(len(labels)) + 0.8 * _width([_short(str(k)) for k in labels], 9) + 0.7)
+        width = height = max(6.0, _matrix_side(len(labels)) + 0.8 * _width([_short(k) for k in labels], 9) + 0.7)
     curves = min(7.0, 0.85 * height)
     figure = _figure((curves + width, height + 0.5))
     if title:
-        figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)
+        _suptitle(figure, title, fontsize=14, fontweight="bold")
     parts: Any = figure.subfigures(1, 2, width_ratios=(curves, width))
     left, right = parts
     learning_curves(history, left, held_out=held_out)
@@ -504,9 +513,22 @@ def _width(texts: Sequence[str], fontsize: float) -> float:
     return max(len(line) for text in texts for line in [*text.split("\n"), " "]) * BOLD_WIDTH * fontsize / 72
 
 
-def _short(text: str, most: int = 22) -> str:
-    """Without its middle where it is long: what tells names apart is at their ends."""
-    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - 1) // 2 :]}"
+def _short(name: Any, most: int = 22) -> str:
+    return shown(str(name), most)
+
+
+def _suptitle(figure: Any, title: str, fontsize: float, **options: Any) -> None:
+    """A title of the whole figure, cut to its width."""
+    text = figure.suptitle(_short(title, LONGEST_TITLE), fontsize=fontsize, color=INK, **options, **PLAIN)
+    while (share := 0.97 * figure.bbox.width / text.get_window_extent().width) < 1:
+        text.set_text(_short(title, int(share * len(text.get_text())) - 1))
+
+
+def _legend(axes: Any, drawn: Sequence[Any], **options: Any) -> None:
+    """A legend of what was drawn. Matplotlib leaves out labels that begin with _, so they are put in afterwards."""
+    legend = axes.legend(drawn, ["label"] * len(drawn), frameon=False, **options)
+    for text, artist in zip(legend.get_texts(), drawn):
+        text.set(text=_short(artist.get_label()), **PLAIN)
 
 
 def _matrix_side(classes: int) -> float:
@@ -584,7 +606,7 @@ def _logarithmic(axes: Any, ratio: float) -> None:
 def _dress(axes: Any, title: str, epochs: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_title(title, fontsize=12, color=INK)
+    axes.set_title(shown(title, 60), fontsize=12, color=INK, **PLAIN)
     axes.set_xlabel("epoch", color=INK)
     axes.set_xlim(0.5, epochs + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

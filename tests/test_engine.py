@@ -52,7 +52,7 @@ for use in (lambda: net.save("x"), lambda: fb.load("x"), lambda: net.fit(np.eye(
 
 
 def test_a_wrong_width_is_refused():
-    code = "import fastbackprop"
+    code = "import fastbackprop; fastbackprop.Network"
     out = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

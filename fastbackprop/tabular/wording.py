@@ -6,23 +6,9 @@ import difflib
 from collections.abc import Collection
 from typing import Any
 
+from fastbackprop.text import shown as shown
+
 NEAR = 0.75  # difflib's similarity from which a name is suggested in place of another
-
-
-def shown(text: str, most: int = 80) -> str:
-    r"""A text on one line: without its middle where it is long, with what does not print as Python writes it.
-
-    Examples
-    --------
-    >>> shown("Lorem ipsum dolor sit amet", 11)
-    'Lorem… amet'
-    >>> print(shown("two\nlines"))
-    two\nlines
-    """
-    text = text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - 1) // 2 :]}"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def listed(names: Collection[Any], most: int = 20) -> str:

@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
-from fastbackprop.activations import ACTIVATIONS
-from fastbackprop.heads import HEADS
+from fastbackprop.cli.options import ACTIVATIONS, OUTPUTS, Sizes
 
 SAMPLES = 100  # of which the report chooses
-
-
-class Sizes(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions only
-    """At least ``least`` sizes of layers, such as 128,64; ``accepted`` says so where a text is something else."""
-
-    name = "sizes"
-
-    def __init__(self, least: int, accepted: str) -> None:
-        self.least, self.accepted = least, accepted
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        """The sizes from the text of the option, or from its default."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            sizes = tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            sizes = ()
-        if len(sizes) < self.least or min(sizes) < 1:
-            self.fail(f"{self.accepted}; got {value!r}")
-        return sizes
 
 
 LAYERS = Sizes(2, "must be the inputs, any hidden layers and the outputs, such as 5,18,11,4")
 
 
-@click.command(context_settings={"show_default": True}, short_help="Check the paper's equations on this machine.")
+@click.command(
+    "verify", context_settings={"show_default": True}, short_help="Check the paper's equations on this machine."
+)
 @click.option("--sizes", type=LAYERS, default="5,18,11,4", help="Inputs, hidden layers and outputs.")
-@click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="relu", help="Of the hidden layers.")
+@click.option("--activation", type=click.Choice(ACTIVATIONS), default="relu", help="Of the hidden layers.")
 @click.option(
     "--output",
-    type=click.Choice(list(HEADS)),
+    type=click.Choice(OUTPUTS),
     default="softmax",
     help="Of the network; the paper's three are always checked.",
 )
@@ -52,7 +31,7 @@ LAYERS = Sizes(2, "must be the inputs, any hidden layers and the outputs, such a
     "--peers/--no-peers", default=True, help="Compare with PyTorch and JAX where they are installed (the extra peers)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every comparison as JSON.")
-def verify(
+def command(
     sizes: tuple[int, ...], activation: str, output: str, seed: int, dtype: str, peers: bool, as_json: bool
 ) -> int:
     """Check every equation, theorem and code of the paper, on a random network and random data.

@@ -1,0 +1,227 @@
+"""Tables that come in through files and pipes, and predictions that go out, with the columns that are to stay."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastbackprop as fb
+from fastbackprop.cli import inputs
+from tests.commands import call, one_line, run
+
+posix = pytest.mark.skipif(os.name != "posix", reason="named pipes")
+
+
+@pytest.fixture(scope="module")
+def plants():
+    """A class that follows from two numbers, and columns that say which plant it is."""
+    rng = np.random.default_rng(3)
+    height, leaves = rng.uniform(1, 9, 120).round(3), rng.integers(2, 40, 120)
+    return pd.DataFrame(
+        {
+            "code": [f"{k:05d}" for k in rng.permutation(9000)[:120]],
+            "height": height,
+            "note": rng.choice(["plain", 'quo"ted, with a comma', "two\nlines", "ünï", "re\rturn"], 120),
+            "leaves": leaves,
+            "kind": np.where(height * 4 > leaves, "tall", "bushy"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(plants, tmp_path_factory):
+    """A directory with the table and a model of it."""
+    path = tmp_path_factory.mktemp("plants")
+    plants.to_csv(path / "plants.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
+    arguments = ["train", "plants.csv", "--target", "kind", "--drop", "note", "--epochs", "20"]
+    assert run(*arguments, cwd=path)[0] == 0
+    return path
+
+
+def test_columns_of_the_input_are_kept_as_they_are(folder, plants, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    arguments = ["predict", folder / "plants.safetensors", folder / "plants.csv", "-o", out]
+    assert call(capsys, *arguments, "--keep", "note", "--keep", "code", "--keep", "note")[0] == 0
+    written = pd.read_csv(out, dtype={"code": str})
+    assert list(written.columns) == ["note", "code", "kind", "probability_bushy", "probability_tall"]
+    pd.testing.assert_frame_equal(written[["code", "note"]], plants[["code", "note"]], check_dtype=False)
+    assert (written.kind == plants.kind).mean() > 0.7
+    assert "did you mean 'code'?" in one_line(capsys, *arguments, "--keep", "Code")
+    err = one_line(capsys, *arguments, "--keep", "kind")
+    assert "--keep kind: the predictions have a column of that name" in err
+
+
+def test_kept_columns_of_parquet_keep_their_dtype(folder, plants, tmp_path, capsys):
+    numbered = plants.assign(number=np.arange(120, dtype=np.int32), day=pd.date_range("2024-02-27", periods=120))
+    numbered.index = numbered.index[::-1]  # an order of its own
+    numbered.to_parquet(tmp_path / "plants.parquet")
+    arguments = ["predict", folder / "plants.safetensors", tmp_path / "plants.parquet", "-o", tmp_path / "out.parquet"]
+    assert call(capsys, *arguments, "--keep", "number", "--keep", "day")[0] == 0
+    written = pd.read_parquet(tmp_path / "out.parquet")
+    expected = numbered[["number", "day"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(written[["number", "day"]], expected, check_dtype=False)
+    assert written.number.dtype == np.int32
+
+
+@pytest.mark.parametrize("ending", ["csv.gz", "csv.bz2", "csv.xz", "csv.zip", "CSV.GZ"])
+def test_packed_predictions_are_those_of_the_plain_file(ending, folder, tmp_path, capsys):
+    plain, packed = tmp_path / "out.csv", tmp_path / f"out.{ending}"
+    for out in (plain, packed):
+        assert call(capsys, "predict", folder / "plants.safetensors", folder / "plants.csv", "-o", out)[0] == 0
+    assert packed.read_bytes() != plain.read_bytes()
+    how = {"gz": "gzip", "xz": "xz", "bz2": "bz2", "zip": "zip"}[ending.lower().split(".")[1]]
+    pd.testing.assert_frame_equal(pd.read_csv(packed, compression=how), pd.read_csv(plain))
+    before = packed.read_bytes()
+    call(capsys, "predict", folder / "plants.safetensors", folder / "plants.csv", "-o", packed)
+    assert packed.read_bytes() == before  # no time is in it
+
+
+def test_a_missing_packer_is_said_before_the_work(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    arguments = ["predict", folder / "plants.safetensors", folder / "plants.csv", "-o", tmp_path / "o.csv.zst"]
+    err = one_line(capsys, *arguments)
+    assert "needs zstandard: pip install zstandard" in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_standard_output_holds_the_predictions_and_nothing_else(folder, plants, capsys):
+    arguments = ["predict", folder / "plants.safetensors", folder / "plants.csv", "-o", "-", "--keep", "code"]
+    code, out, err = call(capsys, *arguments)
+    assert code == 0
+    written = pd.read_csv(io.StringIO(out), dtype={"code": str})
+    assert written.code.tolist() == plants.code.tolist()
+    assert "120 rows: classification of kind" in err
+    assert "compared with plants.csv: accuracy" in err
+
+
+def packed(plants, ending):
+    buffer = io.BytesIO()
+    if ending == "parquet":
+        plants.to_parquet(buffer)
+    else:
+        plants.to_csv(buffer, index=False, mode="wb", compression=ending, quoting=csv.QUOTE_NONNUMERIC)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("ending", [None, "gzip", "xz", "parquet"])
+def test_a_table_from_standard_input(ending, folder, plants, capsys, monkeypatch):
+    model = folder / "plants.safetensors"
+    expected = call(capsys, "predict", model, folder / "plants.csv", "-o", "-")[1]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(packed(plants, ending))))
+    code, out, err = call(capsys, "predict", model, "-")
+    assert (code, out) == (0, expected)
+    assert "compared with standard input: accuracy" in err
+
+
+def test_training_on_standard_input_gives_the_model_of_the_file(folder, plants, tmp_path):
+    arguments = ["--target", "kind", "--drop", "note", "--epochs", "20", "-o", tmp_path]
+    code, out, _ = run("train", "-", *arguments, stdin=packed(plants, None))
+    assert code == 0
+    assert b"standard input: 96 samples to learn from, 24 held out" in out
+    assert sorted(os.listdir(tmp_path)) == ["stdin.png", "stdin.safetensors"]
+    first, second = (fb.load(path) for path in (folder / "plants.safetensors", tmp_path / "stdin.safetensors"))
+    assert first.params.tobytes() == second.params.tobytes()
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_an_empty_standard_input_is_one_line(command, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    arguments = (
+        ["-", "--target", "kind", "-o", tmp_path] if command == "train" else [folder / "plants.safetensors", "-"]
+    )
+    assert one_line(capsys, command, *arguments) == "fastbackprop: cannot read 'standard input': the file is empty\n"
+    assert os.listdir(tmp_path) == []
+
+
+@posix
+def test_a_terminal_is_not_waited_for(folder):
+    import pty
+
+    _, terminal = pty.openpty()
+    code, _, err = run("predict", "plants.safetensors", "-", stdin=terminal, cwd=folder)
+    assert code == 2
+    assert err == b"fastbackprop: DATA is -, standard input, and nothing is piped into it\n"
+
+
+@posix
+@pytest.mark.parametrize("pause", [0, 0.5])
+def test_a_named_pipe_is_read_once(pause, folder, plants, tmp_path, capsys, monkeypatch):
+    """Also where its writer is slow: from when it has opened the pipe, it is waited for."""
+    monkeypatch.setattr(inputs, "PATIENCE", 0.2 if pause else 10)
+    pipe, content = tmp_path / "rows.csv", (folder / "plants.csv").read_bytes()
+    os.mkfifo(pipe)
+
+    def write():
+        with open(pipe, "wb") as file:
+            time.sleep(pause)
+            file.write(content[:1000])
+            file.flush()
+            time.sleep(pause)
+            file.write(content[1000:])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    out = tmp_path / "out.csv"
+    assert call(capsys, "predict", folder / "plants.safetensors", pipe, "-o", out, "--keep", "code")[0] == 0
+    writer.join()
+    assert pd.read_csv(out, dtype={"code": str}).code.tolist() == plants.code.tolist()
+
+
+@posix
+def test_pipes_that_are_not_waited_for(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(inputs, "PATIENCE", 0.05)
+    model, pipe = folder / "plants.safetensors", tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    for arguments in (["train", pipe, "--target", "kind"], ["predict", model, pipe]):
+        assert "nothing has opened this pipe to write to it" in one_line(capsys, *arguments, "-o", f"{tmp_path}/o.csv")
+    for arguments in (["info", pipe], ["predict", pipe, folder / "plants.csv"], ["train", "iris", "--resume", pipe]):
+        assert "must be a regular file, and is a pipe or a device" in one_line(capsys, *arguments)
+    assert "must be a file or a pipe; '/dev/null' is something else" in one_line(capsys, "predict", model, "/dev/null")
+    err = one_line(capsys, "predict", model, folder / "plants.csv", "-o", pipe.rename(tmp_path / "x.csv"))
+    assert "is something else than a file" in err
+    assert os.listdir(tmp_path) == ["x.csv"]
+
+
+@posix
+def test_what_a_shell_gives_for_a_command(folder, tmp_path, capsys):
+    """<(...) is a pipe under /dev/fd, a number for a name."""
+    read, write = os.pipe()
+    os.write(write, (folder / "plants.csv").read_bytes())
+    os.close(write)
+    code, out, _ = call(capsys, "train", f"/dev/fd/{read}", "--target", "kind", "--epochs", 1, "-o", tmp_path)
+    os.close(read)
+    assert code == 0
+    assert "a pipe: 96 samples to learn from" in out
+    assert (tmp_path / "pipe.safetensors").exists()
+
+
+def test_formulas_are_escaped_where_asked(tmp_path, capsys):
+    names = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-x", "plain", "\tt"]
+    frame = pd.DataFrame({"=size": np.arange(60.0), "text": names * 10, "t": [-1, "+5", "-2e3"] * 20})
+    frame = frame.assign(y=np.where(np.arange(60) > 29, "=y", "n"))
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    call(capsys, "train", tmp_path / "d.csv", "--target", "y", "--epochs", 1, "-o", tmp_path)
+    out, kept = tmp_path / "o.csv", ["--keep", "text", "--keep", "t", "--keep", "=size"]
+    arguments = ["predict", tmp_path / "d.safetensors", tmp_path / "d.csv", "-o", out, *kept]
+    assert call(capsys, *arguments)[0] == 0
+    plain = pd.read_csv(out)
+    assert list(plain.columns) == ["text", "t", "=size", "y", "probability_=y", "probability_n"]
+    assert set(plain.text) <= {name.strip() for name in names} | set(names)
+    assert call(capsys, *arguments, "--escape-formulas")[0] == 0
+    safe = pd.read_csv(out)
+    assert list(safe.columns) == ["text", "t", "'=size", "y", "probability_=y", "probability_n"]
+    expected = ["'" + text if text[0] in "=+-@\t" else text for text in plain.text]
+    assert safe.text.tolist() == expected
+    assert set(safe.y) <= {"n", "'=y"}
+    assert safe.t.tolist() == plain.t.tolist() == [-1, 5, -2000] * 20  # numbers stay numbers
+    assert "--escape-formulas is for CSV" in one_line(
+        capsys, *arguments, "--escape-formulas", "-o", tmp_path / "o.parquet"
+    )
