@@ -23,9 +23,9 @@ def whole_number(value: Any, name: str, minimum: int) -> int:
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer of at least {minimum}, got {value!r}") from None
+        raise TypeError(f"{name} must be an integer of at least {minimum}, got {shortened(value)}") from None
     if number < minimum:
-        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+        raise ValueError(f"{name} must be an integer of at least {minimum}, got {shortened(value)}")
     return number
 
 
@@ -34,13 +34,13 @@ def real_number(value: Any, name: str, low: float, high: float = np.inf, *, open
     accepted = f"a number {'above' if open_low else 'of at least'} {low:g}"
     accepted += "" if high == np.inf else f" and below {high:g}"
     if isinstance(value, (bool, np.bool_, str, bytes)):
-        raise TypeError(f"{name} must be {accepted}, got {value!r}")
+        raise TypeError(f"{name} must be {accepted}, got {shortened(value)}")
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be {accepted}, got {value!r}") from None
+        raise TypeError(f"{name} must be {accepted}, got {shortened(value)}") from None
     if not (low < number if open_low else low <= number) or not number < high:
-        raise ValueError(f"{name} must be {accepted}, got {value!r}")
+        raise ValueError(f"{name} must be {accepted}, got {shortened(value)}")
     return number
 
 
@@ -70,7 +70,10 @@ def did_you_mean(value: str, accepted: Collection[str]) -> str:
 
 def shortened(value: Any) -> str:
     """The value as an error shows it: its repr, of bounded length."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # whole numbers of more than 4300 digits have none
+        text = f"one {type(value).__name__}"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 

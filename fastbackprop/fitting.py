@@ -26,6 +26,8 @@ from fastbackprop.weights import class_weights, sample_weights
 if TYPE_CHECKING:
     from fastbackprop.network import Network
 
+MOST_EPOCHS = 2**31 - 1
+EPOCHS_TOGETHER = 1 << 16  # at most, of what nobody looks at: their costs take memory
 LOG_INTERVAL = 10.0  # seconds between two lines of a progress bar that is written to a file
 
 
@@ -110,6 +112,8 @@ def fit(
     """:meth:`fastbackprop.Network.fit`, where it is documented."""
     start = time.perf_counter()
     epochs = checks.whole_number(epochs, "epochs", 0)
+    if epochs > MOST_EPOCHS:
+        raise ValueError(f"epochs must be an integer from 0 to {MOST_EPOCHS}, got {checks.shortened(epochs)}")
     checkpoint_every = checks.whole_number(checkpoint_every, "checkpoint_every", 1)
     if checkpoint is None and checkpoint_every != 1:
         raise ValueError(f"checkpoint_every needs a checkpoint to write, got {checkpoint_every} without")
@@ -205,7 +209,7 @@ def fit(
 
     try:
         while training.state.epoch < epochs and not history.stopped:  # one that had ended trains no further
-            count = 1 if one_by_one else epochs - training.state.epoch
+            count = 1 if one_by_one else min(epochs - training.state.epoch, EPOCHS_TOGETHER)
             for cost, rate in zip(training.run(count).sum(axis=1), training.rates, strict=True):
                 watched.epoch_ends(float(cost), rate)
             if adaptive is not None and adaptive.epoch_ends(training.state.schedule, history.cost[-1]):

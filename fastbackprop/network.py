@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # have to be converted are so by as many at a time.
 PART = 1 << 13
 
+MOST_PARAMETERS = 1 << 59  # what addresses reach
+
 Seed = int | np.random.Generator | np.random.SeedSequence | np.random.RandomState | None
 
 
@@ -146,6 +148,8 @@ class Network:
         dtype: Any = "float32", seed: Seed = None, threads: int | None = None,
     ) -> None:  # fmt: skip
         self._sizes = checks.layer_sizes(sizes)
+        if parameter_count(self._sizes) > MOST_PARAMETERS:
+            raise ValueError(f"sizes must make at most 2^59 parameters, got {checks.shortened(self._sizes)}")
         layers = len(self._sizes) - 2
         if isinstance(hidden, str):
             hidden = [hidden] * layers

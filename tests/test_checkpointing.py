@@ -188,6 +188,7 @@ def spoiled(text, part, **values):
 
 
 SPOILED = {
+    "steps of another training": lambda t, v: (spoiled(spoiled(t, "state", steps=29), "history", steps=29), v),
     "half of a step": lambda t, v: (spoiled(t, "state", steps=29), v),
     "a bool": lambda t, v: (spoiled(t, "state", epoch=True), v),
     "a float": lambda t, v: (spoiled(t, "state", key=3.0), v),

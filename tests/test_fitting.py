@@ -201,6 +201,8 @@ def test_the_progress_of_a_log_file_is_a_few_lines(blobs, capsys):
         ({"validation_split": "last"}, ValueError, "validation_split='last' needs a validation_fraction above 0"),
         ({"validation_groups": [1] * 600}, ValueError, "validation_groups needs a validation_fraction above 0"),
         ({"validation_split": "Last", "validation_fraction": 0.1}, ValueError, "got 'Last'; did you mean 'last'?"),
+        ({"epochs": 2**31}, ValueError, "epochs must be an integer from 0 to 2147483647, got 2147483648"),
+        ({"epochs": 10**4000}, ValueError, r"epochs must be an integer from 0 to 2147483647, got 1000.*\.\.\.$"),
         ({"progress": 1}, TypeError, "progress must be True or False, got 1"),
         ({"shuffle": "no"}, TypeError, "shuffle must be True or False, got 'no'"),
         ({"callbacks": print}, TypeError, "callbacks must be a sequence of functions, got <built-in function print>"),

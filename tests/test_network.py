@@ -616,6 +616,12 @@ def test_a_name_that_is_none_is_refused(net, name, message):
             setattr(net, fixed, 1)
 
 
+@pytest.mark.parametrize("sizes", [(10**30, 2), (2**32, 2**32), (2, 2**40, 2**40)])
+def test_a_network_beyond_all_addresses(sizes):
+    with pytest.raises(ValueError, match=r"sizes must make at most 2\^59 parameters, got \("):
+        fb.Network(sizes)
+
+
 class Named(fb.Network):
     """A network with a name."""
 
@@ -641,6 +647,7 @@ def test_a_subclass_may_have_names_of_its_own(X):
         ({"output": "Softmax"}, "got 'Softmax'; did you mean 'softmax'?"),
         ({"output": "cosine"}, "got 'cosine'$"),
         ({"output": "x" * 10**6}, r"got 'xxx.*\.\.\.$"),
+        ({"threads": -(10**5000)}, "threads must be an integer of at least 1, got one int$"),
     ],
 )
 def test_a_name_that_is_nearly_one(options, message):

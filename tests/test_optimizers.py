@@ -305,7 +305,7 @@ def test_adaptive_does_not_take_what_is_not_a_number_for_the_best():
     assert state["best"] == 2.0
 
 
-def test_vectors_that_are_not_the_optimizers(blobs):
+def test_vectors_that_are_not_the_optimizers(blobs, tmp_path):
     """The engine writes to their addresses: they fit, or are refused; memory of others is copied, not written to."""
     X, y = blobs
     net = fb.Network(SIZES, seed=0)
@@ -327,7 +327,8 @@ def test_vectors_that_are_not_the_optimizers(blobs):
             training(vectors)
     unaligned = np.zeros(4 * size + 1, np.uint8)[1:].view(np.float32)
     fixed = np.frombuffer(bytes(4 * size), np.float32)
-    for vector in (unaligned, fixed, zeros.astype(">f4"), np.zeros((size, 2), np.float32)[:, 0]):
+    mapped = np.memmap(tmp_path / "moments", np.float32, "w+", shape=size)  # may be written to, but is a file
+    for vector in (unaligned, fixed, zeros.astype(">f4"), np.zeros((size, 2), np.float32)[:, 0], mapped, mapped[:]):
         before = fb.Network(SIZES, seed=0).params
         net.params[...] = before
         training([vector, np.zeros(size, np.float32)]).run(1)
