@@ -110,6 +110,40 @@ def test_a_copy_of_one_that_stops_early_keeps_its_best_apart():
     assert same(model.fit(X, y), twin.fit(X, y))
 
 
+CHANGED = """
+import warnings
+import numpy as np
+from fastbackprop.sklearn import MLPClassifier, MLPRegressor
+
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(9)
+
+def spoil(arrays, shape):
+    for array in arrays:
+        array.shape = shape
+        array.setflags(write=False)
+
+for parameters in ({}, {"solver": "lbfgs"}, {"early_stopping": True}, {"solver": "sgd", "batch_size": 7}):
+    for dtype in ("f4", "f8"):
+        X = rng.normal(size=(400, 50)).astype(dtype)
+        numbers = rng.normal(size=(400, 2)).astype(dtype)
+        for kind, y in ((MLPClassifier, rng.integers(0, 9, 400)), (MLPRegressor, numbers)):
+            for shape in ((-1, 1), (1, -1)):
+                options = dict(hidden_layer_sizes=(6,), max_iter=4, random_state=0, **parameters)
+                model, twin = kind(**options), kind(**options)
+                twin.fit(X, y)
+                given, weights = [X.copy(), y.copy()], np.ones(400)
+                model.set_params(callbacks=[lambda record: spoil([*given, weights], shape)])
+                model.fit(*given, weights)
+                assert all(map(np.array_equal, model.coefs_, twin.coefs_)), (parameters, dtype, kind, shape)
+print("the same")
+"""
+
+
+def test_what_a_callback_does_to_X_and_y_does_not_reach_the_engine():
+    assert python(CHANGED) == "the same"
+
+
 # ---------------------------------------------------------------------- parameters that others put there
 
 

@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastbackprop import optimizers
+from fastbackprop import checks, optimizers
 from fastbackprop.fitting import progress_bar
 from fastbackprop.lbfgs import minimize
 from fastbackprop.network import Network
@@ -165,6 +165,7 @@ class MLP(Model):
         optimizer = self.solver
         if optimizer == "lbfgs":
             optimizer = optimizers.LBFGS(tolerance=float(self.tol), max_evaluations=self.max_fun)
+        X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True)  # a view that no callback has
         total = X.shape[0] if sample_weight is None else float(sample_weight.sum())
         penalty = Penalty(float(self.l1) / total, float(self.alpha) / total)
         weights = None if sample_weight is None else sample_weight.astype(net.dtype)
