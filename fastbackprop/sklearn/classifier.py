@@ -139,6 +139,11 @@ class MLPClassifier(ClassifierMixin, MLP):
             )
         return X, y
 
+    def _first_call(self, y: Any, classes: Any) -> None:
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer()
+            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
+
     def _class_weights(self, y: Any, incremental: bool) -> np.ndarray | None:
         if self.class_weight is None:
             return None
@@ -178,10 +183,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         -------
         self
         """
-        if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable classes.

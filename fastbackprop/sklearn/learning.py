@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastbackprop import optimizers
+from fastbackprop import checks, optimizers
 from fastbackprop.fitting import progress_bar
 from fastbackprop.lbfgs import minimize
 from fastbackprop.network import Network
@@ -50,6 +52,14 @@ def _warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+def _check_weights(weights: np.ndarray) -> None:
+    """Those of the samples that are learned from."""
+    if weights.min() < 0:
+        raise ValueError(f"sample_weight must be at least 0, got {weights.min()!s}")
+    if not weights.any():
+        raise ValueError("sample_weight must be above 0 for at least one sample to learn from, got zeros only")
+
+
 class MLP(Model):
     """What the classifier and the regressor have in common."""
 
@@ -72,6 +82,9 @@ class MLP(Model):
             y = column_or_1d(y, warn=True)
         return X, y
 
+    def _first_call(self, y: Any, classes: Any) -> None:
+        """What a first ``partial_fit`` is told of all classes."""
+
     def _targets(self, y: np.ndarray) -> tuple[np.ndarray, int]:
         """What the network is trained on, and the number of outputs. Sets ``out_activation_``."""
         raise NotImplementedError
@@ -89,7 +102,23 @@ class MLP(Model):
 
     # ------------------------------------------------------------------ learning
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False) -> Any:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None) -> Any:
+        before = self.__dict__.copy()
+        try:
+            if incremental:
+                self._first_call(y, classes)
+            net, train = self._prepare(X, y, sample_weight, incremental)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)  # what cannot be learned from leaves the estimator as it was
+            raise
+        train()
+        if not np.isfinite(net.params).all():
+            raise ValueError(NOT_FINITE)
+        return self
+
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> tuple[Network, Callable[[], None]]:
+        """All up to the first step: the network, and what trains it."""
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):
@@ -111,6 +140,8 @@ class MLP(Model):
         class_weights = self._class_weights(y, incremental)
         if class_weights is not None:
             sample_weight = class_weights if sample_weight is None else sample_weight * class_weights
+        if sample_weight is not None:
+            _check_weights(sample_weight)
         y, outputs = self._targets(y)
         if net is not None and outputs != net.sizes[-1]:
             raise ValueError(f"y must have {net.sizes[-1]} outputs, as in the last fit, got {outputs}")
@@ -121,12 +152,8 @@ class MLP(Model):
             self._initialize([X.shape[1], *hidden, outputs], self._first_dtype(X), random)
         net = self._network()
         if self._lbfgs:
-            self._fit_lbfgs(net, X, y, sample_weight)
-        else:
-            self._fit_stochastic(net, X, y, sample_weight, random, first_pass, incremental)
-        if not np.isfinite(net.params).all():
-            raise ValueError(NOT_FINITE)
-        return self
+            return net, partial(self._fit_lbfgs, net, X, y, sample_weight)
+        return net, self._stochastic(net, X, y, sample_weight, random, first_pass, incremental)
 
     def _first_dtype(self, X: Any) -> np.dtype[Any]:
         """Of a new network: scikit-learn's rule where none is asked for, whose lbfgs has float64 always."""
@@ -138,6 +165,7 @@ class MLP(Model):
         optimizer = self.solver
         if optimizer == "lbfgs":
             optimizer = optimizers.LBFGS(tolerance=float(self.tol), max_evaluations=self.max_fun)
+        X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True)  # a view that no callback has
         total = X.shape[0] if sample_weight is None else float(sample_weight.sum())
         penalty = Penalty(float(self.l1) / total, float(self.alpha) / total)
         weights = None if sample_weight is None else sample_weight.astype(net.dtype)
@@ -163,10 +191,10 @@ class MLP(Model):
         self.best_loss_ = None if self.early_stopping else np.inf
         self._best_params = net.params.copy() if self.early_stopping else None
 
-    def _fit_stochastic(
+    def _stochastic(
         self, net: Network, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, random: np.random.RandomState,
         first_pass: bool, incremental: bool,
-    ) -> None:  # fmt: skip
+    ) -> Callable[[], None]:  # fmt: skip
         kind = list if self.early_stopping else type(None)
         known = isinstance(getattr(self, "validation_scores_", ...), kind)
         if first_pass or not known or (self.early_stopping and self._best_params is None):
@@ -197,16 +225,21 @@ class MLP(Model):
             l2=0.0 if self.solver == "adamw" else float(self.alpha), penalty_per_sample=True, dropout=self.dropout,
             threads=self.threads, state=state,
         )  # fmt: skip
+        return partial(self._fit_stochastic, training, samples, validation, incremental, self._bar())
+
+    def _fit_stochastic(
+        self, training: Training, samples: int, validation: Any, incremental: bool, progress: Any
+    ) -> None:
         self.n_iter_ = 0
         try:
-            with self._bar() as bar:
+            with progress as bar:
                 self._epochs(training, samples, validation, incremental, bar)
         except KeyboardInterrupt:
             _warn("Training interrupted by user.")
         finally:
             self._state = training.state
         if self.early_stopping:
-            net.params[...] = self._best_params
+            training.net.params[...] = self._best_params
 
     def _split(
         self, y: np.ndarray, sample_weight: np.ndarray | None, random: np.random.RandomState
@@ -220,8 +253,8 @@ class MLP(Model):
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        if sample_weight is not None and not sample_weight[rows].any():
-            raise ValueError("sample_weight must be above 0 for at least one sample to learn from, got zeros only")
+        if sample_weight is not None:
+            _check_weights(sample_weight[rows])
         return rows, held_out
 
     def _epochs(self, training: Training, samples: int, validation: Any, incremental: bool, bar: Any) -> None:

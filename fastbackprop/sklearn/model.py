@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,24 +16,6 @@ from fastbackprop.network import Network
 from fastbackprop.sklearn.arrays import fill, float_of, read_parameters
 from fastbackprop.sklearn.settings import OUTPUT, Settings
 from fastbackprop.training import State
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """A network, and what must be as it was for it to be the one of the estimator."""
-
-    names: tuple[str, str]
-    coefs: list[np.ndarray]
-    intercepts: list[np.ndarray]
-    net: Network
-
-    def fits(self, names: tuple[str, str], coefs: Any, intercepts: Any) -> bool:
-        """Whether nothing was put in the place of anything."""
-        return names == self.names and _are_same(coefs, self.coefs) and _are_same(intercepts, self.intercepts)
-
-
-def _are_same(given: Any, kept: list[np.ndarray]) -> bool:
-    return type(given) is list and len(given) == len(kept) and all(map(operator.is_, given, kept))
 
 
 class Model(Settings):
@@ -52,20 +34,26 @@ class Model(Settings):
 
     def _network(self) -> Network:
         """The network of ``coefs_`` and ``intercepts_``; a new one only where somebody put other arrays there."""
-        names = self.activation, self.out_activation_
-        kept: _Kept | None = self.__dict__.get("_kept")
-        if kept is not None and kept.fits(names, self.coefs_, self.intercepts_):
-            if kept.net.threads != self.threads:
-                kept.net.threads = self.threads
-            return kept.net
+        coefs, intercepts, kept = self.coefs_, self.intercepts_, self.__dict__.get("_kept")
+        if kept is not None and type(coefs) is type(intercepts) is list:
+            key, arrays, net = kept
+            same = key == (self.activation, self.out_activation_, len(coefs), len(intercepts))
+            if same and all(map(operator.is_, arrays, chain(coefs, intercepts))):
+                if net._threads != self.threads:
+                    net.threads = self.threads
+                return net
+        return self._read_network(None if kept is None else kept[-1])
+
+    def _read_network(self, before: Network | None) -> Network:
+        """A network of the arrays that are ``coefs_`` and ``intercepts_`` now, in the place of the one ``before``."""
         known = self.__dict__.get
         weights, biases = read_parameters(self.coefs_, self.intercepts_, known("n_features_in_"), known("n_outputs_"))
         dtype = float_of([*weights, *biases])
-        if kept is not None and self.dtype == kept.net.dtype.name:
-            dtype = kept.net.dtype  # as was asked for, whatever else is put there
+        if before is not None and self.dtype == before.dtype.name:
+            dtype = before.dtype  # as was asked for, whatever else is put there
         net = self._new_network([len(weights[0]), *map(len, biases)], dtype)
         fill(net, weights, biases)
-        if kept is not None and net.sizes != kept.net.sizes:
+        if before is not None and net.sizes != before.sizes:
             self._state = self._best_params = None  # they were those of other parameters
         self.n_layers_ = len(net.sizes)
         return self._connect(net)
@@ -77,8 +65,8 @@ class Model(Settings):
         """Make ``coefs_`` and ``intercepts_`` views of a network's parameters."""
         self.coefs_ = [W.T for W in net.weights]
         self.intercepts_ = list(net.biases)
-        names = self.activation, self.out_activation_
-        self._kept = _Kept(names, list(self.coefs_), list(self.intercepts_), net)
+        key = self.activation, self.out_activation_, len(self.coefs_), len(self.intercepts_)
+        self._kept = key, [*self.coefs_, *self.intercepts_], net  # and what must be the same for it to be the network
         return net
 
     def __getstate__(self) -> dict[str, Any]:
