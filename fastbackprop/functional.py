@@ -1,31 +1,37 @@
 """The elementwise pieces of a network as NumPy-like universal functions, compiled from the engine's own kernels.
 
-They broadcast, take ``out=`` and ``axis=`` and convert their inputs as NumPy's universal functions do: float32 gives
-float32, float64 gives float64, other real types become the narrower of the two that holds them. ``where=`` is not
-supported. All can be called from ``@njit`` code too; those that work on vectors then need the output as last argument.
+They broadcast, take ``out=``, ``where=`` and ``axis=`` and convert their inputs as NumPy's universal functions do:
+float32 gives float32, float64 gives float64, other real types become the narrower of the two that holds them. ``out``
+is any float array of the result's shape that can be written to; it may be an input, or overlap one. Without it the
+result is 0 where ``where`` is false; functions of whole vectors take no ``where``. All can be called from ``@njit``
+code too; those that work on vectors then need the output as last argument, which must not overlap an input there.
 
-For the same input they give the same bits as the layers of a :class:`fastbackprop.Network`, on every machine, and none
-overflows where the true value is finite. Importing compiles nothing: a function is compiled for both dtypes
-when it is first called, which takes a few tenths of a second once in a process.
+For the same input they give the same bits as the layers of a :class:`fastbackprop.Network`, on every machine, none
+overflows where the true value is finite, and infinite inputs give the limits where there are any: ``gelu(-inf)`` is 0,
+and so is a loss where an infinite output is what the target wants. Importing compiles nothing: a function is compiled
+for both dtypes when it is first called, which takes a few tenths of a second once in a process.
 
 Equation numbers are those of Y. H. Park, "Gradients in a deep neural network and their Python implementations", 2022.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numba import float32, float64
+from numba import float32, float64, int64
 from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc.dufunc import DUFunc
 from numba.np.ufunc.gufunc import GUFunc
+from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike, NDArray
 
-from fastbackprop.engine import activations, elementary
-from fastbackprop.engine.jit import kernel, need_compiler
-from fastbackprop.engine.simd import const, fma, if_equal, if_less, magnitude
+from fastbackprop.engine import activations, elementary, heads
+from fastbackprop.engine.jit import SAME_BITS, kernel, need_compiler
+from fastbackprop.engine.simd import const, fma, if_equal, if_less
+from fastbackprop.reference import _numbers
 
 __all__ = [
     "binary_cross_entropy",
@@ -63,14 +69,35 @@ class Elementwise(DUFunc):
     """A universal function that is compiled for float32 and float64 when it is first called.
 
     Numba's own dynamic kind compiles a loop for each type of input that it meets, integers included, where the engine's
-    kernels make no sense.
+    kernels make no sense. It also has no ``where=``.
     """
 
-    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
-        """Apply the function as NumPy would: ``f(*inputs, out=None)``."""
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function, targetoptions=SAME_BITS)
+
+    def __call__(self, *inputs: Any, where: Any = True, **kwargs: Any) -> Any:
+        """Apply the function as NumPy would: ``f(*inputs, out=None, where=True)``."""
         self._compile_for_argtys(())
         with np.errstate(all="ignore"):  # lanes whose result is not used may overflow
-            return super().__call__(*inputs, **kwargs)
+            if where is True:
+                return _called(self, super().__call__, inputs, kwargs)
+            [out] = inputs[self.nin :] or _one_output(kwargs.pop("out", None))
+            result = _called(self, super().__call__, inputs[: self.nin], kwargs)
+        where = np.asarray(where)
+        if where.dtype != bool:
+            raise TypeError(f"where must be booleans, got dtype {where.dtype}")
+        if out is None:
+            got = np.zeros(np.broadcast_shapes(np.shape(result), where.shape), result.dtype)
+        else:
+            got = out
+        np.copyto(got, result, where=where, casting=kwargs.get("casting", "same_kind"))
+        return got if out is not None else got[()]
+
+    def at(self, *args: Any) -> None:
+        """Apply the function in place at some indices: ``f.at(a, indices)``."""
+        self._compile_for_argtys(())
+        with np.errstate(all="ignore"):
+            super().at(*args)
 
     @global_compiler_lock
     def _compile_for_argtys(self, argtys: Any, return_type: Any = None) -> None:
@@ -81,28 +108,51 @@ class Elementwise(DUFunc):
             self.disable_compile()  # from now on inputs are converted to the loops there are
 
 
+def _called(function: Any, call: Callable[..., Any], inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """What NumPy makes of a call, where an error names the input if one is no array of a type that the loops take."""
+    try:
+        return call(*inputs, **kwargs)
+    except (TypeError, ValueError):
+        for name, value in zip(inspect.signature(function).parameters, inputs):
+            got = _numbers(value, name).dtype
+            if not np.can_cast(got, np.float64):
+                raise TypeError(f"{name}: got dtype {got}; accepted: real numbers up to float64") from None
+        raise
+
+
+def _one_output(out: Any) -> tuple[Any]:
+    """``out=``, which may be a tuple of one array."""
+    return out if isinstance(out, tuple) else (out,)
+
+
 class Generalized(GUFunc):
     """A generalized universal function, works on whole vectors, compiled as :class:`Elementwise` is."""
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         """Apply the function as NumPy would: ``f(*inputs, out=None, axis=-1)``."""
+        if kwargs.pop("where", True) is not True:
+            raise TypeError(f"{self.__name__} works on whole vectors and takes no where=; elementwise functions do")
         self._compile_for_argtys(())
         with np.errstate(all="ignore"):
-            return super().__call__(*inputs, **kwargs)
+            return _called(self, super().__call__, inputs, kwargs)
 
     @global_compiler_lock
     def _compile_for_argtys(self, argtys: Any, return_type: Any = None) -> None:
         if not self._frozen:
             need_compiler()
             for dtype in (float32, float64):
-                super()._compile_for_argtys((dtype,) * self.nargs)
+                super()._compile_for_argtys(self._types(dtype))
             self.build_ufunc()
             self.disable_compile()
 
+    def _types(self, dtype: Any) -> tuple[Any, ...]:
+        """The types of the arguments of one of the loops."""
+        return (dtype,) * self.nargs
 
-def generalized(signature: str) -> Callable[[Callable[..., None]], Generalized]:
+
+def generalized(signature: str, kind: type[Generalized] = Generalized) -> Callable[[Callable[..., None]], Generalized]:
     """Make a :class:`Generalized` of a function that writes its last argument."""
-    return lambda function: Generalized(function, signature, is_dynamic=True)
+    return lambda function: kind(function, signature, is_dynamic=True, targetoptions=SAME_BITS)
 
 
 # ---- Activations and their derivatives -------------------------------------------------------------------------------
@@ -355,17 +405,23 @@ def d_silu(Z: ArrayLike) -> Array:
 
 
 @kernel
+def _largest(Z):
+    top = Z[0]
+    for z in Z:
+        top = if_less(top, z, z, top)
+    return top
+
+
+@kernel
 def _softmax(Z, out):
     if len(Z) > 0:
-        top = Z[0]
-        for z in Z:
-            top = if_less(top, z, z, top)
-        total = const(top, 0.0)
+        ceiling = heads.at_most_largest(_largest(Z))
+        total = const(ceiling, 0.0)
         for j in range(len(Z)):
-            e = elementary.exp(Z[j] - top)
+            e = heads.exp_from(ceiling, Z[j])
             out[j] = e
             total += e
-        inverse = const(top, 1.0) / total
+        inverse = const(ceiling, 1.0) / total
         for j in range(len(Z)):
             out[j] *= inverse
 
@@ -503,12 +559,45 @@ def binary_cross_entropy(Z, Y, out=None):
     """
     loss = Z.dtype.type(0)
     for z, y in zip(Z, Y):
-        positive = if_less(z, const(z, 0.0), const(z, 0.0), z)
-        loss += fma(-y, z, positive) + elementary.log1p(elementary.exp(-magnitude(z)))
+        loss = heads.binary_cross_entropy(loss, z, z, y)
     out[0] = loss
 
 
-@generalized("(m),(m)->()")
+class _OfClasses(Generalized):
+    """One whose second argument is a whole number."""
+
+    def _types(self, dtype: Any) -> tuple[Any, ...]:
+        return dtype, int64, dtype
+
+
+@generalized("(m),()->()", _OfClasses)
+def _cross_entropy_of_class(Z, y, out=None):
+    top = _largest(Z)
+    ceiling = heads.at_most_largest(top)
+    total = zero = const(top, 0.0)
+    for z in Z:
+        total += heads.exp_from(ceiling, z)
+    loss = if_equal(Z[y], top, zero, top - Z[y])
+    out[0] = elementary.log(total) + fma(total, zero, loss)
+
+
+class _WithClasses(Generalized):
+    """A loss by categories, of class numbers too."""
+
+    def __call__(self, Z: ArrayLike, Y: ArrayLike, *args: Any, **kwargs: Any) -> Any:
+        """Apply the function as NumPy would: ``f(Z, Y, out=None, axis=-1)``."""
+        Y = np.asarray(Y)
+        if Y.dtype.kind not in "iu" or Y.ndim != np.ndim(Z) - 1:
+            return super().__call__(Z, Y, *args, **kwargs)
+        axis = np.atleast_1d(kwargs["axes"][0] if "axes" in kwargs else kwargs.get("axis", -1))[0]
+        classes = np.shape(Z)[normalize_axis_index(axis, np.ndim(Z))]
+        if Y.size and not 0 <= Y.min() <= Y.max() < classes:
+            wrong = Y.min() if Y.min() < 0 else Y.max()
+            raise ValueError(f"Y must hold class numbers from 0 to {classes - 1}, got {wrong}")
+        return _cross_entropy_of_class(Z, Y.astype(np.int64), *args, **kwargs)
+
+
+@generalized("(m),(m)->()", _WithClasses)
 def categorical_cross_entropy(Z, Y, out=None):
     """Categorical cross-entropy of the outputs o = softmax(z): -sum y_j log o_j, section 6.3.
 
@@ -516,28 +605,37 @@ def categorical_cross_entropy(Z, Y, out=None):
 
     Parameters
     ----------
-    Z, Y : array (..., m)
-        Linear outputs, and one-hot targets or probabilities.
+    Z : array (..., m)
+        Linear outputs.
+    Y : array (..., m), or of integers (...)
+        One-hot targets or probabilities; or class numbers from 0 to m - 1: that is what integers with one dimension
+        less than Z are. From ``@njit`` code the former only.
 
     Returns
     -------
     array (...)
         A loss for each sample.
 
+    Raises
+    ------
+    ValueError
+        A class number is not one, or shapes do not fit.
+
     Examples
     --------
     >>> categorical_cross_entropy([[0.0, 0.0], [1000.0, 0.0]], [0.0, 1.0])
     array([6.93147181e-01, 1.00000000e+03])
+    >>> categorical_cross_entropy([[0.0, 0.0], [1000.0, 0.0]], [1, 0])
+    array([0.69314718, 0.        ])
     """
     loss = Z.dtype.type(0)
     if len(Z) > 0:
-        top = Z[0]
-        for z in Z:
-            top = if_less(top, z, z, top)
-        total = mass = Z.dtype.type(0)
+        top = _largest(Z)
+        ceiling = heads.at_most_largest(top)
+        total = mass = zero = Z.dtype.type(0)
         for z, y in zip(Z, Y):
-            loss = fma(-y, z - top, loss)
-            total += elementary.exp(z - top)
+            loss = heads.cross_entropy_term(loss, top, z, y)
+            total += heads.exp_from(ceiling, z)
             mass += y
-        loss = fma(mass, elementary.log(total), loss)
+        loss = fma(mass, elementary.log(total), fma(total, zero, loss))
     out[0] = loss

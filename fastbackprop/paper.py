@@ -1,7 +1,8 @@
 """The paper's Codes 1-4, compiled: the same names, signatures and results as :mod:`fastbackprop.reference`.
 
 Changing ``from fastbackprop import reference as nn`` to ``from fastbackprop import paper as nn`` is the migration, all
-of it. Samples are columns, lists are indexed from 1, ``W[0]`` and ``b[0]`` are not used; errors are the same too.
+of it. Samples are columns, lists are indexed from 1, ``W[0]`` and ``b[0]`` are not used; what is taken, nested lists
+too, what a number gives, and the errors are the same.
 
 Products and gradients run on the engine, the rest on the kernels of :mod:`fastbackprop.functional`. Results are float32
 where every argument is float32 or narrower, float64 otherwise, and agree with the reference to rounding. Complex
@@ -49,11 +50,15 @@ from fastbackprop.reference import (
     Function,
     Layers,
     Trace,
-    _check,
+    _arrays,
     _check_eps,
-    _check_numbers,
-    _check_targets,
+    _check_samples,
+    _columns,
+    _columns_and_targets,
+    _floats,
     _hidden,
+    _numbers,
+    _targets,
     update_params,
 )
 
@@ -110,7 +115,8 @@ def d_relu(Z: ArrayLike, at_zero: float = 1.0) -> Array:
     >>> d_relu([-2.0, 0.0, 3.0])
     array([0., 1., 1.])
     """
-    return _d_relu(Z, at_zero)
+    _numbers(at_zero, "at_zero")
+    return _d_relu(_floats(Z, "Z"), at_zero)
 
 
 @Elementwise
@@ -126,7 +132,8 @@ def leaky_relu(Z: ArrayLike, slope: float = 0.01) -> Array:
     >>> leaky_relu([-2.0, 3.0], slope=0.5)
     array([-1.,  3.])
     """
-    return _leaky_relu(Z, slope)
+    _numbers(slope, "slope")
+    return _leaky_relu(_floats(Z, "Z"), slope)
 
 
 @Elementwise
@@ -142,7 +149,8 @@ def d_leaky_relu(Z: ArrayLike, slope: float = 0.01) -> Array:
     >>> d_leaky_relu([-2.0, 3.0], slope=0.5)
     array([0.5, 1. ])
     """
-    return _d_leaky_relu(Z, slope)
+    _numbers(slope, "slope")
+    return _d_leaky_relu(_floats(Z, "Z"), slope)
 
 
 @Elementwise
@@ -163,7 +171,7 @@ def relu_eps(Z: ArrayLike, eps: float = 1e-32) -> Array:
     array([ 0.  , -0.25,  0.  ,  1.  ])
     """
     _check_eps(eps)
-    return _relu_eps(Z, eps)
+    return _relu_eps(_floats(Z, "Z"), eps)
 
 
 @Elementwise
@@ -183,7 +191,7 @@ def d_relu_eps(Z: ArrayLike, eps: float = 1e-32) -> Array:
     array([ 0.  , -0.25,  1.  ,  1.  ])
     """
     _check_eps(eps)
-    return _d_relu_eps(Z, eps)
+    return _d_relu_eps(_floats(Z, "Z"), eps)
 
 
 def softmax(Z: ArrayLike) -> Array:
@@ -195,7 +203,7 @@ def softmax(Z: ArrayLike) -> Array:
     array([[0.5, 1. ],
            [0.5, 0. ]])
     """
-    return functional.softmax(Z, axis=0)
+    return functional.softmax(_columns(Z), axis=0)
 
 
 @generalized("(m)->(m,m)")
@@ -309,7 +317,7 @@ def forward_propagation(
     >>> A[-1]
     array([[3., 5., 7.]])
     """
-    _check(X, W, b, output)
+    X, W, b = _arrays(X, W, b, output)
     L = len(W) - 1
     g = [ACTIVATIONS[name][0] for name in _names(hidden, L)] + [OUTPUTS[output]]
     dtype = _dtype(X, *W[1:], *b[1:])
@@ -333,7 +341,7 @@ def back_propagation(
     X, W, b, hidden, output
         As for `forward_propagation`. The output chooses the loss too, as in Theorem 6.1: see `losses`.
     Y : (n[L], N)
-        Targets as columns. For softmax each column must sum to 1.
+        Targets as columns. For softmax each column must sum to 1, or Y is (N,), class numbers from 0 to n[L] - 1.
 
     Returns
     -------
@@ -358,25 +366,23 @@ def back_propagation(
     >>> dW[1], db[1]
     (array([[-3.5]]), array([[-2.]]))
     """
-    net = _network_for(X, Y, W, b, hidden, output)
+    net, X, Y = _network_for(X, Y, W, b, hidden, output)
     vector = np.empty_like(net.params)
-    with net.plan(np.shape(X)[1], True) as plan:
-        net._gradients(plan, net.readable(np.transpose(X)), np.transpose(Y), None, vector, None)
+    with net.plan(X.shape[1], True) as plan:
+        net._gradients(plan, net.readable(X.T), Y.T, None, vector, None)
     dW, db = net.split(vector)
     return [None, *dW], [None, *(v.reshape(-1, 1) for v in db)]
 
 
-def _network_for(X: Array, Y: Array, W: Layers, b: Layers, hidden: str | Sequence[str], output: str) -> Network:
-    """The network of `back_propagation` and `trace`, all arguments checked."""
-    _check(X, W, b, output)
+def _network_for(
+    X: Array, Y: Array, W: Layers, b: Layers, hidden: str | Sequence[str], output: str
+) -> tuple[Network, Array, Array]:
+    """The network of `back_propagation` and `trace`, X and Y, all arguments checked."""
+    X, W, b = _arrays(X, W, b, output)
     names = _names(hidden, len(W) - 1)
-    _check_numbers(Y, "Y")
-    shape = (len(W[-1]), np.shape(X)[1])
-    if np.shape(Y) != shape:
-        raise ValueError(f"Y: got shape {np.shape(Y)}; accepted: {shape}, targets as columns")
-    if shape[1] == 0:
-        raise ValueError(f"X: got shape {np.shape(X)}; accepted: (n, N) with at least one sample")
-    return _network(X, W, b, names, output, _dtype(X, Y, *W[1:], *b[1:]))
+    Y = _targets(Y, (len(W[-1]), X.shape[1]), output)
+    _check_samples(X, "X")
+    return _network(X, W, b, names, output, _dtype(X, Y, *W[1:], *b[1:])), X, Y
 
 
 def trace(
@@ -393,7 +399,8 @@ def trace(
     >>> trace(X, Y, W, b, output="identity").delta[1]
     array([[-1., -3.]])
     """
-    t = _network_for(X, Y, W, b, hidden, output).trace(np.transpose(X), np.transpose(Y))
+    net, X, Y = _network_for(X, Y, W, b, hidden, output)
+    t = net.trace(X.T, Y.T)
     Z, A, dA, dZ = ([None if T is None else T.T for T in layers] for layers in (t.Z, t.A, t.dA, t.dZ))
     return Trace(Z, [X, *A[1:]], dA, dZ, list(t.dW), [None if v is None else v.reshape(-1, 1) for v in t.db])
 
@@ -412,7 +419,7 @@ def cost(A: Array, Y: Array, *, output: str = "softmax") -> np.inexact[Any]:
     Parameters
     ----------
     A, Y : (m, N)
-        The network's output, `A[-1]` of `forward_propagation`, and the targets.
+        The network's output, `A[-1]` of `forward_propagation`, and the targets; for softmax also class numbers, (N,).
     output : {"softmax", "sigmoid", "identity"}
         Chooses the loss, as in `losses`.
 
@@ -421,7 +428,8 @@ def cost(A: Array, Y: Array, *, output: str = "softmax") -> np.inexact[Any]:
     >>> float(cost(np.array([[1.0, 5.0]]), np.array([[1.0, 3.0]]), output="identity"))
     1.0
     """
-    _check_targets(A, "A", Y, output)
+    A, Y = _columns_and_targets(A, "A", Y, output)
+    _check_samples(A, "A")
     N = A.shape[1]
     if output == "identity":
         return np.sum(functional.l2_loss(A, Y, axis=0)) / N
@@ -436,7 +444,7 @@ def losses(Z: Array, Y: Array, *, output: str = "softmax") -> Array:
     Parameters
     ----------
     Z, Y : (m, N)
-        `Z[-1]` of `forward_propagation`, and the targets.
+        `Z[-1]` of `forward_propagation`, and the targets; for softmax also class numbers, (N,).
     output : {"softmax", "sigmoid", "identity"}
         Identity: half the squared distance, eq. (26). Sigmoid: binary cross-entropy, summed over the m outputs.
         Softmax: categorical cross-entropy.
@@ -450,7 +458,7 @@ def losses(Z: Array, Y: Array, *, output: str = "softmax") -> Array:
     >>> losses(np.array([[0.0, 1000.0], [0.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
     array([6.93147181e-01, 1.00000000e+03])
     """
-    _check_targets(Z, "Z", Y, output)
+    Z, Y = _columns_and_targets(Z, "Z", Y, output)
     return _LOSSES[output](Z, Y, axis=0)
 
 

@@ -7,8 +7,10 @@ Samples are columns: `X` is (n[0], N). Lists are indexed from 1, as in the paper
 Code 4, the deep network with relu layers and a softmax output, is what the defaults give. Code 3, linear regression,
 is the network without hidden layers, `W = [None, W1]`, with `output="identity"`.
 
-Dtypes follow NumPy's rules of promotion: where every argument is float32, so is the result. The activations, the
-forward propagation and the losses also take complex arguments, for derivatives by complex step.
+Whatever NumPy makes an array of numbers of is taken, lists too; numbers in are numbers out. Dtypes follow NumPy's rules
+of promotion: where every argument is float32, so is the result; of integers, bool and float16 it is float32 or float64,
+the narrower that holds them. The activations, the forward propagation and the losses also take complex arguments, for
+derivatives by complex step. At plus and minus infinity there are the limits, and no warning on the way there.
 
 Source: Y. H. Park, "Gradients in a deep neural network and their Python implementations", 2022. Numbers in
 parentheses are its equations. `docs/errata.md` tells what was corrected.
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -65,11 +68,28 @@ Layers: TypeAlias = list[Any]  # one array a layer, indexed from 1; what stands 
 # ---- Activations and their derivatives: Code 1, section 3, and the others in use -------------------------------------
 
 
-def _minus_abs(Z: ArrayLike) -> Array:
+def _elementwise(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand Z over as an array of floats; a number comes out where a number went in."""
+
+    @wraps(f)
+    @np.errstate(all="ignore")  # e^-1000 is 0
+    def function(Z: ArrayLike, *args: Any, **kwargs: Any) -> Any:
+        return np.asarray(f(_floats(Z, "Z"), *args, **kwargs))[()]
+
+    return function
+
+
+def _minus_abs(Z: Any) -> Array:
     """Return -|z|, for complex z that of z and -z whose real part is not positive."""
-    return np.where(np.real(Z) >= 0, np.negative(Z), Z)
+    return np.where(np.real(Z) >= 0, -Z, Z)
 
 
+def _times(T: Any, factor: Any) -> Array:
+    """Return the product, and 0 where the factor is 0, also where T is infinite."""
+    return np.where(factor == 0, 0, T * factor)
+
+
+@_elementwise
 def sigmoid(Z: ArrayLike) -> Array:
     """Sigmoid, 1 / (1 + exp(-z)), of each element; never overflows. Code 1.
 
@@ -80,6 +100,7 @@ def sigmoid(Z: ArrayLike) -> Array:
     return np.where(np.real(Z) >= 0, 1, e) / (1 + e)
 
 
+@_elementwise
 def d_sigmoid(Z: ArrayLike) -> Array:
     """Derivative of the sigmoid, eq. (2).
 
@@ -89,6 +110,7 @@ def d_sigmoid(Z: ArrayLike) -> Array:
     return sigmoid(Z) * sigmoid(np.negative(Z))  # (2): 1 - sigmoid(z) = sigmoid(-z), without cancellation
 
 
+@_elementwise
 def relu(Z: ArrayLike) -> Array:
     """Rectified linear unit, max(0, z), of each element. Code 1.
 
@@ -98,6 +120,7 @@ def relu(Z: ArrayLike) -> Array:
     return np.where(np.real(Z) < 0, 0, Z)
 
 
+@_elementwise
 def d_relu(Z: ArrayLike, at_zero: float = 1.0) -> Array:
     """Derivative of relu, with relu'(0) = `at_zero`: 1 is eq. (1), 0 is the other choice that the paper names.
 
@@ -106,14 +129,17 @@ def d_relu(Z: ArrayLike, at_zero: float = 1.0) -> Array:
     >>> d_relu([-2.0, 0.0, 3.0], at_zero=0.0)
     array([0., 0., 1.])
     """
+    _numbers(at_zero, "at_zero")
     return np.heaviside(np.real(Z), at_zero)
 
 
+@_elementwise
 def d_relu0(Z: ArrayLike) -> Array:
     """Derivative of relu with relu'(0) = 0, as in PyTorch and scikit-learn."""
     return d_relu(Z, at_zero=0.0)
 
 
+@_elementwise
 def relu_eps(Z: ArrayLike, eps: float = 1e-32) -> Array:
     """Differentiable relu of section 3: relu but for a quartic between -eps and 0.
 
@@ -124,6 +150,7 @@ def relu_eps(Z: ArrayLike, eps: float = 1e-32) -> Array:
     return relu(Z) + eps * t * (1 - 3 * t**2 - 2 * t**3)  # -2/eps^3 z^4 - 3/eps^2 z^3 + z, for z = eps t
 
 
+@_elementwise
 def d_relu_eps(Z: ArrayLike, eps: float = 1e-32) -> Array:
     """Derivative of `relu_eps`: 1 for z >= 0, 0 for z <= -eps (Lemma 3.1).
 
@@ -141,48 +168,59 @@ def _between(Z: ArrayLike, eps: float) -> Array:
     return np.where((-eps < z) & (z < 0), Z, 0) / eps
 
 
+@_elementwise
 def identity(Z: ArrayLike) -> Array:
     """Return z itself: the output of a linear regression."""
     return np.positive(Z)
 
 
+@_elementwise
 def d_identity(Z: ArrayLike) -> Array:
     """Derivative of the identity: 1."""
-    return np.ones_like(identity(Z))
+    return np.ones_like(Z)
 
 
+@_elementwise
 def leaky_relu(Z: ArrayLike, slope: float = 0.01) -> Array:
     """Leaky relu: z where z >= 0, `slope` z elsewhere."""
+    _numbers(slope, "slope")
     return np.where(np.real(Z) < 0, np.multiply(slope, Z), Z)
 
 
+@_elementwise
 def d_leaky_relu(Z: ArrayLike, slope: float = 0.01) -> Array:
     """Derivative of `leaky_relu`: 1 where z >= 0 (as eq. (1)), `slope` elsewhere."""
+    _numbers(slope, "slope")
     step = d_relu(Z)
     return step + slope * (1 - step)
 
 
+@_elementwise
 def elu(Z: ArrayLike) -> Array:
     """Exponential linear unit: z where z >= 0, exp(z) - 1 elsewhere."""
     negative = np.real(Z) < 0
     return np.where(negative, np.expm1(np.where(negative, Z, 0)), Z)
 
 
+@_elementwise
 def d_elu(Z: ArrayLike) -> Array:
     """Derivative of `elu`: 1 where z >= 0, exp(z) elsewhere."""
     return np.exp(np.where(np.real(Z) >= 0, 0, Z))
 
 
+@_elementwise
 def tanh(Z: ArrayLike) -> Array:
     """Hyperbolic tangent of each element."""
-    return np.tanh(np.asarray(Z))
+    return np.tanh(Z)
 
 
+@_elementwise
 def d_tanh(Z: ArrayLike) -> Array:
     """Derivative of tanh, 1 - tanh(z)^2."""
     return 1 - tanh(Z) ** 2
 
 
+@_elementwise
 def softplus(Z: ArrayLike) -> Array:
     """Softplus, log(1 + exp(z)), of each element; never overflows.
 
@@ -192,31 +230,34 @@ def softplus(Z: ArrayLike) -> Array:
     return relu(Z) + np.log1p(np.exp(_minus_abs(Z)))
 
 
+@_elementwise
 def d_softplus(Z: ArrayLike) -> Array:
     """Derivative of `softplus`: the sigmoid."""
     return sigmoid(Z)
 
 
+@_elementwise
 def silu(Z: ArrayLike) -> Array:
     """SiLU or swish: z sigmoid(z)."""
-    return np.multiply(Z, sigmoid(Z))
+    return _times(Z, sigmoid(Z))
 
 
+@_elementwise
 def d_silu(Z: ArrayLike) -> Array:
     """Derivative of `silu`, sigmoid(z) + z sigmoid'(z)."""
-    return sigmoid(Z) + np.multiply(Z, d_sigmoid(Z))
+    return sigmoid(Z) + _times(Z, d_sigmoid(Z))
 
 
+@_elementwise
 def gelu(Z: ArrayLike) -> Array:
     """GELU in its tanh form: z (1 + tanh u) / 2, with u = sqrt(2 / pi) (z + 0.044715 z^3)."""
-    z = np.asarray(Z)
-    return z * (1 + np.tanh(_gelu_u(z))) / 2
+    return _times(Z, 1 + np.tanh(_gelu_u(Z))) / 2
 
 
+@_elementwise
 def d_gelu(Z: ArrayLike) -> Array:
     """Derivative of `gelu`, (1 + tanh u) / 2 + z (1 - tanh(u)^2) u' / 2."""
-    z = np.asarray(Z)
-    z = np.where(np.abs(z) < 100, z, 100 * np.sign(z))  # 0 or 1 from there on, and z^2 cannot overflow
+    z = np.where(np.abs(Z) < 100, Z, 100 * np.sign(Z))  # 0 or 1 from there on, and z^2 cannot overflow
     t = np.tanh(_gelu_u(z))
     du = _GELU * (1 + 3 * 0.044715 * z**2)
     return (1 + t) / 2 + z * (1 - t**2) * du / 2
@@ -225,11 +266,12 @@ def d_gelu(Z: ArrayLike) -> Array:
 _GELU = (2 / np.pi) ** 0.5
 
 
-def _gelu_u(z: Array) -> Array:
+def _gelu_u(z: Any) -> Array:
     z = np.where(np.abs(z) < 100, z, 100 * np.sign(z))  # tanh(u) is -1 or 1 from there on, and z^3 cannot overflow
     return _GELU * (z + 0.044715 * z**3)
 
 
+@np.errstate(all="ignore")
 def softmax(Z: ArrayLike) -> Array:
     """Softmax of each column. Code 1, over axis 0 since samples are columns.
 
@@ -248,10 +290,17 @@ def softmax(Z: ArrayLike) -> Array:
     array([[0.5, 1. ],
            [0.5, 0. ]])
     """
-    Z_exp = np.exp(Z - np.max(np.real(Z), axis=0))  # a common factor changes nothing, and now none overflows
+    Z_exp = np.exp(_below_the_top(_columns(Z)))  # a common factor changes nothing, and now none overflows
     return Z_exp / np.sum(Z_exp, axis=0)
 
 
+def _below_the_top(Z: Array) -> Array:
+    """Return Z minus the largest of its column, 0 also where both are infinite."""
+    top = np.max(np.real(Z), axis=0, initial=-np.inf)
+    return np.where(np.isposinf(np.real(Z)), 0, Z - top)
+
+
+@np.errstate(under="ignore")
 def softmax_jacobian(Z: ArrayLike) -> Array:
     """Jacobian of the softmax, eq. (39): [do_i / dz_j] = [o_i (delta_ij - o_j)].
 
@@ -270,8 +319,6 @@ def softmax_jacobian(Z: ArrayLike) -> Array:
     array([[ 0.25, -0.25],
            [-0.25,  0.25]])
     """
-    if np.ndim(Z) not in (1, 2):
-        raise ValueError(f"Z: got shape {np.shape(Z)}; accepted: (m,) or (m, N), samples as columns")
     o = softmax(Z)
     m = o.shape[0]
     I = np.eye(m, dtype=o.dtype).reshape(m, m, *[1] * (o.ndim - 1))
@@ -301,6 +348,7 @@ OUTPUTS: dict[str, Function] = {"identity": identity, "sigmoid": sigmoid, "softm
 # ---- The network: Codes 2, 3 and 4 -----------------------------------------------------------------------------------
 
 
+@np.errstate(under="ignore")
 def forward_propagation(
     X: Array, W: Layers, b: Layers, *, hidden: str | Sequence[str] = "relu", output: str = "softmax"
 ) -> tuple[Layers, Layers]:
@@ -334,7 +382,7 @@ def forward_propagation(
     >>> A[-1]
     array([[3., 5., 7.]])
     """
-    _check(X, W, b, output)
+    X, W, b = _arrays(X, W, b, output)
     L = len(W) - 1
     g = [value for value, derivative in _hidden(hidden, L)]
 
@@ -359,7 +407,7 @@ def back_propagation(
     X, W, b, hidden, output
         As for `forward_propagation`. The output chooses the loss too, as in Theorem 6.1: see `losses`.
     Y : (n[L], N)
-        Targets as columns. For softmax each column must sum to 1.
+        Targets as columns. For softmax each column must sum to 1, or Y is (N,), class numbers from 0 to n[L] - 1.
 
     Returns
     -------
@@ -408,6 +456,7 @@ class Trace:
         return [None] + [N * dZ for dZ in self.dZ[1:]]
 
 
+@np.errstate(under="ignore")
 def trace(
     X: Array, Y: Array, W: Layers, b: Layers, *, hidden: str | Sequence[str] = "relu", output: str = "softmax"
 ) -> Trace:
@@ -422,11 +471,11 @@ def trace(
     >>> trace(X, Y, W, b, output="identity").delta[1]
     array([[-1., -3.]])
     """
-    Z, A = forward_propagation(X, W, b, hidden=hidden, output=output)
+    X, W, b = _arrays(X, W, b, output)
     L, N = len(W) - 1, X.shape[1]
-    _check_numbers(Y, "Y")
-    if np.shape(Y) != A[L].shape:
-        raise ValueError(f"Y: got shape {np.shape(Y)}; accepted: {A[L].shape}, targets as columns")
+    Y = _targets(Y, (len(W[L]), N), output)
+    _check_samples(X, "X")
+    Z, A = forward_propagation(X, W, b, hidden=hidden, output=output)
     d_g = [derivative for value, derivative in _hidden(hidden, L)]
 
     dA: Layers = [None] * (L + 1)
@@ -446,6 +495,7 @@ def trace(
     return Trace(Z, A, dA, dZ, dW, db)
 
 
+@np.errstate(under="ignore")
 def update_params(W: Layers, b: Layers, dW: Layers, db: Layers, learning_rate: float = 0.1) -> tuple[Layers, Layers]:
     """One step of gradient descent, in place: the arrays in W and b change. Code 3.
 
@@ -456,7 +506,8 @@ def update_params(W: Layers, b: Layers, dW: Layers, db: Layers, learning_rate: f
     Raises
     ------
     ValueError, TypeError
-        Before anything is changed: shapes do not fit, or the learning rate is not a number.
+        Before anything is changed: shapes do not fit, the learning rate is not a number, or what is to change is no
+        array of floats, or one that is read-only.
 
     Examples
     --------
@@ -465,12 +516,12 @@ def update_params(W: Layers, b: Layers, dW: Layers, db: Layers, learning_rate: f
     ([None, array([[0.]])], [None, array([[1.5]])])
     """
     _check_update(W, b, dW, db, learning_rate)
-    for i in range(1, len(W)):
-        W[i] -= learning_rate * dW[i]
-        b[i] -= learning_rate * db[i]
+    for T, dT in zip([*W[1:], *b[1:]], [*dW[1:], *db[1:]]):
+        T -= learning_rate * np.asarray(dT)
     return W, b
 
 
+@np.errstate(under="ignore", divide="ignore")  # log 0
 def cost(A: Array, Y: Array, *, output: str = "softmax") -> np.inexact[Any]:
     """Cost of the network's output, the mean of the samples' losses, as section 1 writes it. Code 3.
 
@@ -480,7 +531,7 @@ def cost(A: Array, Y: Array, *, output: str = "softmax") -> np.inexact[Any]:
     Parameters
     ----------
     A, Y : (m, N)
-        The network's output, `A[-1]` of `forward_propagation`, and the targets.
+        The network's output, `A[-1]` of `forward_propagation`, and the targets; for softmax also class numbers, (N,).
     output : {"softmax", "sigmoid", "identity"}
         Chooses the loss, as in `losses`.
 
@@ -489,7 +540,8 @@ def cost(A: Array, Y: Array, *, output: str = "softmax") -> np.inexact[Any]:
     >>> float(cost(np.array([[1.0, 5.0]]), np.array([[1.0, 3.0]]), output="identity"))
     1.0
     """
-    _check_targets(A, "A", Y, output)
+    A, Y = _columns_and_targets(A, "A", Y, output)
+    _check_samples(A, "A")
     N = A.shape[1]
     if output == "identity":
         return np.sum((A - Y) ** 2) / (2 * N)
@@ -500,17 +552,17 @@ def cost(A: Array, Y: Array, *, output: str = "softmax") -> np.inexact[Any]:
 
 def _times_log(y: Array, o: Array) -> Array:
     """Return y log(o), and 0 where y is 0."""
-    with np.errstate(divide="ignore"):
-        return y * np.log(np.where(np.equal(y, 0), 1, o))
+    return y * np.log(np.where(y == 0, 1, o))
 
 
+@np.errstate(all="ignore")
 def losses(Z: Array, Y: Array, *, output: str = "softmax") -> Array:
     """Loss of each sample from the last layer's linear output Z: section 1's three, with no overflow and no log(0).
 
     Parameters
     ----------
     Z, Y : (m, N)
-        `Z[-1]` of `forward_propagation`, and the targets.
+        `Z[-1]` of `forward_propagation`, and the targets; for softmax also class numbers, (N,).
     output : {"softmax", "sigmoid", "identity"}
         Identity: half the squared distance, eq. (26). Sigmoid: binary cross-entropy, summed over the m outputs.
         Softmax: categorical cross-entropy.
@@ -524,14 +576,13 @@ def losses(Z: Array, Y: Array, *, output: str = "softmax") -> Array:
     >>> losses(np.array([[0.0, 1000.0], [0.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
     array([6.93147181e-01, 1.00000000e+03])
     """
-    _check_targets(Z, "Z", Y, output)
+    Z, Y = _columns_and_targets(Z, "Z", Y, output)
     if output == "identity":
         return np.sum((Z - Y) ** 2, axis=0) / 2  # (26)
     if output == "sigmoid":
-        # -y log s(z) - (1 - y) log(1 - s(z)) = softplus(z) - y z
-        return np.sum(relu(Z) - Y * Z + np.log1p(np.exp(_minus_abs(Z))), axis=0)
-    Z = Z - np.max(np.real(Z), axis=0)
-    return np.sum(Y * (np.log(np.sum(np.exp(Z), axis=0)) - Z), axis=0)  # -log o_i = log sum e^z_k - z_i
+        return np.sum(_times(softplus(-Z), Y) + _times(softplus(Z), 1 - Y), axis=0)  # -log s(z) = softplus(-z)
+    Z = _below_the_top(Z)
+    return np.sum(_times(np.log(np.sum(np.exp(Z), axis=0)) - Z, Y), axis=0)  # -log o_i = log sum e^z_k - z_i
 
 
 # ---- Checks ----------------------------------------------------------------------------------------------------------
@@ -565,14 +616,33 @@ def _check_eps(eps: Any) -> None:
         raise ValueError(f"eps: got {eps!r}; accepted: a positive number")
 
 
-def _check_numbers(T: Any, name: str) -> None:
-    """Refuse what is not an array of numbers."""
+def _numbers(T: Any, name: str) -> Array:
+    """Return T as an array of numbers, or refuse it."""
     try:
-        numeric = np.asarray(T).dtype.kind in "biufc"
-    except ValueError:  # rows of different lengths
-        numeric = False
-    if not numeric:
+        array = np.asarray(T)
+    except (ValueError, TypeError):  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biufc":
         raise TypeError(f"{name}: got {T!r}; accepted: an array of numbers")
+    if np.ma.is_masked(T):
+        raise TypeError(f"{name}: got masked values; accepted: an array without them")
+    return array
+
+
+def _floats(T: Any, name: str) -> Array:
+    """Return T as an array of floats."""
+    array = _numbers(T, name)
+    if array.dtype.kind in "biu" or array.dtype == np.float16:
+        array = array.astype(np.result_type(array.dtype, np.float32))
+    return array
+
+
+def _columns(Z: Any) -> Array:
+    """Return Z as one sample, (m,), or as samples as columns, (m, N)."""
+    array = _floats(Z, "Z")
+    if array.ndim not in (1, 2):
+        raise ValueError(f"Z: got shape {array.shape}; accepted: (m,) or (m, N), samples as columns")
+    return array
 
 
 def _check_list(layers: Any, name: str) -> None:
@@ -590,7 +660,7 @@ def _check_update(W: Any, b: Any, dW: Any, db: Any, learning_rate: Any) -> None:
                 f"{name}: got a list of length {len(layers)}; accepted: L + 1, L >= 1, for all of {[*lists]}"
             )
         for i in range(1, len(layers)):
-            _check_numbers(layers[i], f"{name}[{i}]")
+            _numbers(layers[i], f"{name}[{i}]")
     for name, change, layers, changes in (("W", "dW", W, dW), ("b", "db", b, db)):
         for i in range(1, len(W)):
             if np.shape(layers[i]) != np.shape(changes[i]):
@@ -598,38 +668,67 @@ def _check_update(W: Any, b: Any, dW: Any, db: Any, learning_rate: Any) -> None:
                 raise ValueError(f"{name}[{i}], {change}[{i}]: got shapes {got}; accepted: the same shape")
     if not isinstance(learning_rate, _REAL) or not abs(float(learning_rate)) < np.inf:
         raise TypeError(f"learning_rate: got {learning_rate!r}; accepted: a number")
+    for name, layers, changes in (("W", W, dW), ("b", b, db)):
+        for i in range(1, len(layers)):
+            T = layers[i]
+            if not isinstance(T, np.ndarray) or not _changes_into(changes[i], T):
+                got = f"dtype {T.dtype}" if isinstance(T, np.ndarray) else f"a {type(T).__name__}"
+                raise TypeError(f"{name}[{i}]: got {got}; accepted: an array of floats, which is changed in place")
+            if not T.flags.writeable:
+                raise ValueError(f"{name}[{i}]: got a read-only array; accepted: one that can be changed")
 
 
-def _check_targets(T: Array, name: str, Y: Array, output: str) -> None:
+def _changes_into(change: Any, T: Array) -> bool:
+    return np.can_cast(np.result_type(np.asarray(change), 0.0), T.dtype, "same_kind")
+
+
+def _check_samples(T: Array, name: str) -> None:
+    if not T.shape[1]:
+        raise ValueError(f"{name}: got shape {T.shape}; accepted: (n, N) with at least one sample")
+
+
+def _targets(Y: Any, shape: tuple[int, ...], output: str) -> Array:
+    """Return the targets as columns, of class numbers too, or refuse them."""
+    array = _numbers(Y, "Y")
+    m, N = shape
+    if output == "softmax" and array.dtype.kind in "iu" and array.shape == (N,):
+        if N and not 0 <= array.min() <= array.max() < m:
+            wrong = array[(array < 0) | (array >= m)][0]
+            raise ValueError(f"Y: got class number {wrong}; accepted: 0 to {m - 1}")
+        return np.eye(m, dtype=np.float32)[:, array]
+    if array.shape != shape:
+        classes = f", or class numbers, ({N},)" if output == "softmax" else ""
+        raise ValueError(f"Y: got shape {array.shape}; accepted: {shape}, targets as columns{classes}")
+    return _floats(array, "Y")
+
+
+def _columns_and_targets(T: Any, name: str, Y: Any, output: str) -> tuple[Array, Array]:
+    """Return the arguments of `cost` and `losses` as arrays, or refuse them."""
     _check_output(output)
-    _check_numbers(T, name)
-    _check_numbers(Y, "Y")
-    if np.ndim(T) != 2:
-        raise ValueError(f"{name}: got shape {np.shape(T)}; accepted: (m, N), samples as columns")
-    if np.shape(Y) != np.shape(T):
-        raise ValueError(f"Y: got shape {np.shape(Y)}; accepted: {np.shape(T)}, the shape of {name}")
+    array = _floats(T, name)
+    if array.ndim != 2:
+        raise ValueError(f"{name}: got shape {array.shape}; accepted: (m, N), samples as columns")
+    return array, _targets(Y, array.shape, output)
 
 
-def _check(X: Array, W: Layers, b: Layers, output: str) -> None:
-    """Refuse shapes that do not fit: NumPy would broadcast some of them into a wrong result."""
+def _arrays(X: Any, W: Any, b: Any, output: str) -> tuple[Array, Layers, Layers]:
+    """Return X, W and b as arrays, or refuse what does not fit: NumPy would broadcast some of it to a wrong result."""
     _check_output(output)
-    _check_numbers(X, "X")
+    X = _floats(X, "X")
     _check_list(W, "W")
     _check_list(b, "b")
-    if np.ndim(X) != 2:
-        raise ValueError(f"X: got shape {np.shape(X)}; accepted: (n, N), samples as columns")
+    if X.ndim != 2 or not len(X):
+        raise ValueError(f"X: got shape {X.shape}; accepted: (n, N), samples as columns")
     if len(W) < 2 or len(b) != len(W):
         raise ValueError(
             f"W, b: got lists of length {len(W)} and {len(b)}; accepted: L + 1 each, with None first and L >= 1"
         )
-    n, before = np.shape(X)[0], "X"
+    W, b = ([None, *(_floats(T[i], f"{name}[{i}]") for i in range(1, len(T)))] for name, T in (("W", W), ("b", b)))
+    n, before = len(X), "X"
     for i in range(1, len(W)):
-        _check_numbers(W[i], f"W[{i}]")
-        _check_numbers(b[i], f"b[{i}]")
-        if np.ndim(W[i]) != 2 or np.shape(W[i])[1] != n:
-            raise ValueError(
-                f"W[{i}]: got shape {np.shape(W[i])}; accepted: (n[{i}], {n}), for the {n} rows of {before}"
-            )
-        n, before = np.shape(W[i])[0], f"W[{i}]"
-        if np.shape(b[i]) != (n, 1):
-            raise ValueError(f"b[{i}]: got shape {np.shape(b[i])}; accepted: ({n}, 1)")
+        if W[i].ndim != 2 or W[i].shape[1] != n or not len(W[i]):
+            raise ValueError(f"W[{i}]: got shape {W[i].shape}; accepted: (n[{i}], {n}), for the {n} rows of {before}")
+        n, before = len(W[i]), f"W[{i}]"
+        if b[i].shape != (n, 1):
+            raise ValueError(f"b[{i}]: got shape {b[i].shape}; accepted: ({n}, 1)")
+    return X, W, b

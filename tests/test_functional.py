@@ -224,7 +224,7 @@ def test_scalars_and_empty_arrays():
 @pytest.mark.parametrize("f", [F.relu, F.softmax])
 @pytest.mark.parametrize("bad", [[1j], ["a"], [None], np.ones(2, "longdouble")])
 def test_other_types_are_refused(f, bad):
-    with pytest.raises(TypeError, match=f"ufunc '{f.__name__}' not supported for the input types"):
+    with pytest.raises(TypeError, match=r"^Z: got .*; accepted: (an array of numbers|real numbers up to float64)$"):
         f(bad)
 
 
@@ -318,7 +318,8 @@ def test_import_compiles_nothing():
 
 
 def test_each_documents_itself():
-    assert set(F.__all__) == {name for name, f in vars(F).items() if isinstance(f, (F.Elementwise, F.Generalized))}
+    functions = {name for name, f in vars(F).items() if isinstance(f, (F.Elementwise, F.Generalized))}
+    assert set(F.__all__) == {name for name in functions if not name.startswith("_")}
     for name in F.__all__:
         f = getattr(F, name)
         assert f.__name__ == name

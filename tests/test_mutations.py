@@ -192,7 +192,7 @@ IN_PROCESS = [
         "d_tanh", "reference.py", "return 1 - tanh(Z) ** 2", "return 1 - tanh(Z)", red=("(9)",), green=("(4)", "(17)"),
     ),
     Mutation(
-        "silu", "reference.py", "return np.multiply(Z, sigmoid(Z))", "return np.multiply(Z, d_sigmoid(Z))",
+        "silu", "reference.py", "return _times(Z, sigmoid(Z))", "return _times(Z, d_sigmoid(Z))",
         red=("(4)",), green=("(9)", "(17)"),
     ),
     Mutation(
@@ -251,7 +251,7 @@ IN_PROCESS = [
         red=("(16)", "(22)", "Theorem 5.1", "Theorem 5.4"), green=("(13)", "(24)", "Code 2", "Code 4"),
     ),
     Mutation(
-        "the update of the weights", "reference.py", "W[i] -= learning_rate * dW[i]", "W[i] += learning_rate * dW[i]",
+        "the update of the parameters", "reference.py", "T -= learning_rate *", "T += learning_rate *",
         red=("Code 3",), green=("(31)", "Code 4"),
     ),
     Mutation(
@@ -263,7 +263,7 @@ IN_PROCESS = [
         red=("Section 1, J", "(26)", "Theorem 6.1, differences"), green=("(27)", "Code 3"),
     ),
     Mutation(
-        "the cross-entropy of a sigmoid", "reference.py", "relu(Z) - Y * Z +", "relu(Z) - Z +",
+        "the cross-entropy of a sigmoid", "reference.py", "_times(softplus(Z), 1 - Y)", "_times(softplus(Z), Y)",
         red=("Section 1, J", "Theorem 6.1, differences"), green=("(33)", "(36)"),
     ),
     Mutation(

@@ -86,21 +86,27 @@ def softplus_activation(z):
 @inline
 def gelu(z):
     """Z (1 + tanh u) / 2 with u = sqrt(2 / pi) (Z + 0.044715 Z^3)."""
-    one, scale, bound = const(z, 1.0), const(z, GELU_SCALE), const(z, 100.0)
-    w = if_less(bound, z, bound, if_less(z, -bound, -bound, z))  # s is 0 or 1 from there on, and no power overflows
-    square = w * w
-    u = scale * w * fma(square, const(z, GELU_CUBIC), one)
+    one, scale = const(z, 1.0), const(z, GELU_SCALE)
+    # s is 0 from -100 down and 1 from 100 up: the first bound is for z s, the second for the product with 1 - s, 0 then
+    bound, bound_of_square = const(z, 100.0), const(z, 1e4)
+    z = if_less(z, -bound, -bound, z)
+    square = z * z
+    u = scale * z * fma(square, const(z, GELU_CUBIC), one)
     # (1 + tanh u) / 2 = sigma(2 u): no cancellation where u is far below 0
     s = sigmoid(u + u)
+    square = if_less(bound_of_square, square, bound_of_square, square)
     du = scale * fma(square, const(z, 3.0 * GELU_CUBIC), one)
+    w = if_less(bound, z, bound, z)
     return z * s, fma(w * (s * sigmoid(-(u + u))) * const(z, 2.0), du, s)
 
 
 @inline
 def silu(z):
     """Z sigma(Z)."""
+    bound = const(z, 1000.0)  # sigma is 0 from -1000 down and 1 from 1000 up, for the products as in gelu
+    z = if_less(z, -bound, -bound, z)
     s = sigmoid(z)
-    return z * s, s * fma(z, sigmoid(-z), const(z, 1.0))
+    return z * s, s * fma(if_less(bound, z, bound, z), sigmoid(-z), const(z, 1.0))
 
 
 def _make_pass(activation):

@@ -40,6 +40,7 @@ LN2_LOW = by_precision(-2.12194440054690583e-4, 1.90821492927058770002e-10)
 EXP_TOP = by_precision(89.0, 710.0)  # exp is infinite from here on
 EXP_BOTTOM = by_precision(-105.0, -746.0)  # exp is zero from here down
 SMALLEST_NORMAL = by_precision(2.0**-126, 2.0**-1022)
+LARGEST = by_precision((2.0 - 2.0**-23) * 2.0**127, (2.0 - 2.0**-52) * 2.0**1023)
 
 
 def _inverse_factorials(first: int, last: int) -> list[float]:
@@ -73,12 +74,16 @@ def _reduce(x):
 
 
 @inline
+def exp_below(x):
+    """e**x for x below the point from which it is infinite."""
+    n, r = _reduce(if_less(x, EXP_BOTTOM(x), EXP_BOTTOM(x), x))
+    return times_power_of_two(fma(r * r, _exp_tail(r), r) + const(x, 1.0), n)
+
+
+@inline
 def exp(x):
     """e**x."""
-    x = if_less(x, EXP_BOTTOM(x), EXP_BOTTOM(x), x)
-    x = if_less(EXP_TOP(x), x, EXP_TOP(x), x)
-    n, r = _reduce(x)
-    return times_power_of_two(fma(r * r, _exp_tail(r), r) + const(x, 1.0), n)
+    return exp_below(if_less(EXP_TOP(x), x, EXP_TOP(x), x))
 
 
 @inline
@@ -161,7 +166,7 @@ def tanh(x):
 @inline
 def sigmoid(x):
     """1 / (1 + e**-x), never overflowing: e**-|x| is at most 1."""
-    e, one, zero = exp(-magnitude(x)), const(x, 1.0), const(x, 0.0)
+    e, one, zero = exp_below(-magnitude(x)), const(x, 1.0), const(x, 0.0)
     top, total = if_less(x, zero, e, one), e + one
     a = top / total
     # What the sum and the division have rounded away, times 1 / (1 + e), which is a or, where x < 0, 1 - a.
@@ -173,7 +178,7 @@ def sigmoid(x):
 def softplus(x):
     """log(1 + e**x) = max(x, 0) + log(1 + e**-|x|)."""
     zero = const(x, 0.0)
-    return if_less(zero, x, x, if_equal(x, x, zero, x)) + log1p(exp(-magnitude(x)))
+    return if_less(zero, x, x, zero) + log1p(exp_below(-magnitude(x)))  # of which the second is NaN if x is
 
 
 @inline

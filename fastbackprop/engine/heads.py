@@ -7,7 +7,7 @@ sample, so dZ = scale * delta is eq. (21).
 
 from __future__ import annotations
 
-from fastbackprop.engine.elementary import exp, log, log1p, log_of_normal, sigmoid
+from fastbackprop.engine.elementary import LARGEST, exp, exp_below, log, log1p, log_of_normal, sigmoid
 from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.layout import CLASSES, DENSE, GIVEN_DELTAS, NO_TARGETS
 from fastbackprop.engine.simd import (
@@ -63,6 +63,28 @@ def _delta(o, y, share):
     return if_equal(share, zero, zero, (o - y) * share)
 
 
+@inline
+def at_most_largest(v):
+    """v, and the largest finite number in the place of infinity."""
+    return if_less(LARGEST(v), v, LARGEST(v), v)
+
+
+@inline
+def exp_from(ceiling, v):
+    """e^(v - top), 1 where v is top also if both are infinite, with the ceiling that is top or the largest number."""
+    v = v - ceiling
+    zero = const(v, 0.0)
+    return exp_below(if_less(zero, v, zero, v))
+
+
+@inline
+def cross_entropy_term(loss, top, v, y):
+    """y (top - v) added to the loss: nothing where y is 0 or v is top, also if that is infinite."""
+    v = top - v
+    zero = const(v, 0.0)
+    return if_equal(y, zero, loss, fma(y, if_less(zero, v, v, zero), loss))
+
+
 @kernel
 def _softmax(z, far, outputs, kind, targets, deltas, losses, totals, masses, scale, far_line, like):
     """All but the logarithms in the losses, for which sum e^(z_k - top) and sum y_j go to `totals` and `masses`."""
@@ -76,20 +98,25 @@ def _softmax(z, far, outputs, kind, targets, deltas, losses, totals, masses, sca
             top = if_less(top, v, v, top)
         total = loss = zero
         mass = zero if kind == DENSE else const(top, 1.0)
-        if kind != NO_TARGETS:  # -sum y_j (z_j - top), before z gives way to the outputs
+        if kind == CLASSES:  # top - z_y, before z gives way to the outputs; 0 also where both are infinite
+            y, mine = _load(targets + i, far, like), top
             for j in range(outputs):
-                v = _load(z + j * step + i, far, like) - top
-                loss = fma(-_target(kind, targets, far, j * step + i, j, i, like), v, loss)
+                mine = if_equal(y, const(y, j), _load(z + j * step + i, far, like), mine)
+            loss = if_equal(mine, top, zero, top - mine)
+        elif kind == DENSE:  # sum y_j (top - z_j)
+            for j in range(outputs):
+                y = _load(targets + j * step + i, far, like)
+                loss = cross_entropy_term(loss, top, _load(z + j * step + i, far, like), y)
+                mass = mass + y
+        ceiling = at_most_largest(top)
         for j in range(outputs):
             at = j * step + i
-            e = exp(_load(z + at, far, like) - top)
+            e = exp_from(ceiling, _load(z + at, far, like))
             _store(z + at, far, e)
             total = total + e
-            if kind == DENSE:
-                mass = mass + _target(kind, targets, far, at, j, i, like)
         inverse = const(top, 1.0) / total
         if kind != NO_TARGETS:
-            _store(losses + i, far_line, loss)
+            _store(losses + i, far_line, fma(total, zero, loss))  # NaN where the total is
             _store(totals + i, far_line, total)
             _store(masses + i, far_line, mass)
         share = _load(scale + i, far_line, like)
@@ -135,18 +162,23 @@ def _half_square(loss, v, o, y):
 
 
 @inline
-def _binary_cross_entropy(loss, v, o, y):
-    """-y log o - (1 - y) log(1 - o) = max(z, 0) - y z + log(1 + e^-|z|)."""
-    zero = const(v, 0.0)
-    positive = if_less(zero, v, v, if_equal(v, v, zero, v))
-    return loss + (fma(-y, v, positive) + log1p(exp(-magnitude(v))))
+def binary_cross_entropy(loss, v, o, y):
+    """-y log o - (1 - y) log(1 - o) = max(z, 0) - y z + log(1 + e^-|z|).
+
+    The difference is 0 where o has reached y, and infinite where an infinite z has reached the other end.
+    """
+    zero, one = const(v, 0.0), const(v, 1.0)
+    positive, reached = if_less(zero, v, v, zero), if_less(zero, v, one, zero)
+    difference = if_equal(y, reached, zero, fma(-y, at_most_largest(v), positive))
+    return loss + (difference + log1p(exp_below(-magnitude(v))))  # of which the last is NaN if z is
 
 
 @inline
 def _poisson_deviance(loss, v, o, y):
-    """Half of the deviance: o - y z + (y log y - y), where 0 log 0 is 0."""
+    """Half of the deviance: o - y z + (y log y - y), where 0 log 0 is 0, and y z too where y is 0."""
     zero, one = const(v, 0.0), const(v, 1.0)
-    return loss + fma(-y, v, o) + y * (log(if_less(zero, y, y, one)) - one)
+    linear = if_equal(y, zero, o, fma(-y, at_most_largest(v), o))
+    return loss + linear + y * (log(if_less(zero, y, y, one)) - one)
 
 
 def _make_elementwise(output, loss_of):
@@ -179,7 +211,7 @@ def _same(v):
 
 
 _identity = _make_elementwise(_same, _half_square)
-_sigmoid = _make_elementwise(sigmoid, _binary_cross_entropy)
+_sigmoid = _make_elementwise(sigmoid, binary_cross_entropy)
 _exponential = _make_elementwise(exp, _poisson_deviance)
 
 

@@ -21,11 +21,15 @@ from numba.core.serialize import dumps
 # error_model="numpy": a division by zero gives inf or nan, as in NumPy, without a branch.
 # _nrt=False: the references to arrays are not counted. They last as long as the call from Python, nothing here makes a
 # new one, and to count them is a locked operation wherever a function gets an array: a quarter of a small step.
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
-kernel: Any = njit(**_OPTIONS)
+# What is not said here comes from elsewhere: fastmath, the error model, _nrt and forceinline from whatever function is
+# being compiled when it first calls one of these, debug and with it boundscheck from NUMBA_DEBUGINFO. The code would
+# have other bits then, for everyone and, from the disk, for ever.
+SAME_BITS: dict[str, Any] = {"fastmath": False, "boundscheck": False}  # what Numba's universal functions take of it
+_OPTIONS: dict[str, Any] = {**SAME_BITS, "error_model": "numpy", "_nrt": False, "debug": False}
+kernel: Any = njit(**_OPTIONS, forceinline=False)
 inline: Any = njit(**_OPTIONS, forceinline=True)
 # Inlined before anything is compiled: LLVM sees such a function once, in its caller, not again at every level above.
-part: Any = njit(**_OPTIONS, inline="always")
+part: Any = njit(**_OPTIONS, forceinline=False, inline="always")
 
 # As an argument of compiled functions in the place of 0: Numba compiles a function anew for each literal.
 NIL = np.int64(0)
@@ -110,7 +114,7 @@ def entry(function: Any, nogil: bool = True) -> Any:
     """
     if numba.config.DISABLE_JIT:
         return lambda *_: need_compiler()
-    dispatcher = njit(**_OPTIONS, nogil=nogil)(function)
+    dispatcher = njit(**_OPTIONS, forceinline=False, nogil=nogil)(function)
     with contextlib.suppress(RuntimeError):  # Numba has found no directory that it may write to
         dispatcher._cache = _Cache(function)
     return dispatcher
