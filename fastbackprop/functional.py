@@ -1,15 +1,15 @@
 """The elementwise pieces of a network as NumPy-like universal functions, compiled from the engine's own kernels.
 
 They broadcast, take ``out=``, ``where=`` and ``axis=`` and convert their inputs as NumPy's universal functions do:
-float32 gives float32, float64 gives float64, other real types become the narrower of the two that holds them. ``out`` may
-be an input, or overlap one, and any float array of the result's shape that can be written to. Without ``out`` the result
-is 0 where ``where`` is false; functions of whole vectors take no ``where``. All can be called from ``@njit`` code too;
-those that work on vectors then need the output as last argument, which must not overlap an input there.
+float32 gives float32, float64 gives float64, other real types become the narrower of the two that holds them. ``out``
+is any float array of the result's shape that can be written to; it may be an input, or overlap one. Without it the
+result is 0 where ``where`` is false; functions of whole vectors take no ``where``. All can be called from ``@njit``
+code too; those that work on vectors then need the output as last argument, which must not overlap an input there.
 
 For the same input they give the same bits as the layers of a :class:`fastbackprop.Network`, on every machine, none
 overflows where the true value is finite, and infinite inputs give the limits where there are any: ``gelu(-inf)`` is 0,
-and so is a loss where an infinite output is what the target wants. Importing compiles nothing: a function is compiled for
-both dtypes when it is first called, which takes a few tenths of a second once in a process.
+and so is a loss where an infinite output is what the target wants. Importing compiles nothing: a function is compiled
+for both dtypes when it is first called, which takes a few tenths of a second once in a process.
 
 Equation numbers are those of Y. H. Park, "Gradients in a deep neural network and their Python implementations", 2022.
 """

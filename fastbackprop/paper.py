@@ -1,8 +1,8 @@
 """The paper's Codes 1-4, compiled: the same names, signatures and results as :mod:`fastbackprop.reference`.
 
 Changing ``from fastbackprop import reference as nn`` to ``from fastbackprop import paper as nn`` is the migration, all
-of it. Samples are columns, lists are indexed from 1, ``W[0]`` and ``b[0]`` are not used; what is taken, nested lists too,
-what a number gives, and the errors are the same.
+of it. Samples are columns, lists are indexed from 1, ``W[0]`` and ``b[0]`` are not used; what is taken, nested lists
+too, what a number gives, and the errors are the same.
 
 Products and gradients run on the engine, the rest on the kernels of :mod:`fastbackprop.functional`. Results are float32
 where every argument is float32 or narrower, float64 otherwise, and agree with the reference to rounding. Complex
