@@ -109,6 +109,13 @@ def generator(seed: Any) -> np.random.Generator:
     return np.random.default_rng(whole_number(seed, "seed", 0))
 
 
+def seed_number(seed: Any) -> int:
+    """A whole number as it is, or one below 2^32 drawn from a SeedSequence, a Generator or a RandomState."""
+    if isinstance(seed, (np.random.SeedSequence, np.random.Generator, np.random.RandomState)):
+        return int(generator(seed).integers(1 << 32))
+    return whole_number(seed, "seed", 0)
+
+
 def numbers(values: Any, name: str, hint: str = "") -> np.ndarray:
     """An array of real numbers: a view of our own, of which a caller can change the numbers but not shape or dtype.
 

@@ -147,7 +147,7 @@ def load_frame(name: str) -> tuple[Any, list[str]]:
     return bunch.frame, targets
 
 
-def split(X: Any, y: Any, test_size: float = 0.2, seed: int = 0, stratify: bool = False) -> Split:
+def split(X: Any, y: Any, test_size: float = 0.2, seed: Any = 0, stratify: bool = False) -> Split:
     """Shuffle the samples and hold some out.
 
     Parameters
@@ -155,7 +155,7 @@ def split(X: Any, y: Any, test_size: float = 0.2, seed: int = 0, stratify: bool 
     X, y : arrays of N rows
     test_size : float in (0, 1)
         The part of the samples held out.
-    seed : int, 0 to 2**32 - 1
+    seed : int, 0 to 2**32 - 1, or a numpy.random.SeedSequence, Generator or RandomState
         The same seed, the same split.
     stratify : bool
         Keep the shares of the classes in both parts.
@@ -173,7 +173,7 @@ def split(X: Any, y: Any, test_size: float = 0.2, seed: int = 0, stratify: bool 
     ((120, 4), array([10, 10, 10]))
     """
     test_size = checks.real_number(test_size, "test_size", 0, 1, open_low=True)
-    checks.whole_number(seed, "seed", 0)
+    seed = checks.seed_number(seed)
     if seed >= 1 << 32:
         raise ValueError(f"seed must be at most {(1 << 32) - 1}, got {seed}")
     model_selection = _scikit_learn("model_selection")

@@ -297,10 +297,12 @@ def _fit_lbfgs(
     history = History(score_name=score_name(net.output))
     watch, threads_before = watch_of(history), net.threads
     try:
-        net.threads = threads_before if threads is None else threads
+        if threads is not None:
+            net.threads = threads
         minimize(net, X, Y, weights, penalty, optimizer, epochs, lambda cost: watch.epoch_ends(cost, None))
     finally:
-        net.threads = threads_before
+        if threads is not None:
+            net.threads = threads_before
         watch.close()
         history.steps, history.seconds = len(history.cost), time.perf_counter() - start
     _restore_best(net, history, watch.stopper)

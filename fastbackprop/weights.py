@@ -18,7 +18,8 @@ def sample_weights(values: Any, samples: int, dtype: np.dtype[Any], name: str = 
     """Weights in the loss, one a sample, at least 0 and not all 0; None stays None, and is what equal ones are.
 
     Only their ratios count, so very small and very large ones are multiplied by a power of two, which leaves the bits
-    of the results as they are.
+    of the results as they are. Those that are lighter than the heaviest by more than 2^120 (float64: 2^1000) count as
+    much as that: beside it they are nothing, but a batch of them alone still learns.
     """
     weights, _ = scaled_weights(values, samples, dtype, name)
     return None if weights is None or weights.min() == weights.max() else weights
@@ -44,12 +45,10 @@ def scaled_weights(
     if 2.0**-widest <= smallest and largest < 2.0**widest:
         return np.array(array, dtype), 0
     power = widest - int(np.frexp(largest)[1])
-    if np.ldexp(smallest, power) < 2.0**-widest:
-        raise ValueError(
-            f"{name} must not span more than a factor of 2^{2 * widest} in {dtype}, got weights from {smallest:g} to "
-            f"{largest:g}"
-        )
-    return np.ldexp(array.astype(np.float64), power).astype(dtype), power
+    with np.errstate(under="ignore"):
+        weights = np.ldexp(array.astype(np.float64), power)
+    np.maximum(weights, 2.0**-widest, out=weights, where=array > 0)
+    return weights.astype(dtype), power
 
 
 def class_weights(class_weight: Any, classes: np.ndarray, count: int) -> np.ndarray:

@@ -37,6 +37,14 @@ def test_the_same_as_a_table(name):
         np.testing.assert_array_equal(y, data.y.reshape(len(y), -1))
 
 
+@pytest.mark.parametrize("make", [np.random.SeedSequence, np.random.RandomState, np.random.default_rng])
+def test_the_seed_may_be_of_any_kind(make):
+    X = np.arange(60).reshape(30, 2)
+    first, same, other = (datasets.split(X, X[:, 0], seed=make(seed))[0] for seed in (1, 1, 2))
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
 def test_the_split_is_seeded_stratified_and_loses_nothing():
     data = datasets.load("digits")
     parts = [datasets.split(data.X, data.y, seed=seed, stratify=True) for seed in (1, 1, 2)]

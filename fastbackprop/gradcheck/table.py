@@ -154,7 +154,7 @@ def _finite(value: float) -> float | None:
 
 
 def report(
-    net: Network, X: Any, Y: Any, *, dtypes: Sequence[str] = DTYPES, peers: bool = True, seed: int = 0
+    net: Network, X: Any, Y: Any, *, dtypes: Sequence[str] = DTYPES, peers: bool = True, seed: Any = 0
 ) -> Report:
     """Check every equation of the paper on a network and samples.
 
@@ -176,7 +176,7 @@ def report(
         'float64', 'float32' or both.
     peers : bool
         Compare with PyTorch and JAX too, those that are installed.
-    seed : int
+    seed : int, or a numpy.random.SeedSequence, Generator or RandomState
         Of the directions of the derivatives, and of the other networks.
 
     Returns
@@ -202,7 +202,7 @@ def report(
     if isinstance(dtypes, (str, bytes)) or not isinstance(dtypes, Sequence) or not dtypes:
         raise TypeError(f"dtypes must be a sequence of 'float64' and 'float32', got {dtypes!r}")
     names = tuple(dict.fromkeys(checks.one_of(dtype, "dtypes", DTYPES) for dtype in dtypes))
-    seed = checks.whole_number(seed, "seed", 0)
+    seed = checks.seed_number(seed)
     X = checks.rows(X, "X", net.sizes[0], net.dtype)
     Y = read_targets(net.output, Y, X.shape[0], net.sizes[-1], net.dtype)[:CANDIDATES]
     if Y.ndim == 1:
