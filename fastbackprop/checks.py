@@ -105,7 +105,7 @@ def finite(array: Any, name: str, dtype: np.dtype[Any]) -> None:
         entries = array.tocoo()
         for start in range(0, entries.nnz, CHUNK):
             part = entries.data[start : start + CHUNK]
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", under="ignore"):
                 bad = np.flatnonzero(~np.isfinite(part.astype(dtype, copy=False)))
             if len(bad):
                 k = start + int(bad[0])
@@ -114,7 +114,7 @@ def finite(array: Any, name: str, dtype: np.dtype[Any]) -> None:
     step = max(1, CHUNK // max(1, array.shape[1] if array.ndim == 2 else 1))
     for start in range(0, len(array), step):
         part = array[start : start + step]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             good = np.isfinite(part.astype(dtype, copy=False))
         if not good.all():
             where = tuple(int(i) for i in np.argwhere(~good)[0])
@@ -155,7 +155,8 @@ def sample_weights(values: Any, samples: int, dtype: np.dtype[Any], name: str = 
     if array.shape != (samples,):
         raise ValueError(f"{name} must have shape ({samples},), one weight a sample, got {array.shape}")
     finite(array, name, dtype)
-    weights = np.ascontiguousarray(array, dtype)
+    with np.errstate(under="ignore"):
+        weights = np.ascontiguousarray(array, dtype)
     if weights.min() < 0:
         raise ValueError(f"{name} must be at least 0, got {weights.min()!s} at {name}[{int(weights.argmin())}]")
     if not weights.any():

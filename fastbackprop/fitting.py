@@ -93,7 +93,7 @@ class _Validation:
     def check(self, net: Network) -> None:
         """The rows that no training step sees are finite."""
         for part in self._parts(net):
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", under="ignore"):
                 finite = np.isfinite(net.readable(self.X[part])).all()
             if not finite:
                 checks.finite(self.X, "X", net.dtype)
@@ -195,7 +195,8 @@ def fit(
     weights = checks.sample_weights(sample_weight, X.shape[0], net.dtype)
     if class_weight is not None:
         by_class = class_weights(class_weight, net.output, Y)
-        weights = (by_class if weights is None else by_class * weights).astype(net.dtype)
+        with np.errstate(under="ignore"):
+            weights = (by_class if weights is None else by_class * weights).astype(net.dtype)
     if validation_data is not None and fraction:
         raise ValueError("validation_data and validation_fraction exclude each other, got both")
     if rule is not None and rule.monitor != "cost" and validation_data is None and not fraction:

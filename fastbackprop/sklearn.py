@@ -71,7 +71,8 @@ def _warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 def _in_dtype(y: np.ndarray, net: Network) -> np.ndarray:
     """Targets as the engine reads them: class numbers, or rows in the dtype of the network."""
-    return y if y.ndim == 1 else y.astype(net.dtype, copy=False)
+    with np.errstate(under="ignore"):
+        return y if y.ndim == 1 else y.astype(net.dtype, copy=False)
 
 
 class _MLP(BaseEstimator):
@@ -267,7 +268,8 @@ class _MLP(BaseEstimator):
             optimizer = optimizers.LBFGS(tolerance=float(self.tol), max_evaluations=self.max_fun)
         total = X.shape[0] if sample_weight is None else float(sample_weight.sum())
         penalty = Penalty(float(self.l1) / total, float(self.alpha) / total)
-        weights = None if sample_weight is None else sample_weight.astype(net.dtype)
+        with np.errstate(under="ignore"):
+            weights = None if sample_weight is None else sample_weight.astype(net.dtype)
         self.n_iter_ = 0
         with self._bar() as bar:
 
