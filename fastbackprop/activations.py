@@ -26,6 +26,6 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": Activation(kernels.TANH, False),
     "sigmoid": Activation(kernels.SIGMOID, False),
     "softplus": Activation(kernels.SOFTPLUS, True),
-    "gelu": Activation(kernels.GELU, True),
+    "gelu": Activation(kernels.GELU, True),  # in its tanh form
     "silu": Activation(kernels.SILU, True),
 }

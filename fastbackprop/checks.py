@@ -147,7 +147,7 @@ def finite(array: Any, name: str, dtype: np.dtype[Any]) -> None:
         entries = array.tocoo()
         for start in range(0, entries.nnz, CHUNK):
             part = entries.data[start : start + CHUNK]
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", under="ignore"):
                 bad = np.flatnonzero(~np.isfinite(part.astype(dtype, copy=False)))
             if len(bad):
                 k = start + int(bad[0])
@@ -156,7 +156,7 @@ def finite(array: Any, name: str, dtype: np.dtype[Any]) -> None:
     step = max(1, CHUNK // max(1, array.shape[1] if array.ndim == 2 else 1))
     for start in range(0, len(array), step):
         part = array[start : start + step]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             good = np.isfinite(part.astype(dtype, copy=False))
         if not good.all():
             where = tuple(int(i) for i in np.argwhere(~good)[0])

@@ -78,20 +78,19 @@ class Elementwise(DUFunc):
     def __call__(self, *inputs: Any, where: Any = True, **kwargs: Any) -> Any:
         """Apply the function as NumPy would: ``f(*inputs, out=None, where=True)``."""
         self._compile_for_argtys(())
+        out: Any = inputs[self.nin :] or kwargs.get("out")
+        given = out[0] if isinstance(out, tuple) and len(out) == 1 else out
         with np.errstate(all="ignore"):  # lanes whose result is not used may overflow
-            if where is True:
+            if where is True and (given is None or _in_a_row(given, inputs[: self.nin])):
                 return _called(self, super().__call__, inputs, kwargs)
-            [out] = inputs[self.nin :] or _one_output(kwargs.pop("out", None))
+            kwargs.pop("out", None)
             result = _called(self, super().__call__, inputs[: self.nin], kwargs)
         where = np.asarray(where)
         if where.dtype != bool:
             raise TypeError(f"where must be booleans, got dtype {where.dtype}")
-        if out is None:
-            got = np.zeros(np.broadcast_shapes(np.shape(result), where.shape), result.dtype)
-        else:
-            got = out
+        got = np.zeros(np.broadcast_shapes(np.shape(result), where.shape), result.dtype) if given is None else given
         np.copyto(got, result, where=where, casting=kwargs.get("casting", "same_kind"))
-        return got if out is not None else got[()]
+        return got[()] if given is None else got
 
     def at(self, *args: Any) -> None:
         """Apply the function in place at some indices: ``f.at(a, indices)``."""
@@ -120,9 +119,14 @@ def _called(function: Any, call: Callable[..., Any], inputs: Sequence[Any], kwar
         raise
 
 
-def _one_output(out: Any) -> tuple[Any]:
-    """``out=``, which may be a tuple of one array."""
-    return out if isinstance(out, tuple) else (out,)
+def _in_a_row(out: Any, inputs: Sequence[Any]) -> bool:
+    """Whether a result may be written to ``out`` directly.
+
+    Where inputs lie in a row Numba's loop takes it for granted that the output does, and writes to what lies between
+    its elements, or behind them.
+    """
+    arrays = [T for T in inputs if isinstance(T, np.ndarray) and T.ndim]
+    return isinstance(out, np.ndarray) and all(T.flags.c_contiguous and T.shape == out.shape for T in (out, *arrays))
 
 
 class Generalized(GUFunc):
@@ -366,7 +370,7 @@ def gelu(Z: ArrayLike) -> Array:
 
 @Elementwise
 def d_gelu(Z: ArrayLike) -> Array:
-    """Derivative of :data:`gelu`.
+    """Derivative of :data:`gelu`, in its tanh form.
 
     Examples
     --------

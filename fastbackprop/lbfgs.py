@@ -40,11 +40,13 @@ def minimize(
         return None
     reached = net.params.copy()
 
+    @np.errstate(over="ignore", under="ignore")
     def value_and_grad(theta: np.ndarray) -> tuple[float, np.ndarray]:
         net.params[...] = theta
         value, vector = net._value_and_grad(X, Y, weights, penalty)
         return (value, vector.astype(np.float64)) if np.isfinite(value) else (np.inf, np.zeros(len(theta)))
 
+    @np.errstate(under="ignore")
     def after_iteration(intermediate_result: OptimizeResult) -> None:
         net.params[...] = intermediate_result.x
         reached[...] = net.params

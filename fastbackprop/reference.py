@@ -251,12 +251,12 @@ def d_silu(Z: ArrayLike) -> Array:
 @_elementwise
 def gelu(Z: ArrayLike) -> Array:
     """GELU in its tanh form: z (1 + tanh u) / 2, with u = sqrt(2 / pi) (z + 0.044715 z^3)."""
-    return _times(Z, 1 + np.tanh(_gelu_u(Z))) / 2
+    return _times(Z, (1 + np.tanh(_gelu_u(Z))) / 2)
 
 
 @_elementwise
 def d_gelu(Z: ArrayLike) -> Array:
-    """Derivative of `gelu`, (1 + tanh u) / 2 + z (1 - tanh(u)^2) u' / 2."""
+    """Derivative of `gelu`, in its tanh form: (1 + tanh u) / 2 + z (1 - tanh(u)^2) u' / 2."""
     z = np.where(np.abs(Z) < 100, Z, 100 * np.sign(Z))  # 0 or 1 from there on, and z^2 cannot overflow
     t = np.tanh(_gelu_u(z))
     du = _GELU * (1 + 3 * 0.044715 * z**2)

@@ -176,6 +176,95 @@ def test_out(f):
         f(Z, out=np.empty(Z.shape, int))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_where(dtype):
+    """As NumPy's own: what is not chosen stays as it was, and is 0 where there was nothing."""
+    Z = np.linspace(-2, 2, 12).reshape(3, 4).astype(dtype)
+    chosen = np.array([True, False, True, False])
+    wanted = F.sigmoid(Z)
+    got = F.sigmoid(Z, where=chosen)
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, wanted * chosen)
+    out = np.full((2, 3, 4), 7, dtype)
+    assert F.sigmoid(Z, out=out, where=chosen) is out
+    np.testing.assert_array_equal(out, np.where(chosen, np.stack([wanted] * 2), 7))
+    assert F.sigmoid(Z, (Z > 0) * 1.0, where=False).max() == 1  # out by position
+    inside = Z.copy()
+    np.testing.assert_array_equal(
+        F.sigmoid(inside, out=inside[:, ::-1], where=chosen), np.where(chosen, wanted, inside[:, ::-1])
+    )
+    assert F.relu_mask(3.0, where=np.True_) is np.True_
+    assert F.relu(3.0, where=False) == 0
+    np.testing.assert_array_equal(F.relu(Z, where=np.ones((5, 1, 1), bool)), np.stack([F.relu(Z)] * 5))
+    with pytest.raises(TypeError, match="where must be booleans, got dtype int64"):
+        F.relu(Z, where=[1, 0, 1, 0])
+    with pytest.raises(TypeError, match="softmax works on whole vectors and takes no where="):
+        F.softmax(Z, where=chosen)
+
+
+@pytest.mark.parametrize("f", [F.silu, F.softmax])
+def test_out_of_any_kind_of_memory(f):
+    """Overlapping, strided, unaligned, of the other order of bytes: the right result; read-only: refused."""
+    rng = np.random.default_rng(20)
+    memory = rng.normal(size=(9, 9))
+    for view in (memory.T, memory[::-1], memory[:, ::-1]):
+        before = memory.copy()
+        wanted = f(before)
+        assert f(memory, out=view) is view
+        np.testing.assert_array_equal(view, wanted)
+    Z = rng.normal(size=(4, 5))
+    wanted = f(Z)
+    unaligned = np.zeros(Z.nbytes + 3, np.uint8)[3:].view("f8").reshape(Z.shape)
+    for out in (unaligned, np.zeros(Z.shape, ">f8"), np.zeros((4, 10))[:, ::2], np.zeros(Z.shape, order="F")):
+        f(Z, out=out)
+        np.testing.assert_array_equal(out, wanted)
+    read_only = np.zeros(Z.shape)
+    read_only.flags.writeable = False
+    refused = [(read_only, ValueError), (np.zeros((5, 4)), ValueError), (np.zeros(Z.shape, int), TypeError)]
+    for out, error in [*refused, *((out[:, ::-1], error) for out, error in refused)]:
+        with pytest.raises(error, match=r"read-only|mismatch|broadcast|Cannot cast"):
+            f(Z, out=out)
+        assert not out.any()
+
+
+@pytest.mark.parametrize("name", [*ACTIVATIONS, "relu_mask", "softmax"])
+def test_nothing_is_written_beside_out(name):
+    """Steps between its elements, backwards, columns, other shapes than the inputs': Numba's loops write there."""
+    f, Z = getattr(F, name), np.random.default_rng(22).normal(size=(6, 5))
+    for make in (
+        lambda memory: memory[3:9, 4:14:2], lambda memory: memory[8:2:-1, 4:9], lambda memory: memory[3:9, 8:3:-1],
+        lambda memory: memory[4:9, 3:9].T, lambda memory: memory[3:15:2, 4:9], lambda memory: memory[3:9, 4:9],
+    ):  # fmt: skip
+        for inputs in (Z, np.asfortranarray(Z), Z[:1], Z[:, :1] if name != "softmax" else Z, Z[0]):
+            memory = np.full((20, 20), 7, bool if name == "relu_mask" else float)
+            out = make(memory)
+            f(inputs, out=out)
+            expected = np.full_like(memory, 7)
+            make(expected)[...] = f(np.broadcast_to(inputs, Z.shape).copy())
+            np.testing.assert_array_equal(memory, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_class_numbers(dtype):
+    rng = np.random.default_rng(21)
+    Z, y = rng.normal(size=(7, 4)).astype(dtype) * 5, rng.integers(0, 4, 7)
+    wanted = F.categorical_cross_entropy(Z, np.eye(4, dtype=dtype)[y])
+    out = np.empty(7, dtype)
+    for got in (
+        F.categorical_cross_entropy(Z, y), F.categorical_cross_entropy(Z, y.astype("uint8"), out=out),
+        F.categorical_cross_entropy(Z.T, y, axis=0), F.categorical_cross_entropy(Z, y.tolist()),
+        F.categorical_cross_entropy(np.stack([Z, Z]), np.stack([y, y]))[1],
+    ):  # fmt: skip
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got, wanted)
+    assert F.categorical_cross_entropy(Z[0], y[0]) == wanted[0]
+    for bad in (4, -1):
+        with pytest.raises(ValueError, match=f"Y must hold class numbers from 0 to 3, got {bad}"):
+            F.categorical_cross_entropy(Z[:2], [0, bad])
+    with pytest.raises(ValueError, match="broadcast"):
+        F.categorical_cross_entropy(Z, y[:3])
+
+
 def test_out_of_vectors_may_be_an_input():
     rng = np.random.default_rng(10)
     W, d, s = rng.normal(size=(3, 3)), rng.normal(size=(5, 3)), rng.normal(size=(5, 3))

@@ -132,6 +132,19 @@ def test_networks_on_which_relative_differences_are_hard():
         assert report.passed, str(report)
 
 
+@pytest.mark.parametrize("hidden", ["relu", "gelu", "sigmoid"])
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
+def test_saturated_to_the_last_bit(output, hidden):
+    """Inputs in thousands: o - y is 0, or all rounding, and so are g' and the derivatives; none of it is an error."""
+    rng = np.random.default_rng(3)
+    X = rng.gamma(2.0, size=(50, 7)) * [1e3, 1e-3, 1.0, 5e4, 20.0, 0.3, 7e2]
+    net = fb.Network((7, 11, 2), hidden, output, seed=4)
+    o = net.forward(X)
+    for Y in (np.round(o), 1 - np.round(o)) if output != "identity" else (o, 1e6 * o):
+        report = gradcheck.report(net, X, Y, peers=False)
+        assert report.passed, str(report)
+
+
 @pytest.mark.peers
 def test_frameworks_take_part():
     for name in ("torch", "jax"):

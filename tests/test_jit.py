@@ -226,3 +226,55 @@ text = compiled.library.get_llvm_str()
 print("define" in text, "NRT_" in text)
 """
     assert python(code, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["True", "False"]
+
+
+HOSTILE = """
+import importlib, pkgutil
+import numpy as np
+from numba import njit
+from numba.core.dispatcher import Dispatcher
+from fastbackprop import engine, functional as F, paper
+from fastbackprop.engine import activations, elementary, heads
+
+@njit(fastmath=True, boundscheck=True, forceinline=True, error_model="python", debug=True)
+def hostile(z, Z, y, out, losses):
+    F.softmax(Z, out)
+    F.categorical_cross_entropy(Z, Z, losses)
+    a = F.gelu(z) + F.d_silu(z) + elementary.log(z) + elementary.exp(z) + paper._relu_eps(z, z)
+    return a + heads.binary_cross_entropy(z, z, z, y) + activations.softplus_activation(z)[0]
+
+for dtype in ("float32", "float64"):
+    z, Z = np.dtype(dtype).type(0.75), np.ones(3, dtype)
+    hostile(z, Z, z, Z.copy(), Z[:1].copy())
+modules = [importlib.import_module(f"fastbackprop.engine.{m.name}") for m in pkgutil.iter_modules(engine.__path__)]
+dispatchers = {f for m in modules for f in vars(m).values() if isinstance(f, Dispatcher)}
+assert len(dispatchers) > 60, len(dispatchers)
+for f in dispatchers:  # also those that nobody has called yet
+    options = f.targetoptions
+    said = {name: options.get(name) for name in ("fastmath", "boundscheck", "debug", "_nrt", "error_model")}
+    assert said == {"fastmath": False, "boundscheck": False, "debug": False, "_nrt": False, "error_model": "numpy"}, f
+    assert "forceinline" in options, f
+functions = [f for m in (F, paper) for f in vars(m).values() if isinstance(f, (F.Elementwise, F.Generalized))]
+dispatchers |= {f._dispatcher for f in functions}
+compiled = [c for f in dispatchers for c in f.overloads.values()] + list(F.softmax.gufunc_builder._cres.values())
+assert len(compiled) > 40, len(compiled)
+for c in compiled:
+    text = c.library.get_llvm_str()
+    assert "define" in text
+    assert not [word for word in (" fast ", " nnan ", " reassoc ", " contract ") if word in text], c.fndesc
+text = "".join(c.library.get_llvm_str() for c in hostile.overloads.values())
+assert " fast " in text  # where it is, it would be seen
+Z = np.random.default_rng(0).standard_normal((40, 11)) * 9
+names = [n for n in F.__all__ if n not in ("delta", "l2_loss", "softmax_jacobian_product")]
+for dtype in ("float32", "float64"):
+    X = Z.astype(dtype)
+    for n in names:
+        inputs = (X, abs(X)) if n.endswith("entropy") else (X,)
+        print(n, getattr(F, n)(*inputs).tobytes().hex())
+"""
+
+
+def test_a_caller_hands_none_of_its_options_down(tmp_path):
+    """What a kernel was first called from, with fastmath say, does not show: in no bit, and in nothing kept on disk."""
+    plain = HOSTILE.split("@njit")[0] + HOSTILE[HOSTILE.index("Z = np.random") :]
+    assert python(HOSTILE, NUMBA_CACHE_DIR=str(tmp_path)) == python(plain, NUMBA_CACHE_DIR=str(tmp_path))

@@ -305,3 +305,87 @@ def test_no_samples():
     assert paper.forward_propagation(X, W, b)[1][-1].shape == (3, 0)
     with pytest.raises(ValueError, match=r"X: got shape \(6, 0\); accepted: \(n, N\) with at least one sample"):
         paper.back_propagation(X, Y, W, b)
+
+
+# ---- What is no array: lists, numbers, and what is neither -----------------------------------------------------------
+
+SINGLE = {  # an argument of the functions of Z alone
+    "a number": 0.5, "a whole number": 3, "float32": np.float32(-0.25), "no dimension": np.array(2.0), "a list": [1.0, -2.0],
+    "whole numbers": [[1, -2], [0, 4]], "int8": np.array([3, -3], "int8"), "bool": [True, False], "float16": np.ones(3, "f2"),
+    "nothing": [], "a text": "half", "None": None, "lists of two lengths": [[1.0], [2.0, 3.0]], "objects": [None, 1.0],
+}  # fmt: skip
+X, Y = [[0.5, 2.0, -1.0], [1.0, 0.0, 3.0]], [[1, 0, 0], [0, 1, 1]]
+W, b = [None, [[1.0, -1.0], [0.5, 2.0]]], [None, [[0.25], [0.0]]]
+CALLS = {
+    "forward_propagation": (X, W, b), "back_propagation": (X, Y, W, b), "trace": (X, Y, tuple(W), tuple(b)),
+    "cost": (np.abs(X), Y), "losses": (X, Y),
+}  # fmt: skip
+CHANGES = {
+    "class numbers": {1: [0, 1, 1]}, "no class": {1: [0, 1, 2]}, "too few": {1: [0, 1]}, "a text": {0: "text"},
+    "one dimension": {0: [1.0, 2.0]}, "no samples": {0: np.zeros((2, 0)), 1: np.zeros((2, 0))},
+    "of two lengths": {0: [[1.0, 2.0], [3.0]]}, "masked": {0: np.ma.array(X, mask=np.eye(2, 3))},
+    "uint8": {0: np.array([[1, 2, 3], [4, 5, 6]], "uint8")},
+}  # fmt: skip
+
+
+def outcome(f, *arguments, **options):
+    """The types, dtypes and values of a result, or the error."""
+
+    def plain(value):
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        if isinstance(value, reference.Trace):
+            return [plain(getattr(value, name)) for name in ("Z", "A", "dA", "dZ", "dW", "db", "delta")]
+        return type(value), value.dtype, value.shape, pytest.approx(value, rel=1e-5, abs=1e-6)
+
+    try:
+        return plain(f(*arguments, **options))
+    except (ValueError, TypeError) as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("Z", SINGLE.values(), ids=SINGLE)
+@pytest.mark.parametrize("name", [*ELEMENTWISE, "softmax", "softmax_jacobian"])
+def test_numbers_lists_and_what_is_refused(name, Z):
+    assert outcome(getattr(paper, name), Z) == outcome(getattr(reference, name), Z)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("change", [{}, *CHANGES.values()], ids=["lists", *CHANGES])
+@pytest.mark.parametrize("name", CALLS)
+def test_networks_of_lists_and_what_is_refused(name, change, output):
+    if name == "forward_propagation":
+        change = {k: v for k, v in change.items() if k == 0}
+    arguments = [change.get(k, argument) for k, argument in enumerate(CALLS[name])]
+    got, expected = (outcome(getattr(module, name), *arguments, output=output) for module in (paper, reference))
+    assert got == expected
+
+
+@pytest.mark.parametrize("nn", [paper, reference])
+def test_class_numbers_are_one_hot_columns(nn):
+    Z, y = np.random.default_rng(9).normal(size=(4, 6)), [3, 0, 2, 2, 1, 0]
+    one_hot = np.eye(4)[:, y]
+    for f in (nn.losses, lambda Z, Y: nn.cost(nn.softmax(Z), Y)):
+        np.testing.assert_allclose(f(Z, y), f(Z, one_hot), rtol=1e-14)
+    W, b = [None, np.eye(4)], [None, np.zeros((4, 1))]
+    np.testing.assert_allclose(nn.back_propagation(Z, y, W, b)[0][1], (nn.softmax(Z) - one_hot) @ Z.T / 6, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bad", ["read-only", "int", "list", "complex change"])
+@pytest.mark.parametrize("where", ["W", "b"])
+def test_an_update_that_is_refused_changes_nothing(where, bad):
+    """Also where it is the last layer that cannot be changed."""
+    W, b = [None, np.ones((2, 2)), np.ones((1, 2))], [None, np.ones((2, 1)), np.ones((1, 1))]
+    dW, db = ([None, *(np.ones_like(T) for T in layers[1:])] for layers in (W, b))
+    layers, changes = (W, dW) if where == "W" else (b, db)
+    if bad == "read-only":
+        layers[2].flags.writeable = False
+    elif bad == "complex change":
+        changes[2] = changes[2] * 1j
+    else:
+        layers[2] = layers[2].astype(int) if bad == "int" else layers[2].tolist()
+    with pytest.raises((TypeError, ValueError), match=rf"{where}\[2\]: got .*; accepted: "):
+        reference.update_params(W, b, dW, db)
+    assert all((np.asarray(T) == 1).all() for T in [*W[1:], *b[1:]])

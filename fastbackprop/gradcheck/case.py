@@ -96,6 +96,34 @@ class Case:
         return max(1.0, float(factor))
 
     @cached_property
+    def terms(self) -> Layers:
+        """The sums of the magnitudes of what delta[l] is the sum of, by sample, to which its errors are relative.
+
+        delta = o - y and g' are differences too, of terms of about 1, and where a unit is saturated all is left of
+        them is rounding: then delta itself, which may be 0, says nothing of its errors.
+        """
+        terms: Layers = [None] * (self.L + 1)
+        terms[self.L] = np.abs(self.exact.A[self.L]) + np.abs(self.Y)
+        for l in range(self.L - 1, 0, -1):
+            slope = np.abs(slope_of(self.net.hidden[l - 1], self.exact.Z[l]))
+            terms[l] = np.maximum(slope, 1) * (np.abs(self.W[l + 1]).T @ terms[l + 1])
+        return terms
+
+    def terms_along(self, name: str, l: int, V: Array) -> Array:
+        """The same of each sample's derivative in a direction, by "Z", "A", "W" or "b" as :meth:`loss_by` has them."""
+        V = np.abs(V)
+        if name == "A":
+            V = np.abs(self.W[l]) @ V
+        elif name == "W":
+            V = V @ np.abs(self.exact.A[l - 1])
+        return (self.terms[l] * V).sum(axis=0)
+
+    def terms_of_parameters(self, l: int) -> dict[str, Array]:
+        """The same of dW[l] and db[l]."""
+        terms = self.terms[l] / self.N
+        return {"W": terms @ np.abs(self.exact.A[l - 1]).T, "b": terms.sum(axis=1)}
+
+    @cached_property
     def columns(self) -> dict[str, Array]:
         """X, Y, W and b of the network's dtype, as the paper's codes take them."""
         W: Layers = [None, *self.net.weights]

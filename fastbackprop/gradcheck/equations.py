@@ -63,7 +63,8 @@ def _by_samples(case: Case, run: Run, T: Array, name: str, l: int) -> tuple[Arra
     value, losses = case.loss_by(name, l)
     V = run.rng.standard_normal((DIRECTIONS, *value.shape))
     expected = np.array([along(losses, value, v) for v in V])
-    return (T * V).sum(axis=1), expected, case.lost(l) * np.abs(expected)
+    terms = np.array([case.terms_along(name, l, v) for v in V])
+    return (T * V).sum(axis=1), expected, np.maximum(case.lost(l) * np.abs(expected), terms)
 
 
 def _by_parameters(case: Case, run: Run, T: Array, name: str, l: int) -> tuple[Array, Array, Array]:
@@ -71,7 +72,8 @@ def _by_parameters(case: Case, run: Run, T: Array, name: str, l: int) -> tuple[A
     value, losses = case.loss_by(name, l)
     V = run.rng.standard_normal((DIRECTIONS, *value.shape))
     each = np.array([along(losses, value, v) for v in V])
-    return (T * V).sum(axis=(1, 2)), each.mean(axis=1), case.lost(l) * np.abs(each).mean(axis=1)
+    terms = np.array([case.terms_along(name, l, v) for v in V])
+    return (T * V).sum(axis=(1, 2)), each.mean(axis=1), np.maximum(case.lost(l) * np.abs(each), terms).mean(axis=1)
 
 
 def _terms(t: Any, l: int) -> dict[str, Array]:
@@ -126,6 +128,19 @@ def _at_the_output(case: Case, run: Run, share: str) -> Iterator[Checked]:
         o = case.exact.A[case.L]
         yield who, "formula", getattr(t, share)[case.L], (o - case.Y) / N, (np.abs(o) + np.abs(case.Y)) / N
     yield from _dZ(case, run, [case.L], share)
+
+
+def _jacobian_terms(case: Case, V: Array) -> Array:
+    """The sums of the magnitudes of what the outputs' derivatives in a direction are the sums of."""
+    T = np.abs(V)
+    for l in _layers(case):
+        T = np.abs(case.W[l]) @ T
+        if l < case.L:
+            T = np.maximum(np.abs(slope_of(case.net.hidden[l - 1], case.exact.Z[l])), 1) * T
+    o = case.exact.A[case.L]
+    if case.head == "softmax":
+        return o * (T + (o * T).sum(axis=0))  # (39)
+    return T if case.head == "identity" else np.abs(o) * T
 
 
 def _layers(case: Case, first: int = 1) -> range:
@@ -313,7 +328,8 @@ def _eq_10(run: Run) -> Iterator[Checked]:
         dS = np.array([along(S, z, e[:, None]) for e in np.eye(len(z))])
         expected = dS @ case.exact.A[case.L - 1].T
         for who, t in case.traces.items():
-            yield who, "complex step", t.dW[case.L], expected, np.abs(expected) * case.lost(case.L)
+            terms = np.maximum(np.abs(expected) * case.lost(case.L), case.terms_of_parameters(case.L)["W"])
+            yield who, "complex step", t.dW[case.L], expected, terms
 
 
 @row("Theorem 4.1", "∂a/∂x = diag(g'(z)) W and ∇_W S = (∇_z S) xᵀ for S = Σ v_i g(z_i), of ten activations")
@@ -392,7 +408,8 @@ def _theorem_5_1(run: Run) -> Iterator[Checked]:
         o, lost = case.exact.A[case.L], case.lost(1)
         if case.head in ("sigmoid", "softmax"):  # 1 - o of a saturated output
             lost /= max(np.max(o * (1 - o)), 1e-30)
-        yield "engine", "complex step", np.einsum("kij,jk->ik", J, V), expected, lost * np.abs(expected)
+        terms = np.maximum(lost * np.abs(expected), _jacobian_terms(case, V))
+        yield "engine", "complex step", np.einsum("kij,jk->ik", J, V), expected, terms
 
 
 @row("(16)", "∇_a[ℓ-1] L = W[ℓ]ᵀ δ[ℓ]")
@@ -488,9 +505,10 @@ def _theorem_5_4(run: Run) -> Iterator[Checked]:
                 theirs = gradients_by(framework, case)
                 for l in _layers(case):
                     for name, terms in _terms(t, l).items():
-                        yield who, PEERS[framework], ours[name][l], theirs[name][l], case.lost(l) * terms
-                terms_of_X = np.abs(case.W[1].T) @ np.abs(t.dZ[1])
-                yield who, PEERS[framework], ours["X"], theirs["X"], case.lost(1) * terms_of_X
+                        scale = np.maximum(case.lost(l) * terms, case.terms_of_parameters(l)[name])
+                        yield who, PEERS[framework], ours[name][l], theirs[name][l], scale
+                terms_of_X = np.maximum(case.lost(1) * np.abs(t.dZ[1]), case.terms[1] / case.N)
+                yield who, PEERS[framework], ours["X"], theirs["X"], np.abs(case.W[1].T) @ terms_of_X
 
 
 @row("Theorem 5.4, differences", "the gradient against differences of the engine's cost", BY_DIFFERENCES)
@@ -738,6 +756,7 @@ def _code_4(run: Run) -> Iterator[Checked]:
         yield who, "formula", output, A[L], None
         for against, (their_dW, their_db) in exact.items():
             for i in range(1, L + 1):
-                lost = case.lost(i)
-                yield who, against, got_dW[i], their_dW[i], lost * np.abs(dZ[i]) @ np.abs(A[i - 1].T)
-                yield who, against, got_db[i], their_db[i], lost * np.abs(dZ[i]).sum(axis=1)
+                lost, terms = case.lost(i), case.terms_of_parameters(i)
+                scale = np.maximum(lost * np.abs(dZ[i]) @ np.abs(A[i - 1].T), terms["W"])
+                yield who, against, got_dW[i], their_dW[i], scale
+                yield who, against, got_db[i], their_db[i], np.maximum(lost * np.abs(dZ[i]).sum(axis=1), terms["b"])

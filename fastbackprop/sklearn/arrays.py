@@ -17,7 +17,8 @@ READ = (*_NATIVE, *(dtype.newbyteorder("S") for dtype in _NATIVE if dtype.itemsi
 
 def in_dtype(y: np.ndarray, net: Network) -> np.ndarray:
     """Targets as the engine reads them: class numbers, or rows in the dtype of the network."""
-    return y if y.ndim == 1 else y.astype(net.dtype, copy=False)
+    with np.errstate(under="ignore"):
+        return y if y.ndim == 1 else y.astype(net.dtype, copy=False)
 
 
 def read_parameters(
@@ -59,7 +60,7 @@ def fill(net: Network, weights: list[np.ndarray], biases: list[np.ndarray]) -> N
     names = [f"{name}_[{l}]" for name in ("coefs", "intercepts") for l in range(len(weights))]
     for name, view, array in zip(names, [*(W.T for W in net.weights), *net.biases], [*weights, *biases]):
         try:
-            with np.errstate(over="raise"):
+            with np.errstate(over="raise", under="ignore"):
                 view[...] = array
         except FloatingPointError:
             raise ValueError(f"{name} must be finite in {net.dtype}, got {np.abs(array).max()!s}") from None

@@ -27,6 +27,7 @@ from fastbackprop.penalty import Penalty
 from fastbackprop.sklearn.arrays import READ, in_dtype
 from fastbackprop.sklearn.model import Model
 from fastbackprop.training import Training
+from fastbackprop.weights import sample_weights
 
 # Epochs that nobody watches are done together, for at most so long: an interrupt loses the losses of these.
 SECONDS_TOGETHER = 0.2
@@ -168,7 +169,7 @@ class MLP(Model):
         X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True)  # a view that no callback has
         total = X.shape[0] if sample_weight is None else float(sample_weight.sum())
         penalty = Penalty(float(self.l1) / total, float(self.alpha) / total)
-        weights = None if sample_weight is None else sample_weight.astype(net.dtype)
+        weights = sample_weights(sample_weight, X.shape[0], net.dtype)
         self.n_iter_ = 0
         with self._bar() as bar:
 
