@@ -133,12 +133,15 @@ def rows(values: Any, name: str, columns: int, dtype: np.dtype[Any], *, unread: 
     """A two-dimensional array of numbers that are finite in ``dtype``, one row a sample. Nothing is copied.
 
     A vector is a column of samples where one column is expected, else one sample. A SciPy sparse matrix is returned as
-    CSR. With ``unread``, whether the numbers are finite is left to the caller.
+    CSR, one of the same data that nobody else has. With ``unread``, whether the numbers are finite is left to the
+    caller.
     """
     sparse = hasattr(values, "tocsr")
     array = values.tocsr() if sparse else numbers(values, name)
     if sparse and array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array is values:  # CSR, which the caller may resize meanwhile: SciPy then writes into `indptr`
+        array = type(array)((array.data, array.indices, array.indptr.copy()), shape=array.shape)
     if array.ndim == 1 and (columns == 1 or len(array) == columns):
         array = array.reshape(-1, columns)
     if array.ndim != 2 or array.shape[1] != columns:
