@@ -174,6 +174,8 @@ def _csr(values: Any, name: str) -> Any:
     if matrix.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
     try:
+        if matrix is values:  # which the caller may resize meanwhile: SciPy then writes into `indptr`
+            matrix = type(matrix)((matrix.data, matrix.indices, matrix.indptr.copy()), shape=matrix.shape)
         matrix.check_format(full_check=True)
     except ValueError as error:
         raise ValueError(f"{name} must be a sound sparse matrix: {error}") from None
@@ -186,8 +188,8 @@ def rows(
     """A two-dimensional array of numbers that are finite in ``dtype``, one row a sample. Nothing is copied.
 
     A vector is a column of samples where one column is expected, else one sample. A SciPy sparse matrix is returned as
-    CSR, a large frame as a `Frame`. With ``unread``, whether the numbers are finite is left to the caller; with
-    ``empty`` there may be no rows.
+    CSR, one of the same data that nobody else has; a large frame as a `Frame`. With ``unread``, whether the numbers are
+    finite is left to the caller; with ``empty`` there may be no rows.
     """
     values = frames.numbers(values, name, dtype)
     if hasattr(values, "tocsr"):

@@ -264,3 +264,46 @@ def test_what_a_callback_does_to_the_callers_arrays_does_not_reach_the_engine():
 def test_a_state_that_others_made_is_looked_at():
     with pytest.raises(ValueError, match="the vectors of Adam must have"):
         Training(network(), X, y, batch_size=8, optimizer=fb.Adam(), state=State(1, vectors=[zeros(2), zeros(2)]))
+
+
+RESIZED = """
+import numpy as np
+import fastbackprop as fb
+from scipy import sparse
+from fastbackprop.sklearn import MLPClassifier
+
+rng = np.random.default_rng(6)
+X, y = np.where(rng.random((300, 40)) < 0.3, rng.normal(size=(300, 40)), 0), rng.integers(0, 4, 300)
+
+def narrow(X):
+    X.resize((300, 2))
+
+def shorten(X):
+    X.resize((3, 40))
+
+def empty(X):
+    X.data, X.indices = X.data[:0], X.indices[:0]
+    X.indptr = np.zeros_like(X.indptr)
+
+def learn(X, change, optimizer):
+    net = fb.Network((40, 6, 4), seed=0)
+    net.fit(X, y, epochs=3, seed=0, optimizer=optimizer, callbacks=[lambda record: change(X)])
+    return net.params
+
+def learn_as_theirs(X, change, solver):
+    options = {"max_iter": 3, "random_state": 0, "early_stopping": solver == "adam"}
+    model = MLPClassifier((6,), solver=solver, callbacks=[lambda record: change(X)], **options)
+    return model.fit(X, y).network_.params
+
+for train in (learn, learn_as_theirs):
+    for how in ("adam", "lbfgs"):
+        expected = train(sparse.csr_array(X), lambda X: None, how)
+        for change in (narrow, shorten, empty):
+            for kind in (sparse.csr_array, sparse.csr_matrix):
+                assert np.array_equal(train(kind(X), change, how), expected), (train.__name__, how, change.__name__)
+print("the same")
+"""
+
+
+def test_a_sparse_matrix_that_a_callback_resizes_is_read_as_it_was():
+    assert python("import warnings; warnings.simplefilter('ignore')\n" + RESIZED) == "the same"
