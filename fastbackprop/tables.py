@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -279,8 +279,8 @@ class Table:
     def to_json(self) -> str:
         """Everything, as text; floats are written so that they come back bit for bit."""
         kinds = {cls: kind for kind, cls in KINDS.items()}
-        columns = [{"kind": kinds[type(column)]} | asdict(column) for column in self.columns]
-        return json.dumps(asdict(self) | {"columns": columns}, ensure_ascii=False, allow_nan=False)
+        columns = [{"kind": kinds[type(column)]} | vars(column) for column in self.columns]
+        return json.dumps(vars(self) | {"columns": columns}, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Table:

@@ -362,6 +362,69 @@ def test_what_was_perhaps_not_meant_is_said(passengers, tmp_path, capsys):
     assert "warning" not in out
 
 
+def test_guesses_are_said_and_overruled(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    size = rng.choice(["1.204,5", "87,25", "12"], 60)
+    kind = np.where(size == "12", "None", "etwas größer")
+    part, when = rng.choice(["007", "012"], 60), pd.date_range("2024-01-01", periods=60).strftime("%d.%m.%Y")
+    rest = rng.choice(["-", "1", "2"], 60)
+    frame = pd.DataFrame({"size": size, "width": size, "part": part, "when": when, "rest": rest, "kind": kind})
+    path = tmp_path / "parts.csv"
+    frame.to_csv(path, index=False, sep=";", encoding="latin-1")
+    options = ("--target", "kind", "--epochs", 1, "-o", tmp_path)
+    code, out, _ = call(capsys, "train", path, *options)
+    assert code == 0
+    assert "columns   5: 3 of numbers, 1 of categories, 1 of dates; 10 inputs" in out  # year and week are two each
+    assert re.findall("^warning .*", out, re.MULTILINE) == [
+        "warning   the file is not UTF-8: it is read as cp1252, where 'größer' stands; --encoding overrules this",
+        "warning   size, width: read so that 1.234,5 means 1234.5; --decimal and --thousands overrule this",
+        f"warning   part: '{part[0]}' looks like a code, so it is no column of numbers; --numeric overrules this",
+        "warning   when: read as dates such as 31.01.2024; --date-format and --categorical overrule this",
+        "warning   rest: '-' is read as missing; --missing overrules this",
+        "warning   kind: 'None' is a class like others, not missing; --missing overrules this",
+    ]
+    said = ("--encoding", "latin-1", "--decimal", ",", "--thousands", ".", "--numeric", "part", "--drop", "when")
+    out = call(capsys, "train", path, *options, *said, "--missing", "", "--categorical", "rest")[1]
+    assert "warning" not in out
+    assert "columns   4: 3 of numbers, 1 of categories" in out
+    model = tmp_path / "parts.safetensors"
+    frame[["size", "width", "part", "rest"]].to_csv(tmp_path / "new.csv", index=False, sep="#", decimal=",")
+    code, out, _ = call(capsys, "predict", model, tmp_path / "new.csv", "--separator", "#", "-o", tmp_path / "g.csv")
+    assert (code, out.splitlines()[0]) == (0, "60 rows: classification of kind")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has no shell of its own to make the pipes")
+def test_pipes(tmp_path):
+    lines = ["a,y", *(f"{i * i},{'uv'[i % 2]}" for i in range(40)), ""]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    command = f"'{sys.executable}' -m fastbackprop.cli"
+    commands = f"""
+        set -e
+        cat a.csv | {command} train - --target y --epochs 1
+        gzip < a.csv | {command} train - --target y --epochs 1
+        {command} train <(cat a.csv) --target y --epochs 1 -o out
+        head -n 5 a.csv | {command} predict stdin.safetensors - -o guess.csv
+    """
+    done = subprocess.run(["bash", "-c", commands], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("standard input: 32 samples to learn from, 8 held out") == 2
+    assert ": 32 samples to learn from, 8 held out" in done.stdout.split("standard input")[2]
+    assert len(pd.read_csv(tmp_path / "guess.csv")) == 4
+    assert len([*(tmp_path / "out").glob("*.safetensors")]) == 1
+
+
+def test_every_row_of_one_column_gets_a_prediction(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text(
+        "x,y\n" + "".join(f"{'' if i == 4 else i - 15},{'pn'[i < 15]}\n" for i in range(30))
+    )
+    call(capsys, "train", tmp_path / "a.csv", "--target", "y", "--epochs", 2, "-o", tmp_path)
+    (tmp_path / "new.csv").write_text("x\n\n-20\n\n20\n\n")
+    code, out, _ = call(capsys, "predict", tmp_path / "a.safetensors", tmp_path / "new.csv", "-o", tmp_path / "g.csv")
+    assert code == 0
+    assert out.startswith("column    x: 3 missing, read as")
+    assert len(pd.read_csv(tmp_path / "g.csv")) == 5
+
+
 def test_very_many_classes(tmp_path, capsys):
     path = tmp_path / "many.csv"
     warning = "warning   18 classes in 30 samples; numbers are learned with --task regression\n"
@@ -513,7 +576,7 @@ def test_what_predict_could_not_read_as_it_is_is_counted(boat, passengers, tmp_p
     fill = json.loads(persistence.read_metadata(model)["table"])["columns"][0]["fill"]
     assert out.splitlines()[:-1] == [
         f"column    age: {odd.age.isna().sum()} missing, read as {fill:.4g}",
-        "column    sex: 1 missing and 2 unknown, read as none of its categories, first 'other' in row 5",
+        "column    sex: 2 missing and 1 unknown, read as none of its categories, first 'other' in row 5",
         "300 rows: classification of survived",
     ]
 

@@ -102,7 +102,6 @@ def written(style, columns, start=True):
     deadline=None,
     max_examples=80,
     suppress_health_check=[HealthCheck.too_slow],
-    phases=[p for p in __import__("hypothesis").Phase if p.name != "explain"],
 )
 @given(files())
 def test_what_is_read_is_what_pandas_reads_when_told_everything(file):

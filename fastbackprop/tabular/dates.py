@@ -22,6 +22,7 @@ SAMPLE = 50  # texts from which the format is guessed
 LONGEST = 40  # characters of a date
 DAY = 86_400_000_000  # microseconds
 YEAR = 365.2425
+FARTHEST = 1e8  # days that 64 bits hold in microseconds
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Date:
     def __post_init__(self) -> None:
         check_name(self.name)
         check_moments(self.fill, self.mean, self.scale)
+        if max(abs(self.fill), abs(self.mean)) > FARTHEST:
+            raise ValueError(f"fill and mean must be days within {FARTHEST:.0e} of 1970")
         if not isinstance(self.format, str) or not isinstance(self.cycles, tuple):
             raise TypeError("a date's format must be text and its cycles a list")
         if not set(self.cycles) <= set(CYCLES) or len(set(self.cycles)) < len(self.cycles):

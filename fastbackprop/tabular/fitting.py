@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -230,13 +231,14 @@ def _useless(values: np.ndarray) -> str:
 def _standard(values: np.ndarray, rows: np.ndarray) -> tuple[float, float, float] | None:
     """Median, and mean and scale with missing values filled, of the rows; of all where these have one value only."""
     for part in (values[rows], values):
-        known = part[np.isfinite(part)]
-        if len(known) and known.min() < known.max():
+        finite = np.isfinite(part)
+        known = np.sort(part[finite])
+        if len(known) and known[0] < known[-1]:
             with np.errstate(over="ignore", invalid="ignore"):
-                fill = float(np.median(known))
-                filled = np.where(np.isfinite(part), part, fill)
-                mean, scale = float(np.mean(filled)), float(np.std(filled))
-            if np.isfinite([fill, mean, scale]).all() and scale > 0:
+                fill = float((known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2)
+                filled = np.where(finite, part, fill)
+                mean, scale = float(filled.mean()), float(filled.std())
+            if all(map(math.isfinite, (fill, mean, scale))) and scale > 0:
                 return fill, mean, scale
     return None
 

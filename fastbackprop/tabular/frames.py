@@ -93,9 +93,9 @@ def without(frame: Any, words: Collection[str]) -> Any:
 
 
 def is_number(column: Any) -> bool:
-    """Whether a column's dtype is one of numbers; those of Booleans and categories are not."""
-    types = pandas().api.types
-    return bool(types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype))
+    """Whether a column's dtype is one of real numbers; those of Booleans and categories are not."""
+    types, dtype = pandas().api.types, column.dtype
+    return bool(types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype) and not types.is_complex_dtype(dtype))
 
 
 def is_category(column: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import codecs
-import contextlib
 import csv
 import gzip
 import importlib
@@ -33,6 +32,8 @@ MARKS = {  # with the longer one first: that of UTF-32 begins with that of UTF-1
 }  # fmt: skip
 WESTERN = "cp1252"  # Windows' Latin-1
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)  # for Excel, which shows no such line
+QUOTED = re.compile('"[^"]*"')
+HEADER = re.compile(f'(?:[^"\\r\\n]|{QUOTED.pattern})*')
 BLANK = re.compile(r"[ \t]*(?:\r\n|\r|\n)")
 AROUND = " \t\u00a0"  # what no value begins or ends with
 
@@ -203,6 +204,7 @@ def _decoded(content: bytes, encoding: str | None, guess: Callable[[str], None])
 def _read_parquet(pd: Any, content: bytes) -> Any:
     """The table; what pandas had as a category is one again, also where Parquet holds it as numbers."""
     frame = pd.read_parquet(io.BytesIO(content))
+    frame.attrs = {}
     kept = importlib.import_module("pyarrow.parquet").read_schema(io.BytesIO(content)).pandas_metadata or {}
     for column in kept.get("columns", []):
         if column.get("pandas_type") == "categorical" and column.get("name") in frame:
@@ -245,23 +247,20 @@ def _read_csv(pd: Any, text: str, separator: str | None, guess: Callable[[str], 
 
 
 def _separator(text: str, start: int, guess: Callable[[str], None]) -> str:
-    for strict in (True, False):  # strictly, nothing stands between a closing quote and the separator
-        names = dict.fromkeys(SEPARATORS, 1)
-        for separator in SEPARATORS:
-            with contextlib.suppress(csv.Error):
-                names[separator] = len(_first_record(text, start, separator, strict))
-        best = max(SEPARATORS, key=lambda separator: names[separator])
-        if names[best] > 1:
-            break
-    if sum(count > 1 for count in names.values()) > 1:
+    end = HEADER.match(text, start).end()  # type: ignore[union-attr]  # it matches nothing, too
+    if text[end : end + 1] == '"':  # one that does not quote
+        end = len(text)
+    header = re.split(r"[\r\n]", QUOTED.sub("", text[start:end]), maxsplit=1)[0]
+    best = max(SEPARATORS, key=header.count)
+    if sum(separator in header for separator in SEPARATORS) > 1:
         guess(f"{best!r} is read as what stands between values; --separator overrules this")
     return best
 
 
-def _first_record(text: str, start: int, separator: str, strict: bool = False) -> list[str]:
+def _first_record(text: str, start: int, separator: str) -> list[str]:
     lines = io.StringIO(text, newline="")
     lines.seek(start)
-    return next(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=strict))
+    return next(csv.reader(lines, delimiter=separator, skipinitialspace=True))
 
 
 def _stripped(column: Any) -> Any:
