@@ -6,8 +6,8 @@ from fastbackprop.history import History
 from fastbackprop.network import Gradients, Network, Trace
 from fastbackprop.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 from fastbackprop.persistence import load
+from fastbackprop.version import __version__ as __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "EarlyStopping", "Gradients", "History", "Network", "RMSprop", "Trace",
     "load", "schedules",

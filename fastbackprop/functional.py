@@ -68,7 +68,8 @@ class Elementwise(DUFunc):
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         """Apply the function as NumPy would: ``f(*inputs, out=None)``."""
-        self._compile_for_argtys(())
+        if not self._frozen:  # to compile takes a lock, which an interrupt may leave held
+            self._compile_for_argtys(())
         with np.errstate(all="ignore"):  # lanes whose result is not used may overflow
             return super().__call__(*inputs, **kwargs)
 
@@ -86,7 +87,8 @@ class Generalized(GUFunc):
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         """Apply the function as NumPy would: ``f(*inputs, out=None, axis=-1)``."""
-        self._compile_for_argtys(())
+        if not self._frozen:  # to compile takes a lock, which an interrupt may leave held
+            self._compile_for_argtys(())
         with np.errstate(all="ignore"):
             return super().__call__(*inputs, **kwargs)
 
