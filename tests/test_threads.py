@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from fastbackprop import threads
+from fastbackprop.lazy import lazy
 from tests.processes import ROOT, python
 
 
@@ -486,6 +487,24 @@ def test_an_interrupt_while_compiling_comes_before_any_helper(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         threads.run_on(2, begun.append)
     assert not begun
+
+
+def test_two_threads_that_ask_at_once_get_the_same_attribute():
+    both = threading.Barrier(2, timeout=10)
+
+    class Asked:
+        @lazy
+        def value(self):
+            both.wait()  # neither waits for the other to be done
+            return object()
+
+    asked, got = Asked(), []
+    askers = [threading.Thread(target=lambda: got.append(asked.value)) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert got == [asked.value] * 2
 
 
 def test_helpers_are_as_many_as_the_calls_under_way_want(monkeypatch):
