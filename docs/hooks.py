@@ -1,6 +1,6 @@
 """What mkdocs does for this site beside its configuration, `mkdocs.yml`.
 
-* README.md, CONTRIBUTING.md and CHANGELOG.md are pages of it.
+* README.md, SECURITY.md, CONTRIBUTING.md and CHANGELOG.md are pages of it.
 * A link to a file of the repository leads to a page that shows that file, at the function that the link's text names. So
   the same relative link works in the site and where the repository is browsed.
 * Examples in docstrings are sections, also where they have no heading; of Sphinx's roles, as in :func:`report`, what they mark
@@ -20,7 +20,10 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "README.md": "index.md", "SECURITY.md": "security.md", "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}  # fmt: skip
 LINK = re.compile(
     r"(?<!!)\[(?P<text>[^\[\]]*)\]\((?P<target>[^)\s:#]+)(?P<anchor>#[^)\s]*)?\)|!\[[^\]]*\]\((?P<image>[^)\s:]+)\)"
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastbackprop.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from fastbackprop import schedules
     from fastbackprop.early_stopping import EarlyStopping
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from fastbackprop.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
     from fastbackprop.persistence import load
 
-__version__ = "0.1.0"
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "EarlyStopping", "Gradients", "History", "Network", "RMSprop", "Trace",
     "load", "schedules",

@@ -77,7 +77,8 @@ class Elementwise(DUFunc):
 
     def __call__(self, *inputs: Any, where: Any = True, **kwargs: Any) -> Any:
         """Apply the function as NumPy would: ``f(*inputs, out=None, where=True)``."""
-        self._compile_for_argtys(())
+        if not self._frozen:  # to compile takes a lock, which an interrupt may leave held
+            self._compile_for_argtys(())
         out: Any = inputs[self.nin :] or kwargs.get("out")
         given = out[0] if isinstance(out, tuple) and len(out) == 1 else out
         with np.errstate(all="ignore"):  # lanes whose result is not used may overflow
@@ -136,7 +137,8 @@ class Generalized(GUFunc):
         """Apply the function as NumPy would: ``f(*inputs, out=None, axis=-1)``."""
         if kwargs.pop("where", True) is not True:
             raise TypeError(f"{self.__name__} works on whole vectors and takes no where=; elementwise functions do")
-        self._compile_for_argtys(())
+        if not self._frozen:  # to compile takes a lock, which an interrupt may leave held
+            self._compile_for_argtys(())
         with np.errstate(all="ignore"):
             return _called(self, super().__call__, inputs, kwargs)
 

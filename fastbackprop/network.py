@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
-from os import PathLike
+from os import PathLike, getpid
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.heads import HEADS, read_targets
+from fastbackprop.lazy import lazy
 from fastbackprop.parameters import parameter_count, split
 from fastbackprop.penalty import Penalty
 from fastbackprop.plan import LINE_OF_FLOATS, Plan, block_of, parts_of_batch, round_up, samples_of_block
@@ -57,7 +59,7 @@ class Gradients:
         self.vector = vector
         self.dX = dX
 
-    @cached_property
+    @lazy
     def _views(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         dW, db = split(self.vector, self._sizes)
         return list(dW), list(db)
@@ -176,6 +178,7 @@ class Network:
         self._block = samples_of_block(self._sizes, self._dtype)
         self._plans: dict[tuple[int, int | None, bool], list[Plan]] = {}
         self._small_forward = SmallForward(self)
+        self._turns: dict[int, AbstractContextManager[Any]] = {}  # by process
 
     def initialize(self, seed: Seed = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
@@ -300,6 +303,14 @@ class Network:
         plan.home = [] if whole else kept
         return plan
 
+    @property
+    def turn(self) -> AbstractContextManager[Any]:
+        """Held by the thread that trains the network; the others wait until it is done.
+
+        A forked child has one of its own, since the thread that holds the parent's is not in it.
+        """
+        return self._turns.setdefault(getpid(), RLock())
+
     def _batches(
         self, X: Any, Y: np.ndarray | None, order: np.ndarray | None = None
     ) -> Iterator[tuple[slice, Rows, Rows | np.ndarray | None, np.ndarray | None]]:
@@ -393,7 +404,7 @@ class Network:
         X, Y, weights = self._read(X, y, sample_weight, unread=True)
         return scores.score(self._output, self._forward(X, check=True), Y, weights)
 
-    @cached_property
+    @lazy
     def _small_gradients(self) -> SmallGradients:
         return SmallGradients(self)
 
@@ -645,6 +656,9 @@ class Network:
     ) -> History:  # fmt: skip
         """Learn from samples X, (N, n[0]), and targets y by mini-batches.
 
+        Where another thread trains this network, this one waits until it is done. Other methods do not wait: meanwhile
+        they see the parameters between, or in the middle of, two steps.
+
         Parameters
         ----------
         X : array (N, n[0])
@@ -726,13 +740,15 @@ class Network:
         """
         from fastbackprop.fitting import fit
 
-        return fit(
-            self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle, seed=seed,
-            sample_weight=sample_weight, class_weight=class_weight, l1=l1, l2=l2, dropout=dropout,
-            validation_data=validation_data, validation_fraction=validation_fraction, validation_split=validation_split,
-            validation_groups=validation_groups, early_stopping=early_stopping, callbacks=callbacks, progress=progress,
-            checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, threads=threads,
-        )  # fmt: skip
+        with self.turn:
+            return fit(
+                self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle, seed=seed,
+                sample_weight=sample_weight, class_weight=class_weight, l1=l1, l2=l2, dropout=dropout,
+                validation_data=validation_data, validation_fraction=validation_fraction,
+                validation_split=validation_split, validation_groups=validation_groups, early_stopping=early_stopping,
+                callbacks=callbacks, progress=progress, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+                resume=resume, threads=threads,
+            )  # fmt: skip
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file; :func:`fastbackprop.load` reads it."""

@@ -2,6 +2,10 @@
 
 They are plain Python threads that run compiled code without the interpreter's lock. Nobody waits for one to wake up: a
 job is complete when its tasks are done, by whomever. After a fork the child starts threads of its own.
+
+Ctrl-C, or another exception that comes from outside, is raised between two of the interpreter's instructions. There
+are none between the first word to a helper and the end of the job: it is one call of C (`_in_one_go`), so an interrupt
+finds either nothing begun or all done. No lock is taken by lines of Python, where it would be left held.
 """
 
 from __future__ import annotations
@@ -9,16 +13,17 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from _thread import get_ident, start_new_thread
+from collections import deque
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from fastbackprop.cgroups import cpu_quota
 from fastbackprop.engine.jit import compiled_for
 
-_pool: ThreadPoolExecutor | None = None
-_pool_owner = 0
-_compiled: set[tuple[Any, ...]] = set()  # what has been called, with the dtypes of its arrays
+MOST_HELPERS = 64  # unless there are more processors
+_compiled: dict[tuple[Any, ...], Any] = {}  # what has been called, with the types of its arrays
 
 
 def available() -> int:
@@ -41,50 +46,83 @@ def available() -> int:
     return count
 
 
-def _helpers() -> ThreadPoolExecutor:
-    global _pool, _pool_owner
-    if _pool is None or _pool_owner != os.getpid():
-        _pool = ThreadPoolExecutor(max_workers=max(available(), 64), thread_name_prefix="fastbackprop")
-        _pool_owner = os.getpid()
-    return _pool
+class _Helpers:
+    """Threads that wait for work: as many as the calls under way want together, and always ready for the next."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[list[partial[Any]]] = SimpleQueue()
+        self._wanted: dict[int, int] = {}  # by the calls under way, each of another thread
+        self._alive: set[int] = set()
+        self._most = max(MOST_HELPERS, available())
+
+    def want(self, count: int) -> None:
+        """Have enough threads for a call of this thread's that wants so many."""
+        self._wanted[get_ident()] = count
+        for _ in range(len(self._alive), min(self._most, sum(self._wanted.values()))):
+            try:
+                start_new_thread(self._help, ())  # not threading.Thread: its start waits for locks
+            except RuntimeError:
+                break  # a limit, or the end of the interpreter: go on with those there are
+
+    def _help(self) -> None:
+        me = get_ident()
+        self._alive.add(me)
+        try:
+            while True:
+                turns = self._work.get()
+                with contextlib.suppress(IndexError):  # all turns are taken, or the job is done
+                    turns.pop()()
+        finally:
+            self._alive.discard(me)
+
+    def share(self, own: partial[Any], turns: list[partial[Any]]) -> None:
+        """Call ``own`` here and ``turns`` on helpers that come before it returns."""
+        words = [partial(self._work.put, turns)] * len(turns)
+        _in_one_go(*words, own, partial(turns.clear), partial(self._wanted.pop, get_ident(), None))
 
 
-def _compile(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    """Compile, or load, what the helpers will call: Ctrl-C in the seconds that takes finds none of them at work."""
-    key = (function, *(getattr(arg, "dtype", None) for arg in args))
-    if key not in _compiled and hasattr(function, "compile"):
-        compiled_for(function, *args, 0)
-        _compiled.add(key)
+def _in_one_go(*calls: partial[Any]) -> None:
+    """Call functions of C one after the other, with nothing of the interpreter between them."""
+    deque(map(partial.__call__, calls), maxlen=0)
 
 
-def _wait_for(helpers: list[Future[Any]]) -> None:
-    """Until no helper is at work, whatever happens: the memory that they work on is about to be given back."""
-    for helper in helpers:
-        helper.cancel()
-    while not all(helper.done() for helper in helpers):
-        with contextlib.suppress(KeyboardInterrupt):
-            wait(helpers)
+_helpers = _Helpers()
 
 
-def run_on(threads: int, function: Callable[..., Any], *args: Any) -> None:
+def _start_anew() -> None:
+    """In a forked child, which has none of the threads."""
+    global _helpers
+    _helpers = _Helpers()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
+
+
+def _compiled_for(function: Any, args: tuple[Any, ...]) -> Any:
+    """What is to be called, compiled or loaded: Ctrl-C in the seconds that takes finds no helper at work."""
+    key = (function, *((array.dtype, array.ndim, array.flags.num) for array in args))
+    if key not in _compiled:
+        _compiled[key] = compiled_for(function, *args, 0)
+    return _compiled[key]
+
+
+def run_on(threads: int, function: Any, *args: Any) -> None:
     """Call ``function(*args, slot)`` on this thread with slot 0 and on ``threads - 1`` helpers with slots 1, 2, ...
 
-    ``function`` returns once the whole job is done, wherever it runs; a helper that wakes up later finds no work left.
+    ``function``, an entry of the engine, returns once the whole job is done, wherever it runs; a helper that wakes up
+    later finds no work left. ``args`` are arrays.
     """
-    helpers: list[Future[Any]] = []
-    if threads > 1:
-        _compile(function, args)
+    if threads == 1:
+        function(*args, 0)
+        return
+    run = _compiled_for(function, args)
+    helpers = _helpers
+    helpers.want(threads - 1)
+    own, turns = partial(run, *args, 0), [partial(run, *args, slot) for slot in range(1, threads)]
     try:
-        for slot in range(1, threads):
-            helpers.append(_helpers().submit(function, *args, slot))
-    except RuntimeError:
-        pass  # no further thread can be started, or the interpreter is about to end: go on with those there are
-    finally:
-        # Also after Ctrl-C in the lines above: a helper may be at work on memory that must stay until the job is done.
-        try:
-            function(*args, 0)
-        except BaseException:
-            _wait_for(helpers)
-            raise
-    for helper in helpers:
-        helper.cancel()
+        helpers.share(own, turns)
+    except MemoryError:
+        # For the word to a helper; another may be at work on memory that must stay until the job is done.
+        own()
+        raise

@@ -187,7 +187,7 @@ class Training:
         costs = np.zeros((epochs, at.COST_FIELDS))
         done, self.rates = 0, []
         self.stop, self.stopped = stop, False
-        with ExitStack() as stack:
+        with self.net.turn, ExitStack() as stack:
             plans = [stack.enter_context(self.net.plan(self.batch_size, True, self.threads))]
             work = self.batch_size * plans[0].work_per_sample
             if self.steps_per_call == 0:

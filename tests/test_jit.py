@@ -10,10 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from fastbackprop.engine import cache
 from tests.processes import ROOT, python
 
 SHUFFLE = """
@@ -58,6 +60,152 @@ print(again(), again())
     out = python(SHUFFLE + code, tmp_path, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
     assert out[:-1] == [f"({EXPECTED}, False) ({EXPECTED}, True)"] * 11
     assert out[-1] == f"({EXPECTED}, False) ({EXPECTED}, False)"  # no file can be there
+
+
+AGAIN = """
+import os, stat
+from pathlib import Path
+from fastbackprop.engine.jit import source_hash
+def again():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = use(module._compiled(source_hash()))
+    return result, [str(w.message) for w in caught]
+def only_file():
+    [path] = Path(sys.argv[1]).rglob("*.nbc")
+    return path
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+def test_only_we_may_read_or_write_what_we_make(tmp_path):
+    code = """
+os.umask(0)
+again()
+for path in (only_file(), only_file().parent):
+    print(oct(stat.S_IMODE(path.stat().st_mode)))
+"""
+    assert python(SHUFFLE + AGAIN + code, tmp_path, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["0o600", "0o700"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+@pytest.mark.parametrize("change", ["os.chmod(path, 0o620)", "os.chmod(path, 0o602)", "os.chown(path, 4321, -1)"])
+def test_what_others_may_have_written_is_not_run(change, tmp_path):
+    """A file whose digest is right and whose pickle would run code; then a directory, into which nothing is written."""
+    if "chown" in change and os.geteuid() != 0:
+        pytest.skip("needs root, to give a file away")
+    code = f"""
+import hashlib, pickle
+class Hostile:
+    def __reduce__(self):
+        return print, ("code of another user was run",)
+again()
+path = only_file()
+content = pickle.dumps(Hostile())
+path.write_bytes(hashlib.sha256(content).digest() + content)
+{change}
+print(again(), again())
+path = path.parent
+os.chmod(path, 0o755)  # that others may read does no harm
+print(again())
+{change}
+before = only_file().stat().st_mtime_ns
+for _ in range(2):
+    result, [warning] = again()
+    print(result, warning.startswith(f"the compiled engine could not be written to {{path}} "), sys.argv[2] in warning)
+print(before == only_file().stat().st_mtime_ns)
+"""
+    why = "it belongs to another user" if "chown" in change else "others may write to it"
+    compiled, loaded = f"({EXPECTED}, False)", f"({EXPECTED}, True)"
+    assert python(SHUFFLE + AGAIN + code, tmp_path, why, NUMBA_CACHE_DIR=str(tmp_path)).splitlines() == [
+        f"({compiled}, []) ({loaded}, [])",
+        f"({loaded}, [])",
+        *[f"{compiled} True True"] * 2,
+        "True",
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+def test_files_of_root_may_be_loaded_by_others(tmp_path, monkeypatch):
+    """As where root has installed the package, and has run it once."""
+    files = cache.Files(str(tmp_path), "name")
+    files.save("key", [1, 2])
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    assert files.load("key") == [1, 2]
+    os.chown(files.directory, 1234, -1)
+    assert files.load("key") is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes pipes and links")
+def test_what_is_no_file_of_ours_counts_as_missing(tmp_path):
+    """Nothing waits for another end of a pipe, and nothing is raised by what is whole and yet not Numba's."""
+    code = """
+import hashlib, pickle
+def with_digest(content):
+    return hashlib.sha256(content).digest() + content
+def huge(path):
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+again()
+path = only_file()
+whole = path.read_bytes()
+elsewhere = Path(sys.argv[1]) / "elsewhere"
+elsewhere.write_bytes(whole)
+for put in (
+    os.mkfifo,
+    lambda path: path.symlink_to(path),
+    lambda path: path.symlink_to(elsewhere),
+    lambda path: path.symlink_to("/dev/zero"),
+    lambda path: path.symlink_to("nothing"),
+    huge,
+    lambda path: path.write_bytes(with_digest(b"no pickle")),
+    lambda path: path.write_bytes(with_digest(whole[32:-50])),
+    lambda path: path.write_bytes(with_digest(pickle.dumps({"another": "thing"}))),
+    lambda path: path.write_bytes(with_digest(pickle.dumps((1, 2, 3)))),
+    lambda path: path.write_bytes(with_digest(b"cno_such_module\\nname\\n.")),
+):
+    path.unlink()
+    put(path)
+    print(again(), again(), path.is_symlink())
+print(elsewhere.read_bytes() == whole)
+path.unlink()
+path.parent.rmdir()
+path.parent.symlink_to(path.parent)
+(result, warning) = again()
+print(result, len(warning))
+"""
+    out = python(SHUFFLE + AGAIN + code, tmp_path, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
+    assert out[:-2] == [f"(({EXPECTED}, False), []) (({EXPECTED}, True), []) False"] * 11
+    assert out[-2:] == ["True", f"({EXPECTED}, False) 1"]
+
+
+def test_files_of_other_states_of_the_engine_go_after_a_month_without_use(tmp_path):
+    def state(digit, days, *names):
+        directory = tmp_path / f"fastbackprop-{digit * 16}"
+        directory.mkdir()
+        for name in names:
+            (directory / name).write_text("")
+        os.utime(directory, (time.time() - days * 86400,) * 2)
+        return directory
+
+    old = state("0", 31, "a.nbc", "b.nbc.12.tmp")
+    kept = [state("1", 29, "a.nbc"), state("2", 31, "a.nbc", "of the user"), state("g", 31, "a.nbc")]
+    files = cache.Files(str(tmp_path), "name")
+    files.save("key", 1)
+    assert not old.exists()
+    assert all(directory.exists() for directory in kept)
+    assert (kept[1] / "of the user").exists()
+    os.utime(files.directory, (0, 0))
+    assert files.load("key") == 1
+    assert time.time() - files.directory.stat().st_mtime < 86400  # it has been used
+    left = files.directory / "name.nbc.12.tmp"
+    left.write_text("")
+    os.utime(left, (0, 0))
+    files.save("key", 2)
+    assert files.load("key") == 2
+    assert not left.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
@@ -149,10 +297,16 @@ def test_the_key_holds_every_file_of_the_engine(tmp_path):
         return out.stdout.strip() == "True"
 
     assert [from_disk(), from_disk()] == [False, True]
-    for name in ("tile.py", "layout.py"):
-        path = package / "engine" / name
-        path.write_text(path.read_text() + "\n# changed\n")
+    (package / "engine" / "inner").mkdir()
+    for name in ("engine/tile.py", "engine/layout.py", "engine/inner/new.py", "version.py"):
+        path = package / name
+        path.write_text((path.read_text() if path.exists() else "") + "\n# changed\n")
+        if name == "version.py":
+            path.write_text('__version__ = "9.9"\n')
         assert [from_disk(), from_disk()] == [False, True]
+    path = path.replace(package / "engine" / "inner" / "moved.py")  # the same content elsewhere
+    (package / "version.py").write_text('__version__ = "9.9"\n')
+    assert [from_disk(), from_disk()] == [False, True]
     path.touch()
     (package / "network.py").touch()
     assert from_disk()  # what is older and newer does not count, nor what is outside the engine

@@ -1,0 +1,3 @@
+"""The version of the package, also for the key of what it has compiled."""
+
+__version__ = "0.1.0"
