@@ -576,7 +576,7 @@ def test_what_predict_could_not_read_as_it_is_is_counted(boat, passengers, tmp_p
     fill = json.loads(persistence.read_metadata(model)["table"])["columns"][0]["fill"]
     assert out.splitlines()[:-1] == [
         f"column    age: {odd.age.isna().sum()} missing, read as {fill:.4g}",
-        "column    sex: 2 missing and 1 unknown, read as none of its categories, first 'other' in row 5",
+        "column    sex: 1 missing and 2 unknown, read as none of its categories, first 'other' in row 5",
         "300 rows: classification of survived",
     ]
 
