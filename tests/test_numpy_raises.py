@@ -1,4 +1,4 @@
-"""np.seterr(all="raise"), with which people look for NaN: what is harmless, such as 1e-60 as a float32, raises nothing."""
+"""np.seterr(all="raise"), with which people look for NaN: what is harmless, like 1e-60 as float32, raises nothing."""
 
 from __future__ import annotations
 
