@@ -1,4 +1,4 @@
-"""Arrays that end, or begin, at a page that may not be touched: whoever reads or writes beyond them ends the process."""
+"""Arrays beside a page that may not be touched: whoever reads or writes beyond them ends the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""np.seterr(all="raise"), with which people look for NaN: what is harmless, such as 1e-60 as a float32, raises nothing."""
+"""np.seterr(all="raise"), with which people look for NaN: what is harmless, like 1e-60 as float32, raises nothing."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ def data():
     return X, rng.integers(0, 3, 40), np.stack([rng.random(40), np.full(40, 1e-55)], axis=1)
 
 
+DATA = data()
+
+
 def elementwise(module, names):
     for name in names:
         getattr(module, name)(FAR)
 
 
 def network(**options):
-    X, y, Y = data()
+    X, y, Y = DATA
     weights = np.where(y == 0, 1e-60, 1.0)
     net = fb.Network((4, 5, 3), "tanh", seed=0, **options)
     net.params = np.where(np.arange(net.params.size) % 2, net.params, 1e-70)
@@ -46,15 +49,15 @@ SILENT = {
     ],
     "reference": lambda: elementwise(reference, [*ACTIVATIONS, "softmax", "softmax_jacobian", "relu_eps"]),
     "paper": lambda: elementwise(paper, [*ACTIVATIONS, "softmax", "softmax_jacobian", "relu_eps"]),
-    "reference, network": lambda: reference.trace(data()[0].T, data()[1], *ONE),
-    "paper, network": lambda: paper.trace(data()[0].T, data()[1], *ONE),
+    "reference, network": lambda: reference.trace(DATA[0].T, DATA[1], *ONE),
+    "paper, network": lambda: paper.trace(DATA[0].T, DATA[1], *ONE),
     "reference, cost": lambda: reference.cost([[0.0], [1.0]], [0]),
     "paper, cost": lambda: paper.cost([[0.0], [1.0]], [0]),
     "an update": lambda: reference.update_params(*ONE, *ONE, 1e-200),
-    "classifier": lambda: MLPClassifier((5,), max_iter=5).fit(*data()[:2]).predict_log_proba(900 * data()[0]),
-    "classifier, lbfgs": lambda: MLPClassifier((5,), solver="lbfgs", max_iter=5).fit(*data()[:2]),
-    "regressor": lambda: MLPRegressor(hidden_layer_sizes=(5,), early_stopping=True, max_iter=5).fit(*data()[::2]),
-    "regressor, lbfgs": lambda: MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", max_iter=5).fit(*data()[::2]),
+    "classifier": lambda: MLPClassifier((5,), max_iter=5).fit(*DATA[:2]).predict_log_proba(900 * DATA[0]),
+    "classifier, lbfgs": lambda: MLPClassifier((5,), solver="lbfgs", max_iter=5).fit(*DATA[:2]),
+    "regressor": lambda: MLPRegressor(hidden_layer_sizes=(5,), early_stopping=True, max_iter=5).fit(*DATA[::2]),
+    "regressor, lbfgs": lambda: MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", max_iter=5).fit(*DATA[::2]),
     "network in float64": lambda: network(dtype="float64"),
 }  # fmt: skip
 

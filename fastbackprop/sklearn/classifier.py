@@ -230,7 +230,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         ndarray of shape (n_samples, n_classes), in the order of ``classes_``
         """
         probabilities = self.predict_proba(X)
-        return np.log(probabilities, out=probabilities)
+        with np.errstate(divide="ignore"):  # log 0
+            return np.log(probabilities, out=probabilities)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
