@@ -229,7 +229,8 @@ class Network:
             raise ValueError(
                 f"params must be a vector of {self._params.size} numbers, got shape {array.shape} of {array.dtype}"
             )
-        self._params[...] = array
+        with np.errstate(over="ignore", under="ignore"):
+            self._params[...] = array
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
