@@ -687,8 +687,8 @@ def _check_samples(T: Array, name: str) -> None:
         raise ValueError(f"{name}: got shape {T.shape}; accepted: (n, N) with at least one sample")
 
 
-def _targets(Y: Any, shape: tuple[int, ...], output: str) -> Array:
-    """Return the targets as columns, of class numbers too, or refuse them."""
+def _targets(Y: Any, shape: tuple[int, ...], output: str, like: str = "") -> Array:
+    """Return the targets as columns, of class numbers too, or refuse what has not the shape (of the argument `like`)."""
     array = _numbers(Y, "Y")
     m, N = shape
     if output == "softmax" and array.dtype.kind in "iu" and array.shape == (N,):
@@ -698,7 +698,8 @@ def _targets(Y: Any, shape: tuple[int, ...], output: str) -> Array:
         return np.eye(m, dtype=np.float32)[:, array]
     if array.shape != shape:
         classes = f", or class numbers, ({N},)" if output == "softmax" else ""
-        raise ValueError(f"Y: got shape {array.shape}; accepted: {shape}, targets as columns{classes}")
+        as_ = f"the shape of {like}" if like else "targets as columns"
+        raise ValueError(f"Y: got shape {array.shape}; accepted: {shape}, {as_}{classes}")
     return _floats(array, "Y")
 
 
@@ -708,7 +709,7 @@ def _columns_and_targets(T: Any, name: str, Y: Any, output: str) -> tuple[Array,
     array = _floats(T, name)
     if array.ndim != 2:
         raise ValueError(f"{name}: got shape {array.shape}; accepted: (m, N), samples as columns")
-    return array, _targets(Y, array.shape, output)
+    return array, _targets(Y, array.shape, output, name)
 
 
 def _arrays(X: Any, W: Any, b: Any, output: str) -> tuple[Array, Layers, Layers]:

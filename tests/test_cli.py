@@ -570,7 +570,7 @@ def test_what_predict_could_not_read_as_it_is_is_counted(boat, passengers, tmp_p
     model, data = boat
     assert "cabin" not in call(capsys, "predict", model, data, "-o", tmp_path / "g.csv")[1]  # missing is known there
     odd = passengers.astype({"sex": object})
-    odd.loc[[4, 8, 9], "sex"] = ["other", "none", None]
+    odd.loc[[4, 8, 9], "sex"] = ["other", "else", None]
     odd.drop(columns="survived").to_csv(tmp_path / "odd.csv", index=False)
     out = call(capsys, "predict", model, tmp_path / "odd.csv", "-o", tmp_path / "g.csv")[1]
     fill = json.loads(persistence.read_metadata(model)["table"])["columns"][0]["fill"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fastbackprop as fb
+from fastbackprop import frames, training
 from fastbackprop.engine import layout as at
 from fastbackprop.plan import Plan, half_of_inputs
 from fastbackprop.training import Training
@@ -73,12 +75,14 @@ def test_clipping_which_needs_the_norm_of_all_is_not_done_in_halves(jobs):
     assert one == two
 
 
-def test_few_steps_at_a_time(jobs):
-    """Inputs of another type are converted a batch at a time: each step is a job, and copying weights would not pay."""
+def test_few_steps_at_a_time(jobs, monkeypatch):
+    """Inputs that are converted a step at a time: each step is a job, and copying weights would not pay."""
     sizes = (64, 128, 10)
     X, y = data(sizes)
     nets = []
-    for inputs in (X, X.astype(np.float64)):
+    monkeypatch.setattr(frames, "SMALL_COPY", 0)
+    monkeypatch.setattr(training, "CHUNK_BYTES", 0)
+    for inputs in (X, pd.DataFrame(X).astype({0: np.float64})):
         net = fb.Network(sizes, seed=0)
         net.fit(inputs, y, epochs=2, batch_size=250, seed=1, threads=2, optimizer=fb.Adam())
         nets.append(net.params.tobytes())
