@@ -688,7 +688,7 @@ def _check_samples(T: Array, name: str) -> None:
 
 
 def _targets(Y: Any, shape: tuple[int, ...], output: str, like: str = "") -> Array:
-    """Return the targets as columns, of class numbers too, or refuse what has not the shape (of the argument `like`)."""
+    """Return the targets as columns, of class numbers too, or refuse them: their shape is that of `like`."""
     array = _numbers(Y, "Y")
     m, N = shape
     if output == "softmax" and array.dtype.kind in "iu" and array.shape == (N,):

@@ -21,7 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastbackprop.engine.jit import address_of, entry, inline, source_hash
-from fastbackprop.engine.panels import NOT_AHEAD, panel_to_units, transpose_line, zero_line
+from fastbackprop.engine.panels import panel_to_units, transpose_line, zero_line
 from fastbackprop.engine.simd import (
     INT,
     LANES32,
@@ -44,9 +44,10 @@ from fastbackprop.engine.simd import (
 BASE = 0  # the address of X[0, 0]; of CSR: of the elements that are stored
 ROW_STRIDE, COLUMN_STRIDE = 1, 2  # of a dense one, bytes
 COLUMNS, STARTS, STORED = 1, 2, 3  # of CSR: addresses of the columns' numbers and of the rows' starts, and how many
-SOURCE_WORDS = 4
 
-CALL = types.int64(*[types.int64] * 10)  # what every reader's signature is
+GROUP = 8  # panels that are made together where the elements of a row lie apart
+
+CALL = types.int64(*[types.int64] * 12)  # what every reader's signature is
 
 
 def _many(count: int | None, element: Any) -> Any:
@@ -143,6 +144,22 @@ def load_one_as(typingctx: Any, address: Any, like: Any, kind: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
+def load_apart_as(typingctx: Any, address: Any, stride: Any, like: Any, kind: Any) -> Any:
+    """The vector whose lanes are the elements of dtype ``kind`` at ``address``, ``stride`` bytes apart."""
+    t, dtype = VECTORS[like], np.dtype(kind.literal_value)
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        bits = ir.Constant(_word(dtype, t.lanes), ir.Undefined)
+        for lane in range(t.lanes):
+            at = bld.add(args[0], bld.mul(args[1], ir.Constant(INT, lane)))
+            one = bld.load(bld.inttoptr(at, _word(dtype).as_pointer()), align=1)
+            bits = bld.insert_element(bits, one, ir.Constant(ir.IntType(32), lane))
+        return _emit_converted(bld, bits, t.lanes, dtype, t.dtype)
+
+    return t(types.intp, types.intp, like, kind), codegen
+
+
+@intrinsic(prefer_literal=True)
 def load_number(typingctx: Any, address: Any, kind: Any) -> Any:
     """The signed integer of dtype ``kind`` at ``address``."""
     dtype = np.dtype(kind.literal_value)
@@ -156,16 +173,27 @@ def load_number(typingctx: Any, address: Any, kind: Any) -> Any:
 
 @intrinsic
 def call_reader(
-    typingctx: Any, reader: Any, source: Any, order: Any, first: Any, count: Any, ahead: Any, end: Any, width: Any,
-    units: Any, units_stride: Any, panel: Any,
+    typingctx: Any, reader: Any, source: Any, order: Any, first: Any, count: Any, far: Any, end: Any, width: Any,
+    units: Any, units_stride: Any, panel: Any, panel_lines: Any, panels: Any,
 ) -> Any:  # fmt: skip
-    """Call the reader at an address: the arguments are those of ``panels.gather``, with a source for the rows."""
+    """Call the reader at an address for some panels, ``panel_lines`` apart, of which ``count`` samples exist.
+
+    The other arguments are those of ``panels.gather``; ``far``: whether rows are to be asked for a panel ahead. Units
+    follow each other from panel to panel.
+    """
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        function = ir.FunctionType(INT, [INT] * 10).as_pointer()
+        function = ir.FunctionType(INT, [INT] * len(CALL.args)).as_pointer()
         return bld.call(bld.inttoptr(args[0], function), args[1:])
 
     return types.int64(types.intp, *CALL.args), codegen
+
+
+@inline
+def _block_of_units(units, units_stride, p, q, like):
+    """Where the samples of a panel begin in the block of units that holds unit q; if none are wanted, in scratch."""
+    n = line(like)
+    return units + ((q // n) * units_stride + p * n * n) * itemsize(like) if units_stride != 0 else units
 
 
 def _narrows(kind: str, like: Any) -> bool:
@@ -183,54 +211,73 @@ def _dense(key: str, kind: str, like: Any) -> Any:
     narrows = _narrows(kind, like)
 
     @entry
-    def read(source, order, first, count, ahead, end, width, units, units_stride, panel):
+    def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
         key  # noqa: B018
         n, size, lanes_ = line(like), itemsize(like), lanes(like)
         base, row_stride = load_int(source + BASE * 8), load_int(source + ROW_STRIDE * 8)
         column_stride = load_int(source + COLUMN_STRIDE * 8)
+        is_short = order == 0 and units_stride == 0 and width < n and row_stride == width * element_bytes
         mode = keep_subnormals() if narrows else 0
-        if column_stride == element_bytes:
+        for p in range(panels if column_stride == element_bytes else 0):
+            place, exist = first + p * n, min(n, count - p * n)
+            into_panel = panel + p * panel_lines * n * size
+            if is_short and exist == n:
+                # Short rows without gaps: all samples at once, in whole vectors. What is behind a row in its line is
+                # the next one, where others have zeros; nobody reads it.
+                for i in range(0, n * width, lanes_):
+                    store(units + i * size, load_as(base + place * row_stride + i * element_bytes, like, kind))
+                transpose_line(units, width, into_panel, n, like)
+                continue
             for q in range(0, width, n):
-                block = units + (q // n) * units_stride * size
+                block = _block_of_units(units, units_stride, p, q, like)
                 for s in range(n):
                     into = block + s * n * size
-                    if s < count:
-                        address = base + _row_at(order, first + s) * row_stride + q * element_bytes
+                    if s < exist:
+                        address = base + _row_at(order, place + s) * row_stride + q * element_bytes
                         for i in range(0, n, lanes_):
-                            exist, part = width - q - i, address + i * element_bytes
-                            if exist >= lanes_:
-                                store(into + i * size, load_as(part, like, kind))
+                            if width - q - i >= lanes_:
+                                store(into + i * size, load_as(address + i * element_bytes, like, kind))
                             else:
-                                store(into + i * size, load_first_as(part, exist, like, kind))
-                        if ahead != NOT_AHEAD:
-                            later = base + _row_at(order, min(ahead + s, end - 1)) * row_stride + q * element_bytes
+                                value = load_first_as(address + i * element_bytes, width - q - i, like, kind)
+                                store(into + i * size, value)
+                        if far:
+                            later = base + _row_at(order, min(place + n + s, end - 1)) * row_stride + q * element_bytes
                             for i in range(0, n * element_bytes, LINE_BYTES):
                                 prefetch_second(later + i)
                     else:
                         zero_line(into, like)
-                transpose_line(block, n, panel + q * n * size, n, like)
-        else:
+                transpose_line(block, n, into_panel + q * n * size, n, like)
+        # The elements of a row lie apart, perhaps each on a page of memory of its own: of each column as many samples
+        # as a few panels have, before the next page.
+        for group in range(0, panels if column_stride != element_bytes else 0, GROUP):
+            last = min(group + GROUP, panels)
             for q in range((width + n - 1) // n * n):
-                column, into = base + q * column_stride, panel + q * n * size
-                if q >= width:
-                    zero_line(into, like)
-                elif (
-                    order == 0 and row_stride == element_bytes
-                ):  # a column's samples follow each other, as a panel's do
-                    for i in range(0, n, lanes_):
-                        exist, part = count - i, column + (first + i) * element_bytes
-                        if exist >= lanes_:
-                            store(into + i * size, load_as(part, like, kind))
-                        else:
-                            store(into + i * size, load_first_as(part, exist, like, kind))
-                else:
-                    for s in range(n):
-                        value = const(like, 0.0)
-                        if s < count:
-                            value = load_one_as(column + _row_at(order, first + s) * row_stride, like, kind)
-                        store(into + s * size, value)
-            if units_stride != 0:
-                panel_to_units(panel, width, units, units_stride, like)
+                for p in range(group, last):
+                    place, exist = first + p * n, min(n, count - p * n)
+                    into = panel + (p * panel_lines + q) * n * size
+                    column = base + q * column_stride
+                    if q >= width:
+                        zero_line(into, like)
+                    elif order == 0 and row_stride == element_bytes:  # a column's samples lie as a panel's do
+                        for i in range(0, n, lanes_):
+                            address = column + (place + i) * element_bytes
+                            if exist - i >= lanes_:
+                                store(into + i * size, load_as(address, like, kind))
+                            else:
+                                store(into + i * size, load_first_as(address, exist - i, like, kind))
+                    elif order == 0 and exist == n:
+                        for i in range(0, n, lanes_):
+                            address = column + (place + i) * row_stride
+                            store(into + i * size, load_apart_as(address, row_stride, like, kind))
+                    else:
+                        for s in range(n):
+                            value = const(like, 0.0)
+                            if s < exist:
+                                value = load_one_as(column + _row_at(order, place + s) * row_stride, like, kind)
+                            store(into + s * size, value)
+            for p in range(group, last if units_stride != 0 else group):
+                block = _block_of_units(units, units_stride, p, 0, like)
+                panel_to_units(panel + p * panel_lines * n * size, width, block, units_stride, like)
         if narrows:
             restore_subnormals(mode)
         return 0
@@ -243,24 +290,27 @@ def _sparse(key: str, kind: str, number: str, like: Any) -> Any:
     narrows = _narrows(kind, like)
 
     @entry
-    def read(source, order, first, count, ahead, end, width, units, units_stride, panel):
+    def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
         key  # noqa: B018
         n, size = line(like), itemsize(like)
         base, columns = load_int(source + BASE * 8), load_int(source + COLUMNS * 8)
         starts, stored = load_int(source + STARTS * 8), load_int(source + STORED * 8)
         mode = keep_subnormals() if narrows else 0
-        for q in range((width + n - 1) // n * n):
-            zero_line(panel + q * n * size, like)
-        for s in range(count):
-            row = starts + _row_at(order, first + s) * number_bytes
-            # The bounds hold whatever the matrix has become since it was looked at: nothing else is read or written.
-            start, stop = max(load_number(row, number), 0), min(load_number(row + number_bytes, number), stored)
-            for k in range(start, stop):
-                column = load_number(columns + k * number_bytes, number)
-                if 0 <= column < width:
-                    store(panel + (column * n + s) * size, load_one_as(base + k * element_bytes, like, kind))
-        if units_stride != 0:
-            panel_to_units(panel, width, units, units_stride, like)
+        for p in range(panels):
+            into_panel = panel + p * panel_lines * n * size
+            for q in range((width + n - 1) // n * n):
+                zero_line(into_panel + q * n * size, like)
+            for s in range(min(n, count - p * n)):
+                row = starts + _row_at(order, first + p * n + s) * number_bytes
+                # The bounds hold whatever the matrix has become since it was looked at: nothing else is touched.
+                start, stop = max(load_number(row, number), 0), min(load_number(row + number_bytes, number), stored)
+                for k in range(start, stop):
+                    column = load_number(columns + k * number_bytes, number)
+                    if 0 <= column < width:
+                        value = load_one_as(base + k * element_bytes, like, kind)
+                        store(into_panel + (column * n + s) * size, value)
+            if units_stride != 0:
+                panel_to_units(into_panel, width, _block_of_units(units, units_stride, p, 0, like), units_stride, like)
         if narrows:
             restore_subnormals(mode)
         return 0

@@ -181,7 +181,7 @@ def _gather_targets(job, row, count, outputs, panel, scratch, like):
             store(panel + s * size, const(like, load_int(targets + sample * 8)))
     elif job[at.TARGET_READER] != 0:
         call_reader(
-            job[at.TARGET_READER], targets, order, row, count, NOT_AHEAD, NIL, outputs, scratch, NIL, panel
+            job[at.TARGET_READER], targets, order, row, count, NIL, NIL, outputs, scratch, NIL, panel, NIL, NIL + 1
         )  # fmt: skip
     else:
         gather(targets, job[at.TARGET_STRIDE], order, row, count, NOT_AHEAD, NIL, outputs, scratch, NIL, panel, like)
@@ -227,25 +227,26 @@ def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
     """
     n, width = line(like), layers[0, at.SIZE]
     check = const(like, 0.0)
-    far = job[at.SAMPLES] * job[at.INPUT_STRIDE] * itemsize(like) > FAR_INPUT_BYTES
+    far = job[at.SAMPLES] * abs(job[at.INPUT_STRIDE]) * itemsize(like) > FAR_INPUT_BYTES
     to_units = job[at.UPDATE] != NO_GRADIENT
     to_units = to_units and not _is_from_panels(layers, NIL + 1, panel_count(samples, like), like)
     units_stride = job[at.BLOCK] * n if to_units else 0
+    reader = job[at.INPUT_READER]
+    if reader != 0 and p1 > p0:
+        call_reader(
+            reader, job[at.INPUTS], job[at.ORDER], row + p0 * n, samples - p0 * n, NIL + far, end, width,
+            own + _units(job, layers, 0, p0, like) if to_units else scratch, units_stride,
+            own + panel_at(job, layers, 0, at.PANELS, p0, like), layers[0, at.STRIDE], p1 - p0,
+        )  # fmt: skip
     for p in range(p0, p1):
-        first = row + p * n
-        ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
         panel = own + panel_at(job, layers, 0, at.PANELS, p, like)
-        units = own + _units(job, layers, 0, p, like) if to_units else scratch
-        count = min(n, samples - p * n)
-        if job[at.INPUT_READER] != 0:
-            call_reader(
-                job[at.INPUT_READER], job[at.INPUTS], job[at.ORDER], first, count, ahead, end, width, units,
-                units_stride, panel,
-            )  # fmt: skip
-        else:
+        if reader == 0:
+            first = row + p * n
+            ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
+            units = own + _units(job, layers, 0, p, like) if to_units else scratch
             gather(
-                job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, count, ahead, end, width, units,
-                units_stride, panel, like,
+                job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end, width,
+                units, units_stride, panel, like,
             )  # fmt: skip
         if job[at.CHECK_INPUTS] != 0 and job[at.UPDATE] == NO_GRADIENT:
             check += _finite(panel, width, like)
