@@ -21,7 +21,7 @@ from fastbackprop.engine.simd import (
 NOT_AHEAD = -1
 
 
-@kernel
+@inline
 def transpose_line(src, src_stride, dst, dst_stride, like):
     """Transpose a square of one line each way."""
     n, size = lanes(like), itemsize(like)
@@ -47,7 +47,7 @@ def store_part(address, value, exist, like):
         store_first(address, value, exist)
 
 
-@kernel
+@inline
 def copy_line(src, dst, count, like):
     """Copy a line of which the first `count` elements exist; the others become 0."""
     n, size = lanes(like), itemsize(like)
@@ -63,7 +63,7 @@ def write_line(src, dst, count, like):
         store_part(dst + i * size, load(src + i * size, like), count - i, like)
 
 
-@kernel
+@inline
 def zero_line(dst, like):
     """A line of zeros."""
     n, size = lanes(like), itemsize(like)

@@ -231,25 +231,24 @@ def gather_inputs(job, layers, row, samples, end, own, p0, p1, scratch, like):
     to_units = job[at.UPDATE] != NO_GRADIENT
     to_units = to_units and not _is_from_panels(layers, NIL + 1, panel_count(samples, like), like)
     units_stride = job[at.BLOCK] * n if to_units else 0
-    reader = job[at.INPUT_READER]
+    reader, panel = job[at.INPUT_READER], own + panel_at(job, layers, 0, at.PANELS, p0, like)
     if reader != 0 and p1 > p0:
         call_reader(
             reader, job[at.INPUTS], job[at.ORDER], row + p0 * n, samples - p0 * n, NIL + far, end, width,
-            own + _units(job, layers, 0, p0, like) if to_units else scratch, units_stride,
-            own + panel_at(job, layers, 0, at.PANELS, p0, like), layers[0, at.STRIDE], p1 - p0,
+            own + _units(job, layers, 0, p0, like) if to_units else scratch, units_stride, panel, layers[0, at.STRIDE],
+            p1 - p0,
         )  # fmt: skip
-    for p in range(p0, p1):
-        panel = own + panel_at(job, layers, 0, at.PANELS, p, like)
-        if reader == 0:
-            first = row + p * n
-            ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
-            units = own + _units(job, layers, 0, p, like) if to_units else scratch
-            gather(
-                job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end, width,
-                units, units_stride, panel, like,
-            )  # fmt: skip
-        if job[at.CHECK_INPUTS] != 0 and job[at.UPDATE] == NO_GRADIENT:
-            check += _finite(panel, width, like)
+    for p in range(p0, p1 if reader == 0 else p0):
+        first = row + p * n
+        ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
+        units = own + _units(job, layers, 0, p, like) if to_units else scratch
+        gather(
+            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead, end, width,
+            units, units_stride, own + panel_at(job, layers, 0, at.PANELS, p, like), like,
+        )  # fmt: skip
+    if job[at.CHECK_INPUTS] != 0 and job[at.UPDATE] == NO_GRADIENT:
+        for p in range(p0, p1):
+            check += _finite(own + panel_at(job, layers, 0, at.PANELS, p, like), width, like)
     return check
 
 
