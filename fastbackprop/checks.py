@@ -169,7 +169,7 @@ def _not_finite(value: Any, name: str, where: tuple[int, ...], dtype: np.dtype[A
 
 
 def _csr(values: Any, name: str) -> Any:
-    """A sparse matrix of numbers as CSR, whose indices are what they should be."""
+    """A sparse matrix of numbers as CSR, whose indices are what they should be, each place once."""
     matrix = values.tocsr()
     if matrix.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
@@ -177,6 +177,9 @@ def _csr(values: Any, name: str) -> Any:
         if matrix is values:  # which the caller may resize meanwhile: SciPy then writes into `indptr`
             matrix = type(matrix)((matrix.data, matrix.indices, matrix.indptr.copy()), shape=matrix.shape)
         matrix.check_format(full_check=True)
+        if not matrix.has_canonical_format:  # elements that are stored twice count once each
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
     except ValueError as error:
         raise ValueError(f"{name} must be a sound sparse matrix: {error}") from None
     return matrix

@@ -62,7 +62,7 @@ class Rows:
     Parameters
     ----------
     array : ndarray (N, n), CSR matrix, or `Frame`
-        Checked; it must stay as it is while it is read.
+        As ``checks.rows`` gives it; it must stay as it is while it is read.
     dtype : float32 or float64
         The engine's.
     shuffled : bool
@@ -98,9 +98,6 @@ class Rows:
         self._stride = size // max(1, self.shape[0]) // self.dtype.itemsize
 
     def _set_sparse(self, array: Any) -> None:
-        if not array.has_canonical_format:
-            array = array.copy()
-            array.sum_duplicates()
         number = np.dtype(np.int32 if array.indices.dtype == array.indptr.dtype == np.int32 else np.int64)
         data = np.ascontiguousarray(array.data)
         columns, starts = (np.ascontiguousarray(part, number) for part in (array.indices, array.indptr))

@@ -96,7 +96,9 @@ class Options:
     type=Sizes(1, "must be positive whole numbers with commas between them, such as 128,64"),
     help="Sizes of the hidden layers, with commas between them.  [default: 100, for digits 256]",
 )
-@click.option("--activation", type=click.Choice(ACTIVATIONS), default="relu", help="Of the hidden layers.")
+@click.option(
+    "--activation", type=click.Choice(ACTIVATIONS), default="relu", help="Of the hidden layers; gelu in its tanh form."
+)
 @click.option(
     "--epochs", type=click.IntRange(1), help="Passes over the training samples.  [default: 100, for digits 40]"
 )
