@@ -153,8 +153,8 @@ class Network:
         if parameter_count(self._sizes) > MOST_PARAMETERS:
             raise ValueError(f"sizes must make at most 2^59 parameters, got {checks.shortened(self._sizes)}")
         layers = len(self._sizes) - 2
-        if isinstance(hidden, str):
-            hidden = [hidden] * layers
+        if isinstance(hidden, str):  # also where there is no hidden layer
+            hidden = [checks.one_of(hidden, "hidden", ACTIVATIONS)] * layers
         elif not isinstance(hidden, Sequence):
             raise TypeError(f"hidden must be one of {', '.join(ACTIVATIONS)}, or a sequence of them, got {hidden!r}")
         if len(hidden) != layers:

@@ -25,6 +25,7 @@ from fastbackprop.tabular.wording import at, listed, shown, suggestion
 __all__ = [
     "COMPRESSED", "FEW_VALUES", "LONGEST", "MISSING", "MOST_CATEGORIES", "PARQUET", "TASKS", "Category", "Date",
     "Number", "Table", "has_targets", "infer_task", "nearly_numbers", "read", "require_columns", "shown", "suggestion",
+    "words_for_missing",
 ]  # fmt: skip
 
 TASKS = ("classification", "regression")
@@ -367,6 +368,19 @@ def has_targets(frame: Any, targets: Sequence[str], missing: Collection[str] | N
     require_columns(frame, targets)
     reader = Reader(frame, missing, list(targets))
     return np.all([reader.known(name) for name in targets], axis=0)
+
+
+def words_for_missing(frame: Any, names: Sequence[str], missing: Collection[str] | None = None) -> list[str]:
+    """The words in some columns that say that a value is missing, as they are written.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> words_for_missing(pd.DataFrame({"price": ["1.5", "NA", "2"]}), ["price"])
+    ['NA']
+    """
+    reader = Reader(as_frame(frame), missing, list(names))
+    return list(dict.fromkeys(word for name in names for word in reader.parsed[name].words if reader.is_number(name)))
 
 
 def _moments(y: np.ndarray, targets: list[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -225,3 +225,14 @@ def test_formulas_are_escaped_where_asked(tmp_path, capsys):
     assert "--escape-formulas is for CSV" in one_line(
         capsys, *arguments, "--escape-formulas", "-o", tmp_path / "o.parquet"
     )
+
+
+def test_words_that_cost_rows_their_target_are_said(tmp_path, capsys):
+    path = tmp_path / "levels.csv"
+    path.write_text("x,level\n" + "".join(f"{i * i},{('1', '2', 'None')[i % 3]}\n" for i in range(60)))
+    out = call(capsys, "train", path, "--target", "level", "--epochs", 1, "-o", tmp_path)[1]
+    assert "20 of 60 rows without a target are left out" in out
+    assert "warning   level: 'None' read as missing, since all else are numbers; --missing overrules this" in out
+    kept = call(capsys, "train", path, "--target", "level", "--missing", "", "--epochs", 1, "-o", tmp_path)[1]
+    assert "left out" not in kept
+    assert "1, 2, None" in kept

@@ -387,3 +387,34 @@ def test_thousands_of_columns_are_read_in_blocks(monkeypatch):
     assert [column.name for column in whole.columns] == list(frame.columns)
     X = whole.transform(text)[:, :7]
     np.testing.assert_allclose(X, (frame.iloc[:, :7] - frame.iloc[:, :7].mean()) / frame.iloc[:, :7].std(ddof=0))
+
+
+def test_words_alone_are_values():
+    """None and NA as the only classes, or categories, of a column are what a person wrote."""
+    frame = pd.DataFrame({"a": np.arange(8.0) ** 2, "kind": ["None", "NA"] * 4, "y": ["NA", "None", None, "NA"] * 2})
+    assert tables.has_targets(frame, ["y"]).tolist() == [True, True, False, True] * 2
+    known = frame[tables.has_targets(frame, ["y"])]
+    table = Table.fit(known, ["y"])
+    assert (table.task, table.classes) == ("classification", ("NA", "None"))
+    assert [type(column).__name__ for column in table.columns] == ["Number", "Category"]
+    assert tables.words_for_missing(frame, ["y"]) == []
+    numbers = pd.DataFrame({"y": ["1", "None", "2", None]})
+    assert tables.words_for_missing(numbers, ["y"]) == ["None"]
+    assert tables.has_targets(numbers, ["y"]).tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "separator", "said"),
+    [
+        (["2.077", "665", "1.250"], ";", True),
+        (["2.077", ".", "1.250", "12.000.000"], ";", False),  # two points: thousands, and read so or refused
+        (["2.077", "665", "1.25"], ";", False),
+        (["0.077", "665", "1.250"], ";", False),
+        (["2.077", "665", "1.250"], ",", False),
+    ],
+)
+def test_points_that_may_stand_between_thousands_are_said(values, separator, said, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(separator.join("py") + "\n" + "".join(f"{v}{separator}{i}x\n" for i, v in enumerate(values)))
+    table = Table.fit(tables.read(path), ["y"], task="classification")
+    assert ("not as thousands" in table.guesses.get("p", "")) is said

@@ -76,6 +76,9 @@ def from_table(data: str, targets: Sequence[str], missing: Sequence[str] | None,
         raise click.UsageError(f"{title}: no row has a value of {few(targets)}, which is to be predicted")
     if len(known) < len(frame):
         say(f"{len(frame) - len(known)} of {len(frame)} rows without a target are left out")
+        if words := tables.words_for_missing(frame, targets, missing):
+            said = f"{few([repr(word) for word in words])} read as missing, since all else are numbers"
+            say(f"warning   {few(targets)}: {said}; --missing overrules this")
     return Source(stem(data), title, known, list(dict.fromkeys(targets)))
 
 

@@ -20,6 +20,7 @@ FEW_VALUES = 20  # a target of at most so many different whole numbers is one of
 SHORT = 10  # at most so many different texts are categories, however few the rows
 ROW_NAMES = re.compile(r"(?i:unnamed: \d+|index|id|.*[_ .-]id)|.*[a-z](Id|ID)")
 INTEGER = re.compile(r"-?[0-9]{1,18}")
+THOUSANDS = re.compile(r"\s*[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+\s*")
 
 
 @dataclass
@@ -113,6 +114,7 @@ class Reader:
         if fitted is None:
             return reason or "has numbers too large or too close to be standardised"
         self._guess_spelling(name)
+        self._guess_points(name)
         self._guess_missing(name)
         return Number(name, *fitted)
 
@@ -204,6 +206,17 @@ class Reader:
         given = {"decimal", "thousands"} & set(self.file)
         if self.parsed[name].spelling != PLAIN and not given:
             self._guess(name, f"read so that {self.parsed[name].spelling}; --decimal and --thousands overrule this")
+
+    def _guess_points(self, name: str) -> None:
+        """Points that may stand between thousands, in a file as programs write it where the comma is decimal."""
+        parsed, given = self.parsed[name], {"decimal", "thousands"} & set(self.file)
+        if parsed.text is None or parsed.spelling != PLAIN or given or self.file.get("separator") != ";":
+            return
+        pointed = [value for value in parsed.text if isinstance(value, str) and "." in value]
+        if any(map(THOUSANDS.fullmatch, pointed)) and all(map(THOUSANDS.fullmatch, set(pointed) - set(parsed.words))):
+            self._guess(
+                name, f"{pointed[0]} is read as a decimal number, not as thousands; --thousands . overrules this"
+            )
 
     def _guess_missing(self, name: str) -> None:
         words = self.parsed[name].words

@@ -85,8 +85,9 @@ class Parsed:
 
     @property
     def numbers(self) -> bool:
-        """Whether all values are numbers, and not codes."""
-        return not len(self.bad) and not self.code
+        """Whether all values are numbers, and not codes; words alone, such as None and NA, are none."""
+        only_words = bool(self.words) and bool(np.isnan(self.values).all())
+        return not len(self.bad) and not only_words and not self.code
 
     def require(self, column: Any) -> np.ndarray:
         """``values``, or ValueError with the first text that is no number."""
