@@ -147,7 +147,7 @@ def finite(array: Any, name: str, dtype: np.dtype[Any]) -> None:
         entries = array.tocoo()
         for start in range(0, entries.nnz, CHUNK):
             part = entries.data[start : start + CHUNK]
-            with np.errstate(over="ignore", under="ignore"):
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 bad = np.flatnonzero(~np.isfinite(part.astype(dtype, copy=False)))
             if len(bad):
                 k = start + int(bad[0])
@@ -156,7 +156,7 @@ def finite(array: Any, name: str, dtype: np.dtype[Any]) -> None:
     step = max(1, CHUNK // max(1, array.shape[1] if array.ndim == 2 else 1))
     for start in range(0, len(array), step):
         part = array[start : start + step]
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             good = np.isfinite(part.astype(dtype, copy=False))
         if not good.all():
             where = tuple(int(i) for i in np.argwhere(~good)[0])
@@ -168,12 +168,21 @@ def _not_finite(value: Any, name: str, where: tuple[int, ...], dtype: np.dtype[A
     raise ValueError(f"{name} must be finite{kind}, got {value!s} at {name}[{', '.join(map(str, where))}]")
 
 
-def _csr(values: Any, name: str) -> Any:
+def _csr(values: Any, name: str, dtype: np.dtype[Any]) -> Any:
     """A sparse matrix of numbers as CSR, whose indices are what they should be, each place once."""
-    matrix = values.tocsr()
-    if matrix.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {matrix.dtype}")
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {values.dtype}")
     try:
+        if hasattr(values, "check_format"):  # SciPy's conversions go by the indices without a look at them
+            values.check_format(full_check=True)
+        elif values.format == "coo":
+            for size, index in zip(values.shape, (values.row, values.col), strict=True):
+                if len(index) and not 0 <= index.min() <= index.max() < size:
+                    raise ValueError("indices must be those of rows and columns that there are")
+        matrix = values.tocsr()
+        if matrix.dtype.itemsize > np.dtype(np.float64).itemsize:  # which no reader reads
+            with np.errstate(over="ignore", under="ignore"):
+                matrix = matrix.astype(dtype)
         if matrix is values:  # which the caller may resize meanwhile: SciPy then writes into `indptr`
             matrix = type(matrix)((matrix.data, matrix.indices, matrix.indptr.copy()), shape=matrix.shape)
         matrix.check_format(full_check=True)
@@ -196,7 +205,9 @@ def rows(
     """
     values = frames.numbers(values, name, dtype)
     if hasattr(values, "tocsr"):
-        array = _csr(values, name)
+        if values.ndim != 2:
+            raise ValueError(f"{name} must have shape (N, {columns}), one row a sample, got {values.shape}")
+        array = _csr(values, name, dtype)
     else:
         array = values if isinstance(values, frames.Frame) else numbers(values, name)
     if array.ndim == 1 and (columns == 1 or len(array) == columns):

@@ -141,8 +141,12 @@ class Frame:
         """Some rows, by their numbers."""
         if isinstance(rows, slice):
             rows = slice(*rows.indices(len(self)))
+        count = len(range(rows.start, rows.stop, rows.step)) if isinstance(rows, slice) else len(rows)
         with np.errstate(over="ignore", under="ignore"):  # what overflows is infinite, and reported as such
-            return self._library.converted(self._library.taken(self._frame, rows), self.dtype)
+            array: np.ndarray = self._library.converted(self._library.taken(self._frame, rows), self.dtype)
+        if self._frame.shape != self.shape or array.shape != (count, self.shape[1]):
+            raise ValueError(f"a frame must stay as it is while it is read, got {self._frame.shape} after {self.shape}")
+        return array
 
     def toarray(self) -> np.ndarray:
         """All of it."""

@@ -278,6 +278,8 @@ class Network:
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_sizes" in vars(self):
+            raise TypeError("the state of a network is set when it is made: copy or unpickle it instead")
         self._sizes, self._hidden, self._output = state["sizes"], state["hidden"], state["output"]
         self._dtype, self._threads = np.dtype(state["dtype"]), state["threads"]
         self._params = memory.zeros(parameter_count(self._sizes), self._dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import mmap
 from typing import Any
 
@@ -36,7 +35,9 @@ def native(array: Any, dtype: np.dtype[Any]) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         array = array.toarray()
     result = np.empty(array.shape, dtype)
-    with np.errstate(over="ignore", under="ignore"):  # what overflows is infinite, and reported as such
+    with np.errstate(
+        over="ignore", under="ignore", invalid="ignore"
+    ):  # what overflows is infinite, and reported as such
         for i in range(0, array.shape[0], TILE_ROWS):
             for j in range(0, array.shape[1], TILE_COLUMNS):
                 tile = slice(i, i + TILE_ROWS), slice(j, j + TILE_COLUMNS)
@@ -114,12 +115,17 @@ class Rows:
             return self.taken(part)
         if isinstance(self.array, np.ndarray):
             return Rows(self.array[part], self.dtype)
-        rows = copy.copy(self)
+        rows = Rows.__new__(Rows)
+        vars(rows).update(vars(self))
         rows.shape = part.stop - part.start, self.shape[1]
         rows._source = self._source.copy()
         rows._source[readers.STARTS] += part.start * self._alive[2].itemsize
         rows._address = rows._source.ctypes.data
         return rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy reads a copy: addresses are those of one array in one process."""
+        return Rows, (self.array, self.dtype)
 
     def taken(self, numbers: np.ndarray | slice) -> Rows:
         """A copy of some rows."""

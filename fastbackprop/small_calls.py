@@ -69,7 +69,7 @@ class _SmallCalls:
         """A few numbers of another dtype, which take less time to convert than to be described to the engine."""
         if X.dtype.kind not in "fiub":
             return None
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             return X.astype(self.dtype)
 
     def _new_call(self, net: Network, samples: int) -> _Call:

@@ -6,6 +6,10 @@ hands its inputs on: its outputs are what the engine has read.
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -344,3 +348,71 @@ def test_mapped_files_stay_on_disk(tmp_path):
     X[...] = np.random.default_rng(0).standard_normal((50, 4))
     for array in (X, np.asarray(X), np.asarray(X)[5:, 1:], X.view(np.ndarray)[::2]):
         assert rows.Rows(array, np.dtype("f4"), shuffled=True).array is array
+
+
+# ------------------------------------------------------------------ what is done to data while they are read
+
+
+def test_copies_of_a_training_read_copies_of_the_data():
+    """Addresses are those of one array: a copy, or a pickle of another process, has its own."""
+    X, y = np.random.default_rng(0).standard_normal((300, 4)), np.arange(300) % 3
+    for given_ in (X, X.astype("f4"), sparse.csr_array(X)):
+        trainings = [
+            training.Training(
+                fb.Network((4, 3), seed=0), given_.copy(), y, batch_size=64, optimizer=fb.SGD(0.1), seed=0
+            )
+        ]
+        trainings += [copy.deepcopy(trainings[0]), pickle.loads(pickle.dumps(trainings[0]))]
+        read = [t._inputs for t in trainings]
+        assert len({rows_._address for rows_ in read}) == 3
+        params = []
+        while trainings:
+            t = trainings.pop()
+            t.run(2)
+            params.append(t.net.params.tobytes())
+            del t
+            gc.collect()
+        assert len(set(params)) == 1
+
+
+@pytest.mark.parametrize("make", [sparse.csc_matrix, sparse.coo_matrix, sparse.coo_array, sparse.csc_array])
+def test_other_sparse_matrices_that_are_not_sound(make):
+    for bad in (10**8, -3):
+        X = make(np.ones((50, 4)))
+        (X.row if X.format == "coo" else X.indices)[7] = bad
+        with pytest.raises(ValueError, match="X must be a sound sparse matrix"):
+            fb.Network((4, 2), seed=0).forward(X)
+
+
+def test_sparse_matrices_of_other_shapes_and_dtypes():
+    X = np.arange(12.0).reshape(4, 3)
+    wide = sparse.csr_array(X.astype(np.longdouble))
+    assert np.array_equal(handed_on(wide), X)
+    for flat in (sparse.coo_array(np.arange(3.0)), sparse.csr_array(np.arange(5.0))):
+        with pytest.raises(ValueError, match=r"X must have shape \(N, 3\), one row a sample, got"):
+            fb.Network((3, 2), seed=0).forward(flat)
+    with pytest.raises(TypeError, match="X must hold real numbers, got dtype complex128"):
+        fb.Network((3, 2), seed=0).forward(sparse.csr_array(X * 1j))
+
+
+def test_a_large_frame_that_shrinks_while_it_is_read(monkeypatch):
+    frame = frames_of(np.random.default_rng(0).standard_normal((200, 4)))[0]["pandas"]
+    monkeypatch.setattr(frames, "SMALL_COPY", 0)
+    net = fb.Network((4, 3), seed=0)
+    with pytest.raises(ValueError, match="a frame must stay as it is while it is read"):
+        net.fit(frame, np.arange(200) % 3, epochs=3, callbacks=[lambda record: frame.pop("c") is None])
+    assert np.isfinite(net.params).all()
+
+
+def test_the_state_of_a_network_in_use_is_not_replaced():
+    net, other = fb.Network((2, 12, 3), seed=0), fb.Network((5, 8, 3), seed=0)
+    with pytest.raises(TypeError, match="copy or unpickle it instead"):
+        net.__setstate__(other.__getstate__())
+    assert net.sizes == (2, 12, 3)
+
+
+def test_signalling_nan():
+    X = np.ones((30, 3))
+    X[11, 1] = np.array(0x7FF0000000000001, np.uint64).view(np.float64)
+    with np.errstate(all="raise"), pytest.raises(ValueError, match=r"X must be finite, got nan at X\[11, 1\]"):
+        fb.Network((3, 2), seed=0).forward(X)
