@@ -35,9 +35,8 @@ def native(array: Any, dtype: np.dtype[Any]) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         array = array.toarray()
     result = np.empty(array.shape, dtype)
-    with np.errstate(
-        over="ignore", under="ignore", invalid="ignore"
-    ):  # what overflows is infinite, and reported as such
+    # What overflows is infinite, and reported as such.
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for i in range(0, array.shape[0], TILE_ROWS):
             for j in range(0, array.shape[1], TILE_COLUMNS):
                 tile = slice(i, i + TILE_ROWS), slice(j, j + TILE_COLUMNS)
