@@ -33,8 +33,8 @@ def sessions(*arguments, **environment):
 
 
 def test_any_sequence_of_calls():
-    steps, word = sessions("--steps", 100_000, "--seconds", 10)
-    assert int(steps) > 50, word
+    steps, word = sessions("--steps", 600)
+    assert int(steps) >= 600, word
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="protects pages as Linux does")
@@ -46,8 +46,8 @@ def test_guarded_pages_are_guarded(where):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="protects pages as Linux does")
 def test_nothing_beside_the_arrays_is_touched():
-    steps, word = sessions("--steps", 100_000, "--seconds", 10, "--seed", 1000, "--guard")
-    assert int(steps) > 50, word
+    steps, word = sessions("--steps", 600, "--seed", 1000, "--guard")
+    assert int(steps) >= 600, word
 
 
 @pytest.mark.slow
@@ -60,6 +60,6 @@ def test_nothing_beside_the_arrays_is_touched():
         (["--seed", 5000, "--guard"], {"FASTBACKPROP_LANES": "8"}),
     ],
 )
-def test_any_sequence_of_calls_for_a_minute(options, environment):
-    steps, word = sessions("--steps", 10**9, "--seconds", 60, *options, **environment)
-    assert int(steps) > 500, word
+def test_any_sequence_of_calls_for_longer(options, environment):
+    steps, word = sessions("--steps", 1500, *options, **environment)
+    assert int(steps) >= 1500, word
