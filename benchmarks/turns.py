@@ -48,7 +48,7 @@ def seconds_of(call: Callable[[], object]) -> float:
 
 
 def repeated(call: Callable[[], object], seconds: float) -> list[float]:
-    """Seconds of each of so many calls that they take `seconds`; one at least."""
+    """The seconds of each call, of calls that together take about `seconds`; there is at least one."""
     times = [seconds_of(call)]
     while sum(times) < seconds:
         times.append(seconds_of(call))

@@ -183,7 +183,7 @@ def _is_state(state: Any) -> bool:
 
 
 def _is_history(history: Any, state: dict[str, Any]) -> bool:
-    """The fields of a `History` after so many epochs."""
+    """Whether these are the fields of a `History` whose training stands at ``state``."""
     epochs = state["epoch"]
     if history.keys() != {field.name for field in fields(History)}:
         return False

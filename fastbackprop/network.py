@@ -693,7 +693,7 @@ class Network:
         validation_data : None or (X, y)
             Its cost, and its score (accuracy; for identity and exp outputs R^2), are recorded after each epoch.
         validation_fraction : float in [0, 1)
-            Hold so many of the samples back as validation data.
+            Hold this share of the samples back as validation data.
         validation_split : 'random' or 'last'
             Which: drawn by ``seed``, of each class the same share; or the last rows, for rows in order of time.
         validation_groups : None or array (N,)

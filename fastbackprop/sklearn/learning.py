@@ -157,7 +157,7 @@ class MLP(Model):
         return net, self._stochastic(net, X, y, sample_weight, random, first_pass, incremental)
 
     def _first_dtype(self, X: Any) -> np.dtype[Any]:
-        """Of a new network: scikit-learn's rule where none is asked for, whose lbfgs has float64 always."""
+        """The dtype of a new network. Where none is asked for it is scikit-learn's, whose lbfgs always has float64."""
         if self.dtype is not None:
             return np.dtype(self.dtype)
         return np.dtype(np.float32 if X.dtype == np.float32 and not self._lbfgs else np.float64)
@@ -269,7 +269,7 @@ class MLP(Model):
                 count = min(self.max_iter - self.n_iter_, together)
                 if training.in_place:
                     stop = self._stop()
-                else:  # nothing is decided before so many epochs
+                else:  # the earliest epoch after which training may end
                     count = int(min(count, max(1, self.n_iter_no_change + 1 - self._no_improvement_count)))
             start = time.perf_counter()
             try:
