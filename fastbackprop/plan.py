@@ -9,8 +9,10 @@ import numpy as np
 
 from fastbackprop import memory
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.epoch import run
+from fastbackprop.engine.activations import pass_address
 from fastbackprop.engine.product import scratch_size
+from fastbackprop.engine.program import Shape, Work, make
+from fastbackprop.engine.run import run
 from fastbackprop.engine.simd import LINE_BYTES
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.parameters import parameter_count
@@ -20,11 +22,11 @@ from fastbackprop.threads import run_on
 SERIAL_WORK = 150_000
 # A job of fewer multiply-adds than this is not worth waking another thread for.
 WAKING_WORK = 5_000_000
-# Multiply-adds of a task of the second phase at least, and how many tasks a thread may have: more than one, so that a
+# Multiply-adds of a task of the weights at least, and how many tasks a thread may have: more than one, so that a
 # thread that is held up does less; not too many, since each is a line that travels between the threads.
 TASK_WORK = 1_000_000
 TASKS_PER_THREAD = 4
-# Bytes of a block's inputs, at most, of which each thread makes a copy of its own.
+# Bytes of a block's inputs, at most, that each half of a network gathers for itself.
 COPIED_BYTES = 1 << 19
 # Bytes of activations, deltas and their transposes that a block of samples may take: about the second-level caches.
 BLOCK_BYTES = 2 << 20
@@ -72,7 +74,7 @@ def samples_of_block(sizes: Sequence[int], dtype: np.dtype[Any]) -> int:
 
 
 def parts_of_batch(sizes: Sequence[int], dtype: np.dtype[Any], batch: int) -> int:
-    """Into how many parts a batch is divided, each with a gradient of its own: a power of two, see engine/parts.py.
+    """Into how many parts a batch is divided, each with a gradient of its own: a power of two, see engine/ops/parts.py.
 
     It pays where gradients are less to hand from thread to thread than activations. It must not depend on the threads,
     since the gradients are sums of the parts'.
@@ -88,7 +90,7 @@ def parts_of_batch(sizes: Sequence[int], dtype: np.dtype[Any], batch: int) -> in
 def half_of_inputs(sizes: Sequence[int]) -> int:
     """Where the second half of layer 2's inputs begins, where Z[2] is the sum of two chains; else 0.
 
-    So it is for networks that may be trained in halves (engine/halves.py), and also wherever they are not: they have
+    So it is for networks that may be trained in halves (engine/ops/halves.py), and also wherever they are not: they have
     the same bits. Each half does all work of the layers after the second, which should be little.
     """
     if len(sizes) < 4:
@@ -128,14 +130,12 @@ class Plan:
         self.block = block
         self.work_per_sample = self.work(sizes, learning)
         self.threads = min(threads, block // line) if block * self.work_per_sample > SERIAL_WORK else 1
-        copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
         self.half = half_of_inputs(sizes)
+        copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
         halved = copied and self.half > 0
-        # Worth it where the weights that stay are more than the inputs that are copied; see engine/step.py.
-        self.divided = copied and sizes[1] >= max(2 * at.CUT * self.threads, block)
-        self.tables = np.zeros((1, len(sizes), at.LAYER_FIELDS), np.int64)
-        self.layers = self.tables[0]
-        job = np.zeros((1 + self.threads) * at.JOB_FIELDS, np.int64)
+        self._shape, self._programs = Shape(tuple(sizes), head, self.half > 0, dtype), {}
+        self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
+        job = np.zeros(at.JOB_FIELDS, np.int64)
         elements = parameters = units = 0
 
         def reserve(count: int) -> int:
@@ -155,12 +155,11 @@ class Plan:
                 row[at.FIRST_UNIT] = units
                 parameters += n * (sizes[l - 1] + 1)
                 units += n
-                row[at.ACTIVATION] = head if l == len(sizes) - 1 else activations[l - 1]
-            copies = self.threads if l == 0 and self.divided else 1
-            row[at.PANELS] = reserve(copies * (panels + block * round_up(n, line)))
+            if 0 < l < len(sizes) - 1:
+                row[at.ACTIVATION] = activations[l - 1]
+                row[at.ACTIVATION_PASS] = pass_address(activations[l - 1], dtype)
+            row[at.PANELS] = reserve(panels + block * round_up(n, line))
             row[at.UNITS] = row[at.PANELS] + panels
-            if copies > 1:
-                job[at.INPUT_COPIES] = panels + block * round_up(n, line)
             if l == 2 and self.half > 0:
                 row[at.HALF] = self.half
                 job[at.HALF_SUMS] = reserve(2 * panels)
@@ -168,8 +167,8 @@ class Plan:
                 row[at.DELTAS] = reserve(panels)
                 row[at.SLOPES] = reserve(panels)
                 row[at.BIAS_SUMS] = reserve(round_up(n, line) * line)
-        job[at.BLOCK] = block
-        job[at.SLICES] = self.threads
+        job[at.BLOCK], job[at.THREADS], job[at.PARTS] = block, self.threads, 1
+        job[at.LAYERS], job[at.LAYER_COUNT] = self.layers.ctypes.data, len(sizes)
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
         job[at.SHARES] = reserve(block)
@@ -179,20 +178,20 @@ class Plan:
             job[at.HALF_VECTORS] = reserve(4 * round_up(largest, line) + 3 * units * 8 // dtype.itemsize)
         job[at.WEIGHT_SUMS] = reserve(line * self.threads)
         # what the products need is more than the line and the square of a line that all others take
-        job[at.SCRATCH_SIZE] = round_up(scratch_size(max(sizes) if learning else 0, dtype.itemsize), line)
-        job[at.SCRATCH] = reserve(int(job[at.SCRATCH_SIZE]) * self.threads)
+        scratch = round_up(scratch_size(max(sizes) if learning else 0, dtype.itemsize), line)
+        scratch_at = reserve(scratch * self.threads)
         self.workspace = memory.zeros(elements, dtype)
         self._workspaces: np.ndarray | None = None  # of the threads, for parts and halves
         self._parts: tuple[np.ndarray, np.ndarray] | None = None
         job[at.WORKSPACE] = self.workspace.ctypes.data
+        job[at.SCRATCH] = self.workspace.ctypes.data + scratch_at * dtype.itemsize
+        job[at.SCRATCH_BYTES] = scratch * dtype.itemsize
         self.gradient = memory.zeros(parameters if learning else 0, dtype)
         job[at.GRADIENT_AT] = self.gradient.ctypes.data
         self.half_tables = self._tables_of_halves() if halved else None
         self.unit_sums = np.zeros(3 * units if learning else 0)
         job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
         self.tasks = self._cut_weights(sizes) if learning else np.zeros((0, at.TASK_FIELDS), np.int64)
-        job[at.TASKS] = self.tasks[-1, at.TASK] + 1 if learning else 1
-        job[at.PARTS] = 1
         self._job = job
 
     @staticmethod
@@ -208,7 +207,7 @@ class Plan:
         home.append(self)
 
     def _cut_weights(self, sizes: Sequence[int]) -> np.ndarray:
-        """The work of the third phase in tasks of equal size: runs of outputs, for each thread those of its own."""
+        """The work on the weights in tasks of equal size: runs of outputs."""
         line = LINE_BYTES // self.dtype.itemsize
         pieces = [(l, o, min(o + at.CUT, sizes[l])) for l in range(1, len(sizes)) for o in range(0, sizes[l], at.CUT)]
 
@@ -218,18 +217,12 @@ class Plan:
             ends = np.cumsum([0, *((last - first) * lines[l - 1] for l, first, last in pieces)])
             return [int((a + b) // 2 * parts // ends[-1]) for a, b in zip(ends, ends[1:])]
 
-        ordered = pieces
-        if self.divided:  # the first layer as in the first phase, so that its weights stay where they are
-            starts = [at.share_of_outputs(t, self.threads, sizes[1]) for t in range(self.threads)]
-            own = [int(np.searchsorted(starts, first, "right")) - 1 for l, first, _ in pieces if l == 1]
-            owner = own + cut(pieces[len(own) :], self.threads)
-            ordered = [piece for _, piece in sorted(zip(owner, pieces))]
         count = 1
         if self.threads > 1:
             most = 1 + self.block * parameter_count(sizes) // (self.threads * TASK_WORK)
             count = self.threads * min(TASKS_PER_THREAD, most)
         rows: list[list[int]] = []
-        for (l, first, last), task in zip(ordered, cut(ordered, count)):
+        for (l, first, last), task in zip(pieces, cut(pieces, count)):
             if rows and rows[-1][:1] == [l] and rows[-1][2:] == [first, task]:
                 rows[-1][at.TASK_LAST] = last
             else:
@@ -239,16 +232,12 @@ class Plan:
         return table
 
     def new_job(self, samples: int, batch: int, steps: int | None = None, first_step: int = 0) -> np.ndarray:
-        """A job on `samples` rows in batches of `batch`: all steps of one epoch, or `steps` of them from `first_step`.
-
-        A job belongs to one run, so that a helper thread that wakes up late reads what it was woken for.
-        """
+        """A job on `samples` rows in batches of `batch`: all steps of one epoch, or `steps` of them from `first_step`."""
         job = self._job.copy()
         job[at.SAMPLES], job[at.BATCH] = samples, min(batch, samples)
         job[at.STEPS_PER_EPOCH] = -(-samples // batch)
         job[at.STEPS] = job[at.STEPS_PER_EPOCH] if steps is None else steps
         job[at.FIRST_STEP] = first_step
-        job[at.BLOCKS] = -(-job[at.BATCH] // self.block)
         return job
 
     def divide(self, job: np.ndarray, batch: int) -> None:
@@ -270,14 +259,14 @@ class Plan:
         gradients, sums = self._parts
         block = _samples(self._sizes, self.dtype, PART_BLOCK_BYTES, LEAST_PART_BLOCK)
         job[at.BLOCK] = min(self.block, block)
-        job[at.PARTS], job[at.PART_SIZE], job[at.BLOCKS] = parts, round_up(-(-batch // parts), line), 1
+        job[at.PARTS], job[at.PART_SIZE] = parts, round_up(-(-batch // parts), line)
         job[at.PART_GRADIENTS], job[at.PART_SUMS] = gradients.ctypes.data, sums.ctypes.data
 
     def _put_workspaces(self, job: np.ndarray) -> None:
         """A workspace for each thread."""
         if self._workspaces is None:
             self._workspaces = memory.zeros(len(self.workspace) * self.threads, self.dtype)
-        job[at.OWN_WORKSPACES], job[at.OWN_WORKSPACE_SIZE] = self._workspaces.ctypes.data, len(self.workspace)
+        job[at.OWN_WORKSPACES], job[at.OWN_WORKSPACE_BYTES] = self._workspaces.ctypes.data, self.workspace.nbytes
 
     def _half_sizes(self, half: int) -> list[int]:
         """The layer sizes of a half."""
@@ -299,12 +288,24 @@ class Plan:
     def _can_be_halved(self, job: np.ndarray) -> bool:
         """Whether the steps of a job can be done in halves: neither knows the norm of the whole gradient."""
         updates = job[at.UPDATE] > GRADIENT and not job[at.CLIP]
-        return bool(updates and job[at.PARTS] == 1 and job[at.BLOCKS] == 1 and self.half > 0)
+        return bool(updates and job[at.PARTS] == 1 and job[at.BATCH] <= job[at.BLOCK] and self.half > 0)
 
-    @staticmethod
-    def new_clock(job: np.ndarray) -> np.ndarray:
-        """The words by which the threads of a job meet."""
-        return np.zeros(at.clock_size(int(job[at.SLICES]), int(job[at.PARTS]), int(job[at.TASKS])), np.int64)
+    def program(self, job: np.ndarray) -> np.ndarray:
+        """The program of a job."""
+        work = Work.of(job)
+        if work not in self._programs:
+            self._programs[work] = make(self._shape, work, self.threads, self.tasks, self.half)
+        return self._programs[work]
+
+    def with_clock(self, job: np.ndarray, program: np.ndarray) -> np.ndarray:
+        """The job with room for each thread's copy and for the words by which they meet, which `run` works on.
+
+        It belongs to one run, so that a helper thread that wakes up late reads what it was woken for.
+        """
+        words = int(program[at.WORDS]) + self.threads
+        jobs = np.zeros(at.clock_at(self.threads) + words * at.CLOCK_LINE, np.int64)
+        jobs[: at.JOB_FIELDS] = job
+        return jobs
 
     def run(
         self, job: np.ndarray, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None
@@ -314,15 +315,18 @@ class Plan:
         Returns 0, or 1 + the number of the step whose losses were not finite and which was not applied; and 0, or the
         number of steps after which the job's ``stop`` ended it.
         """
-        clock = self.new_clock(job)
         constants = _NO_HYPER if hyper is None else hyper
+        job[at.PARAMS], job[at.COSTS] = params.ctypes.data, costs.ctypes.data
+        job[at.HYPER] = constants.ctypes.data
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
         threads = self.threads if work > WAKING_WORK else 1
-        tables = self.tables
         if self.half_tables is not None and threads == 2 and job[at.STEPS] >= LEAST_STEPS and self._can_be_halved(job):
             self._put_workspaces(job)
-            job[at.IN_HALVES], tables = 1, self.half_tables
-        run_on(threads, run, job, tables, self.tasks, params, constants, costs, clock)
+            job[at.HALF_TABLES] = self.half_tables.ctypes.data
+        program = self.program(job)
+        jobs = self.with_clock(job, program)
+        run_on(threads, run, jobs, program)
+        clock = jobs[at.clock_at(self.threads) :]
         return int(clock[at.FAILED_STEP]), int(clock[at.STOPPED])
 
     def panels(self, field: int, l: int, samples: int) -> np.ndarray:

@@ -17,9 +17,9 @@ from numpy import empty, ndarray
 from fastbackprop import checks
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.arrays import put_classes, put_rows, put_targets
-from fastbackprop.engine.epoch import run
 from fastbackprop.engine.jit import compiled_for
-from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
+from fastbackprop.engine.run import run
+from fastbackprop.engine.update import GRADIENT, NO_GRADIENT
 from fastbackprop.plan import LINE_OF_FLOATS, WAKING_WORK, Plan, block_of, parts_of_batch, samples_of_block
 
 if TYPE_CHECKING:
@@ -31,15 +31,17 @@ CLASS_NUMBERS = np.dtype(np.int64)
 class _Call:
     """A job for one thread and a single block. The plan is from now on its own."""
 
-    def __init__(self, plan: Plan, inputs: int, outputs: int, params: ndarray) -> None:
-        self.plan = plan
-        self.job = plan.new_job(plan.block, plan.block)
-        self.job[at.CHECK_INPUTS] = 1
-        self.job[at.INPUT_STRIDE], self.job[at.TARGET_STRIDE] = inputs, outputs
-        self.clock = plan.new_clock(self.job)
+    def __init__(self, plan: Plan, net: Network, update: int, target_kind: int) -> None:
+        self.plan, self.params = plan, net.params  # which live as long as their addresses are used
+        job = plan.new_job(plan.block, plan.block)
+        job[at.CHECK_INPUTS], job[at.UPDATE], job[at.TARGET_KIND] = 1, update, target_kind
+        job[at.INPUT_STRIDE], job[at.TARGET_STRIDE] = net.sizes[0], net.sizes[-1]
         self.costs = np.zeros((1, at.COST_FIELDS))
-        hyper = np.zeros(HYPER_FIELDS)
-        self.arguments = (self.job, plan.tables, plan.tasks, params, hyper, self.costs, self.clock, 0)  # of `run`
+        job[at.PARAMS], job[at.COSTS] = self.params.ctypes.data, self.costs.ctypes.data
+        program = plan.program(job)
+        self.job = plan.with_clock(job, program)
+        self.clock = self.job[at.clock_at(1) :]
+        self.arguments = self.job, program, 0  # of `run`
 
 
 class _SmallCalls:
@@ -49,7 +51,7 @@ class _SmallCalls:
     arrays it takes 0.1 us. To take a call and to put it back is written out in both kinds: a function takes 50 ns.
     """
 
-    learning = False
+    update, target_kind = NO_GRADIENT, at.NO_TARGETS
 
     def __init__(self, net: Network, most: int) -> None:
         self.most, self.dtype, self.inputs, self.outputs = most, net.dtype, net.sizes[0], net.sizes[-1]
@@ -57,7 +59,7 @@ class _SmallCalls:
 
     def _most_of_one_thread(self, net: Network) -> int:
         """Samples of a block that are not worth another thread."""
-        return min(samples_of_block(net.sizes, net.dtype), WAKING_WORK // Plan.work(net.sizes, self.learning))
+        return min(samples_of_block(net.sizes, net.dtype), WAKING_WORK // Plan.work(net.sizes, self.update != NO_GRADIENT))
 
     def _waiting(self, samples: int) -> list[_Call] | None:
         """Where calls of so many samples wait, with those of a similar number; None: too many."""
@@ -73,8 +75,7 @@ class _SmallCalls:
             return X.astype(self.dtype)
 
     def _new_call(self, net: Network, samples: int) -> _Call:
-        plan = net.plan(samples, self.learning, 1)
-        call = _Call(plan, self.inputs, self.outputs, net.params)
+        call = _Call(net.plan(samples, self.update != NO_GRADIENT, 1), net, self.update, self.target_kind)
         self.run = compiled_for(run, *call.arguments)
         return call
 
@@ -87,7 +88,7 @@ class SmallForward(_SmallCalls):
 
     def _new_call(self, net: Network, samples: int) -> _Call:
         call, rows = super()._new_call(net, samples), np.empty((1, 1), self.dtype)
-        self.put = compiled_for(put_rows, call.job, rows, rows, call.clock)
+        self.put = compiled_for(put_rows, call.job, rows, rows)
         return call
 
     def outputs_of(self, net: Network, X: Any) -> np.ndarray | None:
@@ -106,7 +107,7 @@ class SmallForward(_SmallCalls):
             call = self._new_call(net, len(X))
         try:
             o = empty((len(X), self.outputs), self.dtype)
-            if not (self.put(call.job, X, o, call.clock) or self.put(call.job, X := X.copy(), o, call.clock)):
+            if not (self.put(call.job, X, o) or self.put(call.job, X := X.copy(), o)):
                 return None
             self.run(*call.arguments)
             if call.clock.item(at.FAILED_STEP):
@@ -119,7 +120,7 @@ class SmallForward(_SmallCalls):
 class SmallGradients(_SmallCalls):
     """Gradients of networks whose targets are class numbers or any numbers: others have to be looked at."""
 
-    learning = True
+    update = GRADIENT
 
     def __init__(self, net: Network) -> None:
         batches = range(1, 1 + self._most_of_one_thread(net))  # and fewer than would be made in parts
@@ -127,14 +128,14 @@ class SmallGradients(_SmallCalls):
         self.targets = {"softmax": CLASS_NUMBERS, "identity": net.dtype}.get(net.output)
         super().__init__(net, 0 if self.targets is None else most)
         self.dimensions = 1 if self.targets == CLASS_NUMBERS else 2
+        self.target_kind = at.CLASSES if self.dimensions == 1 else at.DENSE
         self.parameters = len(net.params)
 
     def _new_call(self, net: Network, samples: int) -> _Call:
         call = super()._new_call(net, samples)
-        call.job[at.UPDATE] = GRADIENT
         rows, Y = np.empty((1, 1), self.dtype), np.empty((1,) * self.dimensions, self.targets)
         put = put_classes if self.dimensions == 1 else put_targets
-        self.put = compiled_for(put, call.job, rows, Y, net.params, call.costs, call.clock)
+        self.put = compiled_for(put, call.job, rows, Y, net.params, call.costs)
         return call
 
     def gradient_of(self, net: Network, X: Any, Y: Any) -> tuple[float, np.ndarray] | None:
@@ -158,7 +159,7 @@ class SmallGradients(_SmallCalls):
             call = self._new_call(net, len(X))
         try:
             vector = empty(self.parameters, self.dtype)
-            if not self.put(call.job, X, Y, vector, call.costs, call.clock):
+            if not self.put(call.job, X, Y, vector, call.costs):
                 return None
             self.run(*call.arguments)
             cost = call.costs.item(0) / len(X)

@@ -5,8 +5,14 @@ identity, relu and relu0 need no pass: the tile's epilogue does them in register
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
+import numpy as np
+
 from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
-from fastbackprop.engine.jit import inline, kernel
+from fastbackprop.engine.jit import address_of, entry, inline, kernel
+from fastbackprop.engine.operations import PASS, call_pass
 from fastbackprop.engine.simd import (
     const,
     fma,
@@ -130,32 +136,26 @@ def _make_pass(activation):
     return apply
 
 
-_leaky_relu, _elu, _tanh = _make_pass(leaky_relu), _make_pass(elu), _make_pass(tanh_activation)
-_sigmoid, _softplus, _gelu, _silu = (
-    _make_pass(sigmoid_activation),
-    _make_pass(softplus_activation),
-    _make_pass(gelu),
-    _make_pass(silu),
-)
+# What a product does not apply itself. An address of each, by element type, stands in the table of layers.
+_PASSES = {
+    LEAKY_RELU: leaky_relu, ELU: elu, TANH: tanh_activation, SIGMOID: sigmoid_activation,
+    SOFTPLUS: softplus_activation, GELU: gelu, SILU: silu,
+}  # fmt: skip
 
 
-@kernel
-def activate(code, z, slopes, rows, like):
-    """A = g(Z) in place on `rows` lines, and g'(Z) into `slopes` (an address, 0: not wanted)."""
-    if code == LEAKY_RELU:
-        _leaky_relu(z, slopes, rows, like)
-    elif code == ELU:
-        _elu(z, slopes, rows, like)
-    elif code == TANH:
-        _tanh(z, slopes, rows, like)
-    elif code == SIGMOID:
-        _sigmoid(z, slopes, rows, like)
-    elif code == SOFTPLUS:
-        _softplus(z, slopes, rows, like)
-    elif code == GELU:
-        _gelu(z, slopes, rows, like)
-    elif code == SILU:
-        _silu(z, slopes, rows, like)
+@cache
+def pass_address(code: int, dtype: np.dtype[Any]) -> int:
+    """The address of the pass of an activation, to be called as `call_pass` does; 0 where there is none."""
+    if code not in _PASSES:
+        return 0
+    apply, like = _make_pass(_PASSES[code]), dtype.type(0)
+
+    @entry(name=f"{_PASSES[code].__name__}.{dtype}")
+    def activate(z, slopes, rows):
+        apply(z, slopes, rows, like)
+        return 0
+
+    return address_of(activate, PASS)
 
 
 def _make_sum(activation):
@@ -172,7 +172,7 @@ _identity_of_sum, _relu_of_sum, _relu0_of_sum = _make_sum(identity), _make_sum(r
 
 
 @kernel
-def activate_sum(code, first, second, a, slopes, rows, like):
+def activate_sum(code, pass_, first, second, a, slopes, rows, like):
     """A = g(Z), Z the sum of two halves, on `rows` lines, and g'(Z) into `slopes` (an address, 0: not wanted)."""
     if code == RELU:
         _relu_of_sum(first, second, a, rows, like)
@@ -180,4 +180,5 @@ def activate_sum(code, first, second, a, slopes, rows, like):
         _relu0_of_sum(first, second, a, rows, like)
     else:
         _identity_of_sum(first, second, a, rows, like)
-        activate(code, a, slopes, rows, like)
+        if pass_ != 0:
+            call_pass(pass_, a, slopes, rows)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import entry, inline, source_hash
+from fastbackprop.engine.jit import entry, inline
 
 _entry = partial(entry, nogil=False)  # each takes no longer than to give the interpreter's lock back
 
@@ -27,59 +27,51 @@ def _are_rows(array, width):
 
 
 @inline
-def _put_inputs(job, X, clock):
+def _put_inputs(job, X):
     job[at.SAMPLES] = job[at.BATCH] = X.shape[0]
     job[at.INPUTS] = np.intp(X.ctypes.data)
-    clock[:] = 0
+    job[(1 + job[at.THREADS]) * at.JOB_FIELDS :] = 0  # the clock
     return _are_rows(X, job[at.INPUT_STRIDE])
 
 
 @inline
-def _put_gradient(job, X, Y, vector, costs, clock):
+def _put_gradient(job, X, Y, vector, costs):
     job[at.TARGETS], job[at.GRADIENT_AT] = np.intp(Y.ctypes.data), np.intp(vector.ctypes.data)
     costs[:] = 0.0
-    return _put_inputs(job, X, clock) and len(Y) == len(X)
+    return _put_inputs(job, X) and len(Y) == len(X)
 
 
-def _compiled(key: str) -> tuple[Any, Any, Any]:
-    @_entry
-    def put_rows(job, X, outputs, clock):
-        key  # noqa: B018
-        job[at.OUTPUTS] = np.intp(outputs.ctypes.data)
-        return _put_inputs(job, X, clock)
+@_entry
+def put_rows(job, X, outputs):
+    """Describe a forward pass of X (N, n[0]) whose outputs are to be written to `outputs` (N, n[L]).
 
-    @_entry
-    def put_targets(job, X, Y, vector, costs, clock):
-        key  # noqa: B018
-        job[at.TARGET_KIND] = at.DENSE
-        return _put_gradient(job, X, Y, vector, costs, clock) and _are_rows(Y, job[at.TARGET_STRIDE])
-
-    @_entry
-    def put_classes(job, X, y, vector, costs, clock):
-        key  # noqa: B018
-        job[at.TARGET_KIND] = at.CLASSES
-        follow = y.strides[0] == y.itemsize or len(y) == 1
-        if not (_put_gradient(job, X, y, vector, costs, clock) and follow and _is_aligned(y)):
-            return False
-        wrong, last = 0, job[at.TARGET_STRIDE] - 1
-        for i in range(len(y)):  # without a way out, so it is done by vectors
-            wrong |= y[i] | (last - y[i])
-        return wrong >= 0  # the sign bit of numbers below 0
-
-    return put_rows, put_targets, put_classes
+    The widths of the rows of X and of targets are in the job's INPUT_STRIDE and TARGET_STRIDE; its clock is set to 0.
+    Returns False where X has another width, or its rows cannot be read as if it were contiguous and aligned.
+    """
+    job[at.OUTPUTS] = np.intp(outputs.ctypes.data)
+    return _put_inputs(job, X)
 
 
-put_rows, put_targets, put_classes = _compiled(source_hash())
-put_rows.__doc__ = """Describe a forward pass of X (N, n[0]) whose outputs are to be written to `outputs` (N, n[L]).
+@_entry
+def put_targets(job, X, Y, vector, costs):
+    """Describe a gradient of X (N, n[0]), with targets Y (N, n[L]), to be written to `vector`.
 
-The widths of the rows of X and of targets are in the job's INPUT_STRIDE and TARGET_STRIDE; the `clock` is set to 0.
-Returns False where X has another width, or its rows cannot be read as if it were contiguous and aligned.
-"""
-put_targets.__doc__ = """Describe a gradient of X (N, n[0]), with targets Y (N, n[L]), to be written to `vector`.
+    What the call fills, `costs` and the clock, is set to 0. Returns False where X or Y is not as X has to be in
+    `put_rows`.
+    """
+    return _put_gradient(job, X, Y, vector, costs) and _are_rows(Y, job[at.TARGET_STRIDE])
 
-What the call fills, `costs` and `clock`, is set to 0. Returns False where X or Y is not as X has to be in `put_rows`.
-"""
-put_classes.__doc__ = """As `put_targets`, with classes y (N,), int64.
 
-Returns False also where one is below 0 or not below n[L].
-"""
+@_entry
+def put_classes(job, X, y, vector, costs):
+    """As `put_targets`, with classes y (N,), int64.
+
+    Returns False also where one is below 0 or not below n[L].
+    """
+    follow = y.strides[0] == y.itemsize or len(y) == 1
+    if not (_put_gradient(job, X, y, vector, costs) and follow and _is_aligned(y)):
+        return False
+    wrong, last = 0, job[at.TARGET_STRIDE] - 1
+    for i in range(len(y)):  # without a way out, so it is done by vectors
+        wrong |= y[i] | (last - y[i])
+    return wrong >= 0  # the sign bit of numbers below 0

@@ -153,10 +153,14 @@ class Files:
 class Cache(FunctionCache):
     """Numba's cache of a function, in such files; where they cannot be read or written, nothing fails."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, name: str) -> None:
         super().__init__(function)
-        self._cache_file = Files(self._cache_path, self._impl.filename_base)
+        self._cache_file = Files(self._cache_path, name)
         self._cache_path: Any = str(self._cache_file.directory)
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """What the machine code depends on: the directory stands for the source, the file for the function."""
+        return sig, codegen.magic_tuple(), os.environ.get("FASTBACKPROP_LANES")
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fastbackprop.engine.elementary import LARGEST, exp, exp_below, log, log1p, log_of_normal, sigmoid
 from fastbackprop.engine.jit import inline, kernel
-from fastbackprop.engine.layout import CLASSES, DENSE, GIVEN_DELTAS, NO_TARGETS
+from fastbackprop.engine.layout import CLASSES, DENSE, NO_TARGETS
 from fastbackprop.engine.simd import (
     LINE_BYTES,
     const,
@@ -86,7 +86,7 @@ def cross_entropy_term(loss, top, v, y):
 
 
 @kernel
-def _softmax(z, far, outputs, kind, targets, deltas, losses, totals, masses, scale, far_line, like):
+def _softmax_of_two(z, far, outputs, kind, targets, deltas, losses, totals, masses, scale, far_line, like):
     """All but the logarithms in the losses, for which sum e^(z_k - top) and sum y_j go to `totals` and `masses`."""
     n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
     for lane in range(0, line(like), n):
@@ -155,6 +155,20 @@ def _add_logs(losses, totals, masses, scale, count, like):
         _add_log(losses, totals, masses, scale, i * size, like)
 
 
+@kernel
+def softmax(z, pitch, panels, outputs, kind, targets, deltas, losses, totals, masses, scale, like):
+    """Softmax with the categorical cross-entropy."""
+    for p in range(0, panels, 2):
+        far, far_line = (pitch, LINE_BYTES) if p + 1 < panels else (0, 0)
+        at, at_line = p * pitch, p * LINE_BYTES
+        _softmax_of_two(
+            z + at, far, outputs, kind, targets + at, deltas + at if deltas != 0 else 0, losses + at_line,
+            totals + at_line, masses + at_line, scale + at_line, far_line, like,
+        )  # fmt: skip
+    if kind != NO_TARGETS:
+        _add_logs(losses, totals, masses, scale, panels * line(like), like)
+
+
 @inline
 def _half_square(loss, v, o, y):
     """(o - y)^2 / 2, eq. (26)'s term of one output, added to the loss."""
@@ -183,7 +197,7 @@ def _poisson_deviance(loss, v, o, y):
 
 def _make_elementwise(output, loss_of):
     @kernel
-    def apply(z, far, outputs, kind, targets, deltas, losses, scale, far_line, like):
+    def of_two(z, far, outputs, kind, targets, deltas, losses, scale, far_line, like):
         n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
         for lane in range(0, line(like), n):
             i = lane * size
@@ -202,7 +216,15 @@ def _make_elementwise(output, loss_of):
             if kind != NO_TARGETS:
                 _store(losses + i, far_line, if_equal(share, zero, share, loss))
 
-    return apply
+    @kernel
+    def head(z, pitch, panels, outputs, kind, targets, deltas, losses, totals, masses, scale, like):
+        for p in range(0, panels, 2):
+            far, far_line = (pitch, LINE_BYTES) if p + 1 < panels else (0, 0)
+            at, at_line = p * pitch, p * LINE_BYTES
+            deltas_p = deltas + at if deltas != 0 else 0
+            of_two(z + at, far, outputs, kind, targets + at, deltas_p, losses + at_line, scale + at_line, far_line, like)
+
+    return head
 
 
 @inline
@@ -210,36 +232,12 @@ def _same(v):
     return v
 
 
-_identity = _make_elementwise(_same, _half_square)
-_sigmoid = _make_elementwise(sigmoid, binary_cross_entropy)
-_exponential = _make_elementwise(exp, _poisson_deviance)
-
-
-@kernel
-def head(code, z, pitch, panels, outputs, kind, targets, deltas, losses, totals, masses, scale, like):
-    """o = g(Z) in place of Z, and where there are targets the losses (a line a panel) and dZ[L].
-
-    Panels of Z, of the targets and of dZ are `pitch` bytes apart; `totals` and `masses` are scratch, a line a panel.
-    `deltas` is 0 where only the cost is wanted. With GIVEN_DELTAS the targets are dZ[L] itself.
-    """
-    loss_kind = NO_TARGETS if kind == GIVEN_DELTAS else kind
-    for p in range(0, panels, 2):
-        far, far_line = (pitch, LINE_BYTES) if p + 1 < panels else (0, 0)
-        z_p, y_p, d_p = z + p * pitch, targets + p * pitch, deltas + p * pitch if deltas != 0 else 0
-        losses_p, scale_p = losses + p * LINE_BYTES, scale + p * LINE_BYTES
-        if code == SOFTMAX_CCE:
-            totals_p, masses_p = totals + p * LINE_BYTES, masses + p * LINE_BYTES
-            _softmax(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, totals_p, masses_p, scale_p, far_line, like)
-        elif code == SIGMOID_BCE:
-            _sigmoid(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
-        elif code == EXP_POISSON:
-            _exponential(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
-        else:
-            _identity(z_p, far, outputs, loss_kind, y_p, d_p, losses_p, scale_p, far_line, like)
-    if code == SOFTMAX_CCE and loss_kind != NO_TARGETS:
-        _add_logs(losses, totals, masses, scale, panels * line(like), like)
-    if kind == GIVEN_DELTAS:
-        n, size = lanes(like), itemsize(like)
-        for p in range(panels):
-            for i in range(0, outputs * line(like), n):
-                store(deltas + p * pitch + i * size, load(targets + p * pitch + i * size, like))
+# Each by its code: its name, and what makes o = g(Z) in place of the panels of Z, and where there are targets the
+# losses, a line a panel, and dZ[L]. Panels of Z, of the targets and of dZ are `pitch` bytes apart; `totals` and `masses`
+# are scratch, a line a panel. `deltas` is 0 where only the cost is wanted.
+HEADS = {
+    IDENTITY_L2: ("identity", _make_elementwise(_same, _half_square)),
+    SIGMOID_BCE: ("sigmoid", _make_elementwise(sigmoid, binary_cross_entropy)),
+    SOFTMAX_CCE: ("softmax", softmax),
+    EXP_POISSON: ("exp", _make_elementwise(exp, _poisson_deviance)),
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import numba
@@ -39,16 +40,19 @@ def need_compiler() -> None:
         )
 
 
-def entry(function: Any, nogil: bool = True) -> Any:
-    """Compile a function that Python calls, which is kept on disk where that is possible.
+def entry(function: Any = None, nogil: bool = True, name: str | None = None) -> Any:
+    """Compile a function that is called from outside, and keep it on disk where that is possible.
 
+    ``name`` is that of its files, and tells functions from each other that are made of one text; else its own.
     With ``nogil`` it runs without the interpreter's lock; to give that back and take it again takes 35 ns.
     """
+    if function is None:
+        return partial(entry, nogil=nogil, name=name)
     if numba.config.DISABLE_JIT:
         return lambda *_: need_compiler()
     dispatcher = njit(**_OPTIONS, forceinline=False, nogil=nogil)(function)
     with contextlib.suppress(RuntimeError):  # Numba has found no directory that it may write to
-        dispatcher._cache = Cache(function)
+        dispatcher._cache = Cache(function, name or function.__name__)
     return dispatcher
 
 

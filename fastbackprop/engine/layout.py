@@ -17,85 +17,121 @@ SIZE = 0  # n[l]
 STRIDE = 1  # units from panel to panel
 WEIGHTS = 2  # offset in params of W[l], row-major (n[l], n[l-1])
 BIASES = 3  # offset in params of b[l]
-ACTIVATION = 4  # code, see activations.py; of the output layer: the head, see heads.py
-PANELS = 5  # offset in the workspace of A[l] as panels
-UNITS = 6  # offset of A[l] as units
-DELTAS = 7  # offset of dZ[l] as panels
-SLOPES = 8  # offset of g'(Z[l]) as panels, where the activation needs it
-BIAS_SUMS = 9  # offset of the sums of dZ[l] over panels, a line a unit
-FIRST_UNIT = 10  # the number of its first unit, where the units of layers 1 to L are numbered in turn
-HALF = 11  # the first input of the second half, where Z[l] is the sum of two chains, one a half; else 0: it is one
-LAYER_FIELDS = 12
+ACTIVATION = 4  # code, see activations.py; of the output layer 0
+ACTIVATION_PASS = 5  # address of the pass that applies it; 0 where the product does so itself
+PANELS = 6  # offset in the workspace of A[l] as panels
+UNITS = 7  # offset of A[l] as units
+DELTAS = 8  # offset of dZ[l] as panels
+SLOPES = 9  # offset of g'(Z[l]) as panels, where the activation needs it
+BIAS_SUMS = 10  # offset of the sums of dZ[l] over panels, a line a unit
+FIRST_UNIT = 11  # the number of its first unit, where the units of layers 1 to L are numbered in turn
+HALF = 12  # the first input of the second half, where Z[l] is the sum of two chains, one a half; else 0: it is one
+LAYER_FIELDS = 13
 
-# ---- the table `tasks`: the work of the third phase, cut by outputs
+# ---- the table `tasks` of a plan: the work on the weights, cut by outputs
 TASK_LAYER, TASK_FIRST, TASK_LAST = 0, 1, 2  # outputs first to last - 1 of a layer
-TASK = 3  # the task of the third phase that does it; rows are sorted by it
+TASK = 3  # the task that does it; rows are sorted by it
 TASK_FIELDS = 4
 CUT = 8  # outputs that are not divided
 
-# ---- the vector `job`
+# ---- the vector `job`: what is to be done
 INPUTS = 0  # address of X, rows; where they have a reader, of their source (readers.py)
 INPUT_STRIDE = 1  # elements from row to row; where they have a reader, about as many as a row takes
-TARGET_KIND = 2  # NO_TARGETS, CLASSES, DENSE or GIVEN_DELTAS
-TARGETS = 3  # address of int64 class indices, or of rows of targets; where they have a reader, of their source
-TARGET_STRIDE = 4
-ORDER = 5  # address of int64 row numbers, or 0: the rows in their order
-SAMPLES = 6  # of an epoch
-BATCH = 7  # samples of a step
-STEPS_PER_EPOCH = 8
-FIRST_STEP = 9  # counted from the start of ORDER
-STEPS = 10  # to be done
-BLOCK = 11  # samples worked on at once; a larger batch is several blocks, their gradients summed in order
-BLOCKS = 12  # of a step
-SLICES = 13  # tasks of the first and of the second phase
-TASKS = 14  # tasks of the third phase, and of the fourth
-WORKSPACE = 15  # address
-OUTPUTS = 16  # address of o, rows, or 0
-LOSSES = 17  # workspace offset of the samples' losses
-TARGET_PANELS = 18  # workspace offset
-SCRATCH = 19  # workspace offset
-SCRATCH_SIZE = 20  # elements a thread
-UPDATE = 21  # NO_GRADIENT, GRADIENT or an optimizer's code, see update.py
-GRADIENT_AT = 22  # address of the gradient, as params
-STATE_1 = 23  # address of the optimizer's first vector (velocity, first moment), as params
-STATE_2 = 24  # address of its second
-INPUT_GRADIENT = 25  # address of dX, rows, or 0
-RATES = 26  # address of float64 learning rates, one a step to be done
-DONE_STEPS = 27  # optimizer steps done before this job
-SAMPLE_WEIGHTS = 28  # address of the rows' weights in the loss, of the element type, or 0: all are 1
-WEIGHT_SUMS = 29  # workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights
-PENALTY = 30  # NO_PENALTY, PENALTY_OF_COST or PENALTY_PER_SAMPLE
-CLIP = 31  # whether the gradient is clipped: the update is then a third phase
+INPUT_READER = 2  # address of the reader of X, or 0: it is rows of the engine's own
+TARGET_KIND = 3  # NO_TARGETS, CLASSES, DENSE or GIVEN_DELTAS
+TARGETS = 4  # address of int64 class indices, or of rows of targets; where they have a reader, of their source
+TARGET_STRIDE = 5
+TARGET_READER = 6
+ORDER = 7  # address of int64 row numbers, or 0: the rows in their order
+SAMPLES = 8  # of an epoch
+BATCH = 9  # samples of a step
+STEPS_PER_EPOCH = 10
+FIRST_STEP = 11  # counted from the start of ORDER
+STEPS = 12  # to be done
+BLOCK = 13  # samples worked on at once; a larger batch is several blocks, their gradients summed in order
+LAYERS = 14  # address of the table `layers`
+LAYER_COUNT = 15
+PARAMS = 16  # address
+HYPER = 17  # address of the optimizer's constants, see update.py
+COSTS = 18  # address
+WORKSPACE = 19  # address
+OUTPUTS = 20  # address of o, rows, or 0
+LOSSES = 21  # workspace offset of the samples' losses
+SHARES = 22  # workspace offset of the samples' shares of the mean loss
+TOTALS = 23  # workspace offset of softmax's sums of exponentials, by sample, then of its sums of targets
+TARGET_PANELS = 24  # workspace offset
+SCRATCH = 25  # address: of the first thread's, in a thread's copy of its own
+SCRATCH_BYTES = 26  # a thread
+UPDATE = 27  # NO_GRADIENT, GRADIENT or an optimizer's code, see update.py
+GRADIENT_AT = 28  # address of the gradient, as params
+STATE_1 = 29  # address of the optimizer's first vector (velocity, first moment), as params
+STATE_2 = 30  # address of its second
+INPUT_GRADIENT = 31  # address of dX, rows, or 0
+RATES = 32  # address of float64 learning rates, one a step to be done
+DONE_STEPS = 33  # optimizer steps done before this job
+SAMPLE_WEIGHTS = 34  # address of the rows' weights in the loss, of the element type, or 0: all are 1
+WEIGHT_SUMS = 35  # workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights
+PENALTY = 36  # NO_PENALTY, PENALTY_OF_COST or PENALTY_PER_SAMPLE
+CLIP = 37  # whether the gradient is clipped: the update then waits for its norm
 # address of float64, by unit: the penalty of a row of weights, or of its first half; the square of the norm of its
-UNIT_SUMS = 32  # gradient; the penalty of its second half
-DROPOUT = 33  # address of float64 probabilities that a unit is dropped, by layer, or 0
-DROPOUT_KEY = 34
-CHECK_INPUTS = 35  # whether inputs that are not finite make a forward pass count as failed, the cost of a gradient NaN
-INPUT_COPIES = 36  # elements from one slice's A[0] to the next's where each has its own of the whole block, else 0
-# A step of parts: each part of the batch has a gradient of its own, made by one thread in a workspace of its own.
-PARTS = 37  # of a full batch, at least 1; 1: the threads share the work of each block instead
-PART_SIZE = 38  # samples; whole lines
-OWN_WORKSPACES = 39  # address; of parts one a slot, of halves one a half, each as WORKSPACE
-OWN_WORKSPACE_SIZE = 40  # elements
-PART_GRADIENTS = 41  # address; one a place of a part, each as params
-PART_SUMS = 42  # address of float64: a line a part, the sum of its losses and that of the step's sample weights
-# What a thread has gathered ahead, in its copy of the job:
-GATHERED = 43  # panels of inputs of the first block of a part
-GATHERED_FOR = 44  # of which part, counted from 1 over all steps; else 0
-STOP = 45  # address of the vector `stop`, or 0
-HALF_SUMS = 46  # workspace offset of sums over half of the inputs of layer 2, panels as of that layer; two of them
+UNIT_SUMS = 38  # gradient; the penalty of its second half
+DROPOUT = 39  # address of float64 probabilities that a unit is dropped, by layer, or 0
+DROPOUT_KEY = 40
+CHECK_INPUTS = 41  # whether inputs that are not finite make a forward pass count as failed, the cost of a gradient NaN
+STOP = 42  # address of the vector `stop`, or 0
+THREADS = 43  # that may do it
+# A step in parts: each part of the batch has a gradient of its own, made by one thread in a workspace of its own.
+PARTS = 44  # of a full batch, at least 1; 1: the threads share the work of each block instead
+PART_SIZE = 45  # samples; whole lines
+OWN_WORKSPACES = 46  # address; of parts one a thread, of halves one a half, each as WORKSPACE
+OWN_WORKSPACE_BYTES = 47
+PART_GRADIENTS = 48  # address; one a place of a part, each as params
+PART_SUMS = 49  # address of float64: a line a part, the sum of its losses
 # A step in halves: each half of the network does all samples in a workspace of its own.
-IN_HALVES = 47  # whether it is; each has a table of its layers
-OTHER_HALF = 48  # in a thread's copy: bytes from a half's workspace to the other's
-HALF_VECTORS = 49  # workspace offset of a half's parameters, gradient and the optimizer's vectors, each whole lines;
+HALF_SUMS = 50  # workspace offset of sums over half of the inputs of layer 2, panels as of that layer; two of them
+HALF_TABLES = 51  # address of the tables `layers` of both halves, or 0: the step is not in halves
+HALF_VECTORS = 52  # workspace offset of a half's parameters, gradient and the optimizer's vectors, each whole lines;
 # then its UNIT_SUMS
-SHARES = 50  # workspace offset of the samples' shares of the mean loss
-TOTALS = 51  # workspace offset of softmax's sums of exponentials, by sample, then of its sums of targets
-INPUT_READER, TARGET_READER = (
-    52,
-    53,
-)  # address of the reader of X or of rows of targets, or 0: they are the engine's own
-JOB_FIELDS = 54  # then room for the copy of each thread
+# ---- where a thread is, in its copy of the job
+SLOT = 53  # the thread's number
+MAIN = 54  # address of the job that all threads share
+STEP = 55  # that is worked on; in halves also the next after COMMON_STEP
+STEP_ROW = 56  # the place in ORDER of the step's first sample
+STEP_SAMPLES = 57
+ROW = 58  # the place in ORDER of the first sample that is worked on: of the block, or of a part's
+ROWS = 59  # how many are
+BEGINS, ENDS = 60, 61  # whether they are the first, and the last, of what makes one gradient
+END_ROW = 62  # the place in ORDER after the job's last sample
+GATHERED = 63  # panels of inputs that were gathered ahead: of the first block of a part
+GATHERED_FOR = 64  # of which part, counted from 1 over all steps; else 0
+OTHER_HALF = 65  # bytes from a half's workspace to the other's
+COMMON_STEP = 66  # that all threads are at
+JOB_FIELDS = 67  # then the copy of each thread, and the clock
+
+# ---- a program: PROGRAM_HEAD words, then its phases, their tasks and their operations
+PHASES, PHASES_AT, TASKS_AT, OPS_AT = 0, 1, 2, 3  # the number of phases, and where in the program each table begins
+WORDS = 4  # of the clock, for the tasks of all phases
+PROGRAM_HEAD = 5
+# a phase: its tasks do not depend on each other, and may be done by any thread
+FIRST_TASK, TASK_COUNT = 0, 1
+WHEN = 2  # AT_BEGIN of the job, IN_BLOCK: of each step, IN_STEP: once after all blocks of a step, AT_END of the job
+FIRST_WORD = 3  # of the clock
+IDLE = 4  # the operation, of the first task's place, that is done while waiting until it does not GO_ON; or -1
+PHASE_FIELDS = 5
+AT_BEGIN, IN_BLOCK, IN_STEP, AT_END = 0, 1, 2, 3
+# a task: operations that follow each other
+FIRST_OP, OP_COUNT = 0, 1
+TASK_WORDS = 2
+# an operation
+FUNCTION = 0  # its address
+LAYER = 1
+SLICE, SLICES = 2, 3  # of the samples; of parts: its place; of halves: which half
+FIRST, LAST = 4, 5  # outputs of the layer
+ALWAYS = 6  # whether it is done, too, where another of the step has FAILED
+BACK = 7  # where a task goes on from an operation that says AGAIN
+OP_FIELDS = 8
+# what an operation returns: go on; a loss or a checked input is not finite; the task has ended; go BACK
+GO_ON, FAILED, LEAVE, AGAIN = 0, 1, 2, 3
 
 NO_TARGETS, CLASSES, DENSE, GIVEN_DELTAS = 0, 1, 2, 3
 # Whether the penalty is a part of the cost J, or J and the penalty over the sum of the batch's sample weights are.
@@ -109,22 +145,16 @@ COST_FIELDS = 2
 # BEST - TOLERANCE. The cost is the mean loss divided by LOSS_DIVISOR, plus the mean penalty.
 TOLERANCE, PATIENCE, LOSS_DIVISOR, BEST, WITHOUT = 0, 1, 2, 3, 4
 
-# ---- the vector `clock`: FAILED_STEP and STOPPED, then a word for each task of the first and second phase, for each
-# part and each thread that gathers ahead, or for each half, then for each task of the third and the fourth, all on
-# lines of their own
-FAILED_STEP = 0
+# ---- the clock, after the threads' copies of the job: FAILED_STEP and STOPPED, then a word for each task and for each
+# thread that gathers ahead, all on lines of their own
+FAILED_STEP = 0  # 1 + the step that has FAILED, which was not applied, nor were those after it; or 0
 STOPPED = 1  # the steps after which `stop` has ended the job, or 0
 CLOCK_LINE = 8  # 64-bit words
 
 
-def task_words(slices: int, parts: int) -> int:
-    """Words of the clock before those of the third phase, after its first line."""
-    return max(2 * slices, parts + slices)
-
-
-def clock_size(slices: int, parts: int, tasks: int) -> int:
-    """Elements of the clock."""
-    return CLOCK_LINE * (1 + task_words(slices, parts) + 2 * tasks)
+def clock_at(threads: int) -> int:
+    """Where the clock of a job begins."""
+    return (1 + threads) * JOB_FIELDS
 
 
 def panel_stride(units: int) -> int:
@@ -135,8 +165,3 @@ def panel_stride(units: int) -> int:
     """
     kilobytes = -(-units // 16)
     return 16 * (kilobytes + (1 if kilobytes < 32 else 17) - kilobytes % 2)
-
-
-def share_of_outputs(slice_: int, slices: int, outputs: int) -> int:
-    """Where the outputs of layer 1 start that slice `slice_` computes in the first phase, where they are divided."""
-    return min(slice_ * (-(-outputs // CUT)) // slices * CUT, outputs)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.simd import (
     const,
+    fma,
+    group_lanes,
+    has_nan,
     itemsize,
     lanes,
     line,
     load,
     load_first,
+    load_group,
     load_int,
     prefetch_second,
     splat,
+    splat_group,
     store,
     store_first,
     transpose,
@@ -97,6 +102,20 @@ def gather(rows, row_stride, order, first, count, ahead, end, width, units, unit
                 else:
                     zero_line(block + s * n * size, like)
         transpose_line(block, stride, panel + q * n * size, n, like)
+
+
+@kernel
+def all_finite(address, count, like):
+    """Whether the elements of some whole lines are neither infinite nor NaN."""
+    n, many, size = lanes(like), group_lanes(like), itemsize(like)
+    in_groups = count // many * many
+    zero = const(like, 0.0)
+    total, rest = splat_group(zero), splat(zero)
+    for i in range(0, in_groups, many):
+        total = fma(load_group(address + i * size, like), splat_group(zero), total)
+    for i in range(in_groups, count, n):
+        rest = fma(load(address + i * size, like), splat(zero), rest)
+    return not (has_nan(total) or has_nan(rest))
 
 
 @kernel

@@ -8,9 +8,10 @@ of A, of B and of the sums, its tiles ask for, each for its share: it comes from
 
 from __future__ import annotations
 
-from fastbackprop.engine.activations import IDENTITY, RELU, RELU0, activate
-from fastbackprop.engine.jit import kernel, part
+from fastbackprop.engine.activations import RELU, RELU0
+from fastbackprop.engine.jit import NIL, kernel, part
 from fastbackprop.engine.layout import DEPTH
+from fastbackprop.engine.operations import call_pass
 from fastbackprop.engine.panels import load_part, transpose_line
 from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, line, load_scalar, prefetch_second, store
 from fastbackprop.engine.tile import (
@@ -108,11 +109,12 @@ def ask(address, stride, rows, width):
 @kernel
 def _product(
     by_rows, a, stride, rows, ks, packed, b, b_stride, start_from, start, c, c_stride, epilogue, aux, slopes,
-    activation, panels, strips, like,
+    activation_pass, panels, strips, like,
 ):  # fmt: skip
     """C = epilogue(start + A B): `panels` panels of `ks` lines become panels of `rows` lines.
 
     Where `by_rows`, A[r, k] is element r, k of the matrix at `a`, whose rows are `stride` apart, else element k, r.
+    The pass of an activation, where there is one, follows on the epilogue.
     """
     n, size = line(like), itemsize(like)
     many = panels >= (MANY_PANELS if by_rows else MANY_PANELS // 2)
@@ -159,17 +161,17 @@ def _product(
                             h, lines, at_a, k_stride, depth, b_at, b_stride * n, begin, begin_at, finish, c + at,
                             c_stride * n, aux + at, ahead, like,
                         )  # fmt: skip
-                    if last and activation != IDENTITY and epilogue == STORE:
+                    if last and activation_pass != 0:
                         for j in range(lines):
                             z = c + at + j * c_stride * n * size
-                            activate(activation, z, z + slopes - c if slopes != 0 else 0, h, like)
+                            call_pass(activation_pass, z, z + slopes - c if slopes != 0 else 0, h)
                     o += h
 
 
 @part
 def forward(
-    weights, row_stride, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation, panels,
-    strips, like,
+    weights, row_stride, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation,
+    activation_pass, panels, strips, like,
 ):  # fmt: skip
     """A = g(W A_in + b), eqs. (3) and (4), for `panels` panels; slopes = g'(Z) where an address is given.
 
@@ -179,7 +181,7 @@ def forward(
     epilogue = TILE_RELU if activation == RELU else TILE_RELU0 if activation == RELU0 else STORE
     _product(
         True, weights, row_stride, n_out, n_in, packed, inputs, in_stride, BIAS if biases != 0 else ZERO, biases,
-        outputs, out_stride, epilogue, outputs, slopes, activation, panels, strips, like,
+        outputs, out_stride, epilogue, outputs, slopes, activation_pass, panels, strips, like,
     )  # fmt: skip
 
 
@@ -189,7 +191,7 @@ def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilo
     packed = panels >= 4 and n_in * itemsize(like) >= 1024
     _product(
         False, weights, n_in, n_in, n_out, packed, deltas, out_stride, ZERO, results, results, in_stride, epilogue,
-        aux, 0, IDENTITY, panels, strips, like,
+        aux, NIL, NIL, panels, strips, like,
     )  # fmt: skip
 
 

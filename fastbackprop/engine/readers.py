@@ -20,11 +20,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastbackprop.engine.jit import address_of, entry, inline, source_hash
+from fastbackprop.engine.jit import address_of, entry, inline
 from fastbackprop.engine.panels import panel_to_units, transpose_line, zero_line
 from fastbackprop.engine.simd import (
     INT,
-    LANES32,
     LINE_BYTES,
     VECTORS,
     const,
@@ -206,13 +205,17 @@ def _row_at(order, place):
     return load_int(order + place * 8) if order != 0 else place
 
 
-def _dense(key: str, kind: str, like: Any) -> Any:
+def _word_name(kind: str) -> str:
+    dtype = np.dtype(kind)
+    return dtype.name if dtype.isnative else f"{dtype.name}_swapped"
+
+
+def _dense(kind: str, like: Any) -> Any:
     element_bytes = np.dtype(kind).itemsize
     narrows = _narrows(kind, like)
 
-    @entry
+    @entry(name=f"read_{_word_name(kind)}.{like.dtype}")
     def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
-        key  # noqa: B018
         n, size, lanes_ = line(like), itemsize(like), lanes(like)
         base, row_stride = load_int(source + BASE * 8), load_int(source + ROW_STRIDE * 8)
         column_stride = load_int(source + COLUMN_STRIDE * 8)
@@ -285,13 +288,12 @@ def _dense(key: str, kind: str, like: Any) -> Any:
     return read
 
 
-def _sparse(key: str, kind: str, number: str, like: Any) -> Any:
+def _sparse(kind: str, number: str, like: Any) -> Any:
     element_bytes, number_bytes = np.dtype(kind).itemsize, np.dtype(number).itemsize
     narrows = _narrows(kind, like)
 
-    @entry
+    @entry(name=f"read_csr_{_word_name(kind)}_{_word_name(number)}.{like.dtype}")
     def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
-        key  # noqa: B018
         n, size = line(like), itemsize(like)
         base, columns = load_int(source + BASE * 8), load_int(source + COLUMNS * 8)
         starts, stored = load_int(source + STARTS * 8), load_int(source + STORED * 8)
@@ -330,9 +332,5 @@ def reader(dtype: np.dtype[Any], kind: np.dtype[Any], number: np.dtype[Any] | No
     With ``number``, int32 or int64, of a CSR matrix whose columns and starts are such numbers.
     """
     name, like = kind.str, dtype.type(0)
-    key = f"{source_hash()} {LANES32} {name} {dtype}"
-    if number is None:
-        function = _dense(key, name, like)
-    else:
-        function = _sparse(f"{key} {number}", name, number.str, like)
+    function = _dense(name, like) if number is None else _sparse(name, number.str, like)
     return address_of(function, CALL)

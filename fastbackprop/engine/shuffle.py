@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from fastbackprop.engine.jit import entry, source_hash
+from fastbackprop.engine.jit import entry
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _compiled(key_: str) -> Any:
-    @entry
-    def shuffle(order, key, epoch):
-        key_  # noqa: B018
-        one = np.uint64(1)
-        state = np.uint64(key) + (np.uint64(epoch) + one) * np.uint64(0xD1B54A32D192ED03)
-        for i in range(len(order)):
-            order[i] = i
-        for i in range(len(order) - 1, 0, -1):
-            state += GOLDEN
-            z = state  # the mixing of SplitMix64 (Steele, Lea, Flood 2014)
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            z = z ^ (z >> np.uint64(31))
-            # the high 32 bits times i + 1, divided by 2**32: uniform to one part in 2**32 / (i + 1) (Lemire 2019)
-            j = np.int64(((z >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
-            order[i], order[j] = order[j], order[i]
-
-    return shuffle
-
-
-shuffle = _compiled(source_hash())
-shuffle.__doc__ = """Fill `order`, int64, with a permutation of 0 to len(order) - 1 (Fisher and Yates)."""
+@entry
+def shuffle(order, key, epoch):
+    """Fill `order`, int64, with a permutation of 0 to len(order) - 1 (Fisher and Yates)."""
+    one = np.uint64(1)
+    state = np.uint64(key) + (np.uint64(epoch) + one) * np.uint64(0xD1B54A32D192ED03)
+    for i in range(len(order)):
+        order[i] = i
+    for i in range(len(order) - 1, 0, -1):
+        state += GOLDEN
+        z = state  # the mixing of SplitMix64 (Steele, Lea, Flood 2014)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+        # the high 32 bits times i + 1, divided by 2**32: uniform to one part in 2**32 / (i + 1) (Lemire 2019)
+        j = np.int64(((z >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
+        order[i], order[j] = order[j], order[i]

@@ -37,28 +37,32 @@ WHOLE = (NIL, NIL + 1, NIL, NIL)  # `places` of a gradient that is not in parts
 AHEAD = 1024  # bytes; so early are weights and gradients asked for, which other cores have read or written
 
 
+# The formulas: (W, g, first vector, second, rate, hyper, powers) to (W, first vector, second). What an optimizer does not
+# have is handed through. `powers` are beta1**t and beta2**t.
+
+
 @inline
-def _sgd(w, g, rate):
+def _sgd(w, g, v, u, rate, hyper, powers):
     """W -= rate g."""
-    return fma(-rate, g, w)
+    return fma(-rate, g, w), v, u
 
 
 @inline
-def _momentum(w, g, v, rate, hyper):
+def _momentum(w, g, v, u, rate, hyper, powers):
     """v = momentum v + g; W -= rate v."""
     v = fma(const(w, hyper[MOMENTUM_FACTOR]), v, g)
-    return fma(-rate, v, w), v
+    return fma(-rate, v, w), v, u
 
 
 @inline
-def _nesterov(w, g, v, rate, hyper):
+def _nesterov(w, g, v, u, rate, hyper, powers):
     """v = momentum v + g; W -= rate (g + momentum v)."""
     v = fma(const(w, hyper[MOMENTUM_FACTOR]), v, g)
-    return fma(-rate, fma(const(w, hyper[MOMENTUM_FACTOR]), v, g), w), v
+    return fma(-rate, fma(const(w, hyper[MOMENTUM_FACTOR]), v, g), w), v, u
 
 
 @inline
-def _rmsprop(w, g, v, u, rate, hyper):
+def _rmsprop(w, g, v, u, rate, hyper, powers):
     """v = beta2 v + (1 - beta2) g^2; u = momentum u + g / (sqrt(v) + eps); W -= rate u."""
     v = fma(const(w, 1.0 - hyper[BETA2]), fma(g, g, -v), v)
     u = fma(const(w, hyper[MOMENTUM_FACTOR]), u, g / (sqrt(v) + const(w, hyper[EPS])))
@@ -66,19 +70,24 @@ def _rmsprop(w, g, v, u, rate, hyper):
 
 
 @inline
-def _adagrad(w, g, v, rate, hyper):
+def _adagrad(w, g, v, u, rate, hyper, powers):
     """v += g^2; W -= rate g / (sqrt(v) + eps)."""
     v = fma(g, g, v)
-    return fma(-rate, g / (sqrt(v) + const(w, hyper[EPS])), w), v
+    return fma(-rate, g / (sqrt(v) + const(w, hyper[EPS])), w), v, u
 
 
 @inline
-def _adam(w, g, m, v, rate, hyper, power1, power2):
-    """Kingma and Ba: W -= rate m^ / (sqrt(v^) + eps), the moments corrected by power = beta**t."""
+def _adam(w, g, m, v, rate, hyper, powers):
+    """Kingma and Ba: W -= rate m^ / (sqrt(v^) + eps), the moments corrected by beta**t."""
     m = fma(const(w, 1.0 - hyper[BETA1]), g - m, m)
     v = fma(const(w, 1.0 - hyper[BETA2]), fma(g, g, -v), v)
-    root = sqrt(v * const(w, 1.0 / (1.0 - power2))) + const(w, hyper[EPS])
-    return fma(-rate * const(w, 1.0 / (1.0 - power1)), m / root, w), m, v
+    root = sqrt(v * const(w, 1.0 / (1.0 - powers[1]))) + const(w, hyper[EPS])
+    return fma(-rate * const(w, 1.0 / (1.0 - powers[0])), m / root, w), m, v
+
+
+FORMULAS = {
+    SGD: _sgd, MOMENTUM: _momentum, NESTEROV: _nesterov, RMSPROP: _rmsprop, ADAGRAD: _adagrad, ADAM: _adam,
+}  # fmt: skip
 
 
 @inline
@@ -116,49 +125,41 @@ def power(base, exponent):
     return result
 
 
-@kernel
-def update(code, w, g, places, s1, s2, count, rate, scale, l1, l2, decays, hyper, step, like):
-    """Apply an optimizer to `count` parameters.
+def make_update(formula):
+    """The pass of an optimizer's formula over a stretch of the parameters."""
 
-    Its gradient is `scale` times the sum of those of the parts, and that of the penalties of the factors `l1` and `l2`.
-    The parts' lie at g + `places`: bytes to the first, how many there are, bytes to the last place, from which it goes
-    on at 0, and bytes from one to the next.
-    `step` counts from 1, `decays`: whether weight decay is for them.
-    """
-    n, size = lanes(like), itemsize(like)
-    decay = hyper[DECAY] if decays else 0.0
-    shrink = 1.0 - rate * hyper[DECOUPLED_DECAY] if decays else 1.0
-    power1 = power2 = 0.0
-    if code == ADAM:
-        power1, power2 = power(hyper[BETA1], step), power(hyper[BETA2], step)
-    for i in range(0, count, n):
-        at, exist = i * size, count - i
-        prefetch_write(w + at + AHEAD)
-        weights = load_part(w + at, exist, like)
-        gradient = _sum_of_parts(g + at, places, exist, like)
-        # a state that the optimizer does not have is not used
-        state1 = load_part(s1 + at, exist, like) if s1 != 0 else gradient
-        state2 = load_part(s2 + at, exist, like) if s2 != 0 else gradient
-        gradient = _with_penalty(gradient * const(weights, scale), weights, l1, l2)
-        gradient = fma(const(weights, decay), weights, gradient)
-        weights, rates = weights * const(weights, shrink), const(weights, rate)
-        if code == SGD:
-            weights = _sgd(weights, gradient, rates)
-        elif code == MOMENTUM:
-            weights, state1 = _momentum(weights, gradient, state1, rates, hyper)
-        elif code == NESTEROV:
-            weights, state1 = _nesterov(weights, gradient, state1, rates, hyper)
-        elif code == RMSPROP:
-            weights, state1, state2 = _rmsprop(weights, gradient, state1, state2, rates, hyper)
-        elif code == ADAGRAD:
-            weights, state1 = _adagrad(weights, gradient, state1, rates, hyper)
-        elif code == ADAM:
-            weights, state1, state2 = _adam(weights, gradient, state1, state2, rates, hyper, power1, power2)
-        store_part(w + at, weights, exist, like)
-        if s1 != 0:
-            store_part(s1 + at, state1, exist, like)
-        if s2 != 0:
-            store_part(s2 + at, state2, exist, like)
+    @kernel
+    def update(w, g, places, s1, s2, count, rate, scale, l1, l2, decays, hyper, step, like):
+        """Apply an optimizer to `count` parameters.
+
+        Its gradient is `scale` times the sum of those of the parts, and that of the penalties of the factors `l1` and
+        `l2`. The parts' lie at g + `places`: bytes to the first, how many there are, bytes to the last place, from
+        which it goes on at 0, and bytes from one to the next.
+        `step` counts from 1, `decays`: whether weight decay is for them.
+        """
+        n, size = lanes(like), itemsize(like)
+        decay = hyper[DECAY] if decays else 0.0
+        shrink = 1.0 - rate * hyper[DECOUPLED_DECAY] if decays else 1.0
+        powers = power(hyper[BETA1], step), power(hyper[BETA2], step)
+        for i in range(0, count, n):
+            at, exist = i * size, count - i
+            prefetch_write(w + at + AHEAD)
+            weights = load_part(w + at, exist, like)
+            gradient = _sum_of_parts(g + at, places, exist, like)
+            # a state that the optimizer does not have is not used
+            state1 = load_part(s1 + at, exist, like) if s1 != 0 else gradient
+            state2 = load_part(s2 + at, exist, like) if s2 != 0 else gradient
+            gradient = _with_penalty(gradient * const(weights, scale), weights, l1, l2)
+            gradient = fma(const(weights, decay), weights, gradient)
+            weights, rates = weights * const(weights, shrink), const(weights, rate)
+            weights, state1, state2 = formula(weights, gradient, state1, state2, rates, hyper, powers)
+            store_part(w + at, weights, exist, like)
+            if s1 != 0:
+                store_part(s1 + at, state1, exist, like)
+            if s2 != 0:
+                store_part(s2 + at, state2, exist, like)
+
+    return update
 
 
 @kernel

@@ -1,0 +1,120 @@
+"""Operations: what a program's steps are made of (program.py), each a compiled function that is called by its address.
+
+An operation gets the thread's copy of the job, its own record in the program, the table of layers and ``like``. It is
+compiled, for one element type, when a program first names it, and kept on disk by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.jit import address_of, entry, part
+from fastbackprop.engine.simd import INT, int_const
+
+OPERATION = types.int64(types.int64, types.int64)
+PASS = types.int64(types.int64, types.int64, types.int64)
+
+
+def _emit_call(bld: Any, args: Any) -> Any:
+    function = ir.FunctionType(INT, [INT] * (len(args) - 1)).as_pointer()
+    return bld.call(bld.inttoptr(args[0], function), args[1:])
+
+
+@intrinsic
+def call_operation(typingctx: Any, function: Any, job: Any, record: Any) -> Any:
+    """Call the operation at an address, with the addresses of the job and of its record."""
+    return types.int64(types.intp, types.intp, types.intp), lambda context, bld, sig, args: _emit_call(bld, args)
+
+
+@intrinsic
+def call_pass(typingctx: Any, function: Any, z: Any, slopes: Any, rows: Any) -> Any:
+    """Call the activation's pass at an address."""
+    return types.int64(types.intp, *PASS.args), lambda context, bld, sig, args: _emit_call(bld, args)
+
+
+def _emit_array(context: Any, bld: Any, array_type: Any, address: Any, shape: list[Any]) -> Any:
+    """An array of Numba's in C order on memory that somebody else keeps."""
+    array = make_array(array_type)(context, bld)
+    element = context.get_data_type(array_type.dtype)
+    size = context.get_abi_sizeof(element)
+    strides = [int_const(size)]
+    for length in shape[:0:-1]:
+        strides.insert(0, bld.mul(strides[0], length))
+    populate_array(
+        array, bld.inttoptr(address, element.as_pointer()), cgutils.pack_array(bld, shape),
+        cgutils.pack_array(bld, strides), int_const(size), None,
+    )  # fmt: skip
+    return array._getvalue()
+
+
+@intrinsic
+def words_at(typingctx: Any, address: Any, count: Any) -> Any:
+    """The int64 vector at an address."""
+    array = types.Array(types.int64, 1, "C")
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return _emit_array(context, bld, array, args[0], [args[1]])
+
+    return array(types.intp, types.intp), codegen
+
+
+@intrinsic
+def doubles_at(typingctx: Any, address: Any, count: Any) -> Any:
+    """The float64 vector at an address."""
+    array = types.Array(types.float64, 1, "C")
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return _emit_array(context, bld, array, args[0], [args[1]])
+
+    return array(types.intp, types.intp), codegen
+
+
+@intrinsic
+def layers_at(typingctx: Any, address: Any, count: Any) -> Any:
+    """The table of so many layers at an address."""
+    array = types.Array(types.int64, 2, "C")
+
+    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+        return _emit_array(context, bld, array, args[0], [args[1], int_const(at.LAYER_FIELDS)])
+
+    return array(types.intp, types.intp), codegen
+
+
+class Operation:
+    """One operation: `address` gives the function that is compiled for an element type."""
+
+    def __init__(self, function: Any, name: str) -> None:
+        self.function, self.name, self.__doc__ = function, name, function.__doc__
+        self._addresses: dict[np.dtype[Any], int] = {}
+
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Of the machine code for float32 or float64, which is compiled, or read from the disk, at the first time."""
+        if dtype not in self._addresses:
+            self._addresses[dtype] = address_of(self._entry(dtype), OPERATION)
+        return self._addresses[dtype]
+
+    def _entry(self, dtype: np.dtype[Any]) -> Any:
+        body, like = part(self.function), dtype.type(0)
+
+        @entry(name=f"{self.name}.{dtype}")
+        def operation(job, record):
+            own = words_at(job, at.JOB_FIELDS)
+            layers = layers_at(own[at.LAYERS], own[at.LAYER_COUNT])
+            return body(own, words_at(record, at.OP_FIELDS), layers, like)
+
+        return operation
+
+
+def operation(function: Any = None, *, name: str = "") -> Any:
+    """Make a function of (job, op, layers, like), which returns GO_ON, FAILED, LEAVE or AGAIN, an `Operation`."""
+    if function is None:
+        return lambda function: Operation(function, name)
+    return Operation(function, function.__name__)

@@ -1,0 +1,1 @@
+"""The operations of a step, a file for each concept."""

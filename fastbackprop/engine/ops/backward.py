@@ -1,0 +1,45 @@
+"""dZ[L - 1] to dZ[1], eq. (17), and dX, eq. (16)."""
+
+from __future__ import annotations
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
+from fastbackprop.engine.operations import operation
+from fastbackprop.engine.panels import panel_to_rows
+from fastbackprop.engine.places import drop_probability, panel_at, panels_of
+from fastbackprop.engine.product import backward
+from fastbackprop.engine.simd import itemsize, line
+from fastbackprop.engine.tile import MASK, SCALE, STORE
+
+
+@operation
+def backward_layer(job, op, layers, like):
+    """dZ[l] of a slice, from dZ[l + 1]; of l = 0, whose activation is the identity, dX as panels."""
+    l, size = op[at.LAYER], itemsize(like)
+    p0, p1 = panels_of(job, op, like)
+    epilogue, field = SCALE, at.SLOPES
+    if drop_probability(job, l) == 0.0:
+        if layers[l, at.ACTIVATION] == IDENTITY:
+            epilogue = STORE
+        elif layers[l, at.ACTIVATION] == RELU or layers[l, at.ACTIVATION] == RELU0:
+            epilogue, field = MASK, at.PANELS
+    if p1 > p0:
+        backward(
+            job[at.PARAMS] + layers[l + 1, at.WEIGHTS] * size, layers[l, at.SIZE], layers[l + 1, at.SIZE],
+            panel_at(job, layers, l + 1, at.DELTAS, p0, like), layers[l + 1, at.STRIDE],
+            panel_at(job, layers, l, at.DELTAS, p0, like), layers[l, at.STRIDE],
+            epilogue, panel_at(job, layers, l, field, p0, like), p1 - p0, job[at.SCRATCH], like,
+        )  # fmt: skip
+    return at.GO_ON
+
+
+@operation
+def write_input_gradient(job, op, layers, like):
+    """dX of a slice as rows."""
+    n, width = line(like), layers[0, at.SIZE]
+    p0, p1 = panels_of(job, op, like)
+    for p in range(p0, p1):
+        rows = job[at.INPUT_GRADIENT] + (job[at.ROW] + p * n) * width * itemsize(like)
+        panel = panel_at(job, layers, 0, at.DELTAS, p, like)
+        panel_to_rows(panel, width, rows, width, min(n, job[at.ROWS] - p * n), job[at.SCRATCH], like)
+    return at.GO_ON

@@ -1,0 +1,118 @@
+"""A[1] to A[L - 1], eqs. (3) and (4), and Z[L] in the place of A[L]; dropout; the units of each layer."""
+
+from __future__ import annotations
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.activations import IDENTITY, activate_sum
+from fastbackprop.engine.dropout import drop, layer_key
+from fastbackprop.engine.jit import NIL, kernel
+from fastbackprop.engine.operations import operation
+from fastbackprop.engine.panels import panel_to_units
+from fastbackprop.engine.places import (
+    drop_probability,
+    is_from_panels,
+    learns,
+    panel_at,
+    panel_count,
+    panels_of,
+    units_at,
+)
+from fastbackprop.engine.product import forward
+from fastbackprop.engine.simd import itemsize, line
+
+
+@operation
+def forward_layer(job, op, layers, like):
+    """A[l] of a slice and, where they are wanted, the slopes g'(Z[l])."""
+    l, size = op[at.LAYER], itemsize(like)
+    p0, p1 = panels_of(job, op, like)
+    if p1 > p0:
+        n_in, pass_ = layers[l - 1, at.SIZE], layers[l, at.ACTIVATION_PASS]
+        slopes = panel_at(job, layers, l, at.SLOPES, p0, like) if pass_ != 0 and learns(job) else 0
+        forward(
+            job[at.PARAMS] + layers[l, at.WEIGHTS] * size, n_in, n_in, layers[l, at.SIZE],
+            job[at.PARAMS] + layers[l, at.BIASES] * size, panel_at(job, layers, l - 1, at.PANELS, p0, like),
+            layers[l - 1, at.STRIDE], panel_at(job, layers, l, at.PANELS, p0, like), layers[l, at.STRIDE], slopes,
+            layers[l, at.ACTIVATION], pass_, p1 - p0, job[at.SCRATCH], like,
+        )  # fmt: skip
+    return at.GO_ON
+
+
+# ---------------------------------------------------------------- Z[2] as the sum of two halves
+
+
+@kernel
+def half_sums_at(job, layers, turn, p, like):
+    """The address of panel p of sums over half of the inputs of layer 2: of one of two, by turns."""
+    lines = (turn * job[at.BLOCK] + p * line(like)) * layers[2, at.STRIDE]
+    return job[at.WORKSPACE] + (job[at.HALF_SUMS] + lines) * itemsize(like)
+
+
+@kernel
+def sum_half(job, layers, i0, i1, biases, result, p0, p1, like):
+    """b[2] + W[2] A[1] over inputs i0 to i1 - 1, panels p0 to p1 - 1; without an address of biases there are none."""
+    size, n_in = itemsize(like), layers[1, at.SIZE]
+    forward(
+        job[at.PARAMS] + (layers[2, at.WEIGHTS] + i0) * size, n_in, i1 - i0, layers[2, at.SIZE], biases,
+        panel_at(job, layers, NIL + 1, at.PANELS, p0, like) + i0 * line(like) * size, layers[1, at.STRIDE], result,
+        layers[2, at.STRIDE], NIL, NIL + IDENTITY, NIL, p1 - p0, job[at.SCRATCH], like,
+    )  # fmt: skip
+
+
+@kernel
+def add_halves(job, layers, first_half, second_half, p0, p1, like):
+    """A[2], or Z[L] in its place, from the two sums that make Z[2], each given by the address of its panel p0."""
+    l, panel_bytes = 2, layers[2, at.STRIDE] * line(like) * itemsize(like)
+    for p in range(p0, p1):
+        offset = (p - p0) * panel_bytes
+        slopes = panel_at(job, layers, l, at.SLOPES, p, like) if learns(job) else 0
+        activate_sum(
+            layers[l, at.ACTIVATION], layers[l, at.ACTIVATION_PASS], first_half + offset, second_half + offset,
+            panel_at(job, layers, l, at.PANELS, p, like), slopes, layers[l, at.SIZE], like,
+        )  # fmt: skip
+
+
+@operation
+def forward_halves(job, op, layers, like):
+    """A[2] of a slice, where Z[2] is the sum of two chains, one over each half of its inputs."""
+    p0, p1 = panels_of(job, op, like)
+    if p1 > p0:
+        first_half, second_half = half_sums_at(job, layers, 0, p0, like), half_sums_at(job, layers, 1, p0, like)
+        half, biases = layers[2, at.HALF], job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like)
+        sum_half(job, layers, NIL, half, biases, first_half, p0, p1, like)
+        sum_half(job, layers, half, layers[1, at.SIZE], NIL, second_half, p0, p1, like)
+        add_halves(job, layers, first_half, second_half, p0, p1, like)
+    return at.GO_ON
+
+
+# ---------------------------------------------------------------- what follows on A[l] in a training
+
+
+@operation
+def drop_units(job, op, layers, like):
+    """Dropout in hidden layer l of a slice; FIRST is the number of its first unit."""
+    l, n = op[at.LAYER], line(like)
+    p0, p1 = panels_of(job, op, like)
+    probability = drop_probability(job, l)
+    key = layer_key(job[at.DROPOUT_KEY], job[at.DONE_STEPS] + job[at.STEP], l)
+    for p in range(p0, p1 if probability > 0.0 else p0):
+        drop(
+            probability, key, job[at.ROW] - job[at.STEP_ROW] + p * n, layers[l, at.ACTIVATION], op[at.FIRST],
+            layers[l, at.SIZE], panel_at(job, layers, l, at.PANELS, p, like),
+            panel_at(job, layers, l, at.SLOPES, p, like), like,
+        )  # fmt: skip
+    return at.GO_ON
+
+
+@operation
+def transpose_units(job, op, layers, like):
+    """The units of layer l of a slice, where the gradient of the next layer is made from them."""
+    l = op[at.LAYER]
+    p0, p1 = panels_of(job, op, like)
+    if not is_from_panels(layers, l + 1, panel_count(job[at.ROWS], like), like):
+        for p in range(p0, p1):
+            panel_to_units(
+                panel_at(job, layers, l, at.PANELS, p, like), layers[l, at.SIZE], units_at(job, layers, l, p, like),
+                job[at.BLOCK] * line(like), like,
+            )  # fmt: skip
+    return at.GO_ON

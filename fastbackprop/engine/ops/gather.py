@@ -1,0 +1,57 @@
+"""A[0]: the samples of a block as panels and, where the gradient of the first layer is made from them, as units."""
+
+from __future__ import annotations
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.jit import NIL, part
+from fastbackprop.engine.operations import operation
+from fastbackprop.engine.panels import NOT_AHEAD, all_finite, gather
+from fastbackprop.engine.places import is_from_panels, panel_at, panel_count, panels_of, units_at
+from fastbackprop.engine.readers import call_reader
+from fastbackprop.engine.simd import itemsize, line
+from fastbackprop.engine.update import NO_GRADIENT
+
+FAR_INPUT_BYTES = 1 << 20  # inputs of more bytes are asked for ahead: they come from beyond the second-level cache
+
+
+@part
+def gather_panels(job, layers, row, samples, p0, p1, like):
+    """Panels p0 to p1 - 1 of the `samples` from place `row` of ORDER on."""
+    n, width = line(like), layers[0, at.SIZE]
+    far = job[at.SAMPLES] * abs(job[at.INPUT_STRIDE]) * itemsize(like) > FAR_INPUT_BYTES
+    to_units = job[at.UPDATE] != NO_GRADIENT
+    to_units = to_units and not is_from_panels(layers, NIL + 1, panel_count(samples, like), like)
+    units_stride = job[at.BLOCK] * n if to_units else 0
+    reader = job[at.INPUT_READER]
+    if reader != 0 and p1 > p0:
+        call_reader(
+            reader, job[at.INPUTS], job[at.ORDER], row + p0 * n, samples - p0 * n, NIL + far, job[at.END_ROW], width,
+            units_at(job, layers, 0, p0, like) if to_units else job[at.SCRATCH], units_stride,
+            panel_at(job, layers, 0, at.PANELS, p0, like), layers[0, at.STRIDE], p1 - p0,
+        )  # fmt: skip
+    for p in range(p0, p1 if reader == 0 else p0):
+        first = row + p * n
+        ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
+        units = units_at(job, layers, 0, p, like) if to_units else job[at.SCRATCH]
+        gather(
+            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead,
+            job[at.END_ROW], width, units, units_stride, panel_at(job, layers, 0, at.PANELS, p, like), like,
+        )  # fmt: skip
+
+
+@operation
+def gather_inputs(job, op, layers, like):
+    """A[0] of a slice of the block, but for the panels that were gathered ahead."""
+    p0, p1 = panels_of(job, op, like)
+    gather_panels(job, layers, job[at.ROW], job[at.ROWS], p0 + job[at.GATHERED], p1, like)
+    return at.GO_ON
+
+
+@operation
+def check_inputs(job, op, layers, like):
+    """FAILED where the gathered inputs of a slice are not finite."""
+    p0, p1 = panels_of(job, op, like)
+    for p in range(p0, p1):
+        if not all_finite(panel_at(job, layers, 0, at.PANELS, p, like), layers[0, at.SIZE] * line(like), like):
+            return at.FAILED
+    return at.GO_ON

@@ -1,0 +1,124 @@
+"""The output layers of Theorem 6.1 as operations: targets, outputs, losses and dZ[L] of a slice of the block."""
+
+from __future__ import annotations
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.heads import HEADS
+from fastbackprop.engine.jit import NIL, inline, kernel
+from fastbackprop.engine.operations import Operation
+from fastbackprop.engine.panels import NOT_AHEAD, all_finite, gather, panel_to_rows
+from fastbackprop.engine.places import learns, panel_at, panels_of, reciprocal, row_number, sample_weight, weight_sum
+from fastbackprop.engine.readers import call_reader
+from fastbackprop.engine.simd import (
+    const,
+    itemsize,
+    lanes,
+    line,
+    load,
+    load_int,
+    load_scalar,
+    load_whole_numbers,
+    splat,
+    store,
+)
+
+
+@inline
+def _gather_targets(job, row, count, outputs, panel, like):
+    """A panel's targets: one line of class indices, or a line an output."""
+    n, size = line(like), itemsize(like)
+    order, targets = job[at.ORDER], job[at.TARGETS]
+    if job[at.TARGET_KIND] == at.CLASSES and order == 0 and count == n:
+        for s in range(0, n, lanes(like)):
+            store(panel + s * size, load_whole_numbers(targets + (row + s) * 8, like))
+    elif job[at.TARGET_KIND] == at.CLASSES:
+        for s in range(n):
+            sample = row_number(job, row + min(s, count - 1))
+            store(panel + s * size, const(like, load_int(targets + sample * 8)))
+    elif job[at.TARGET_READER] != 0:
+        call_reader(
+            job[at.TARGET_READER], targets, order, row, count, NIL, NIL, outputs, job[at.SCRATCH], NIL, panel, NIL,
+            NIL + 1,
+        )  # fmt: skip
+    else:
+        gather(
+            targets, job[at.TARGET_STRIDE], order, row, count, NOT_AHEAD, NIL, outputs, job[at.SCRATCH], NIL, panel,
+            like,
+        )  # fmt: skip
+
+
+@inline
+def _shares(job, first, exist, share, shares, like):
+    """A line of `share` times each sample's weight; 0 for the samples that do not exist."""
+    n, size = line(like), itemsize(like)
+    if job[at.SAMPLE_WEIGHTS] == 0 and exist == n:
+        for i in range(0, n, lanes(like)):
+            store(shares + i * size, splat(share))
+    else:
+        for i in range(n):
+            weight = sample_weight(job, first + i, like) * share if i < exist else const(like, 0.0)
+            store(shares + i * size, weight)
+
+
+@kernel
+def _read_targets(job, row, count, outputs, targets, panel_bytes, share, shares, like):
+    """The targets of `count` samples as panels, and what each sample has of the mean."""
+    n = line(like)
+    for p in range((count + n - 1) // n):
+        exist = min(n, count - p * n)
+        _gather_targets(job, row + p * n, exist, outputs, targets + p * panel_bytes, like)
+        _shares(job, row + p * n, exist, share, shares + p * n * itemsize(like), like)
+
+
+@kernel
+def _give_deltas(targets, deltas, panel_bytes, panels, outputs, like):
+    """Targets that are dZ[L] itself."""
+    size = itemsize(like)
+    for p in range(panels):
+        for i in range(0, outputs * line(like), lanes(like)):
+            store(deltas + p * panel_bytes + i * size, load(targets + p * panel_bytes + i * size, like))
+
+
+def _operation(name, head):
+    def output_layer(job, op, layers, like):
+        n, size, last = line(like), itemsize(like), len(layers) - 1
+        p0, p1 = panels_of(job, op, like)
+        if p1 == p0:
+            return at.GO_ON
+        outputs, stride, kind = layers[last, at.SIZE], layers[last, at.STRIDE], job[at.TARGET_KIND]
+        panel, panel_bytes = panel_at(job, layers, last, at.PANELS, p0, like), stride * n * size
+        row, count = job[at.ROW] + p0 * n, min((p1 - p0) * n, job[at.ROWS] - p0 * n)
+        targets = job[at.WORKSPACE] + job[at.TARGET_PANELS] * size + p0 * panel_bytes
+        losses = job[at.WORKSPACE] + (job[at.LOSSES] + p0 * n) * size
+        shares = job[at.WORKSPACE] + (job[at.SHARES] + p0 * n) * size
+        totals = job[at.WORKSPACE] + (job[at.TOTALS] + p0 * n) * size
+        deltas = panel_at(job, layers, last, at.DELTAS, p0, like) if learns(job) else 0
+        if kind != at.NO_TARGETS:
+            share = const(like, reciprocal(weight_sum(job, op[at.SLICE], like)))
+            _read_targets(job, row, count, outputs, targets, panel_bytes, share, shares, like)
+        head(
+            panel, panel_bytes, p1 - p0, outputs, at.NO_TARGETS if kind == at.GIVEN_DELTAS else kind, targets, deltas,
+            losses, totals, totals + job[at.BLOCK] * size, shares, like,
+        )  # fmt: skip
+        if kind == at.GIVEN_DELTAS:
+            _give_deltas(targets, deltas, panel_bytes, p1 - p0, outputs, like)
+        if job[at.OUTPUTS] != 0:
+            for p in range(p1 - p0):
+                rows = job[at.OUTPUTS] + (row + p * n) * outputs * size
+                exist = min(n, count - p * n)
+                panel_to_rows(panel + p * panel_bytes, outputs, rows, outputs, exist, job[at.SCRATCH], like)
+        code = at.GO_ON
+        if kind == at.CLASSES or kind == at.DENSE:
+            if not all_finite(losses, (p1 - p0) * n, like):
+                code = at.FAILED
+            if job[at.SAMPLE_WEIGHTS] != 0:
+                for i in range(count):
+                    weight = sample_weight(job, row + i, like)
+                    store(losses + i * size, load_scalar(losses + i * size, like) * weight)
+        return code
+
+    output_layer.__doc__ = f"o, and where there are targets the losses and dZ[L]: {name}; FAILED where a loss is not finite."
+    return Operation(output_layer, name)
+
+
+OUTPUT_LAYERS = {code: _operation(f"output_layer_{name}", head) for code, (name, head) in HEADS.items()}

@@ -1,0 +1,131 @@
+"""What follows on the gradient of some outputs: sums of parts and penalties, the norm that is clipped, the update."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.jit import kernel, part
+from fastbackprop.engine.operations import Operation, doubles_at, operation
+from fastbackprop.engine.places import learning_rate, parameter_count, reciprocal, unit_count, weight_sum
+from fastbackprop.engine.simd import itemsize, load_double, load_scalar, store
+from fastbackprop.engine.update import (
+    CLIP_NORM,
+    DECAY_BIASES,
+    FORMULAS,
+    HYPER_FIELDS,
+    L1,
+    L2,
+    WHOLE,
+    add_gradients,
+    make_update,
+    sum_of_powers,
+)
+
+
+@kernel
+def part_at(job, step, place):
+    """Which part of a step's samples is done at a place, and at which place a part: the threads change sides each step.
+
+    Parts are not of equal size: who has the smaller one gathers ahead for the larger.
+    """
+    return (place + step % 2 * (job[at.PARTS] // 2)) % job[at.PARTS]
+
+
+@kernel
+def _gradients(job, layers, like):
+    """Where the gradient lies: that of the whole batch, or those of its parts, with `places` as `update` takes them."""
+    if job[at.PARTS] == 1:
+        return job[at.GRADIENT_AT], WHOLE
+    part_bytes = parameter_count(layers) * itemsize(like)
+    parts = (job[at.STEP_SAMPLES] + job[at.PART_SIZE] - 1) // job[at.PART_SIZE]
+    first = part_at(job, job[at.STEP], 0) * part_bytes
+    return job[at.PART_GRADIENTS], (first, parts, (job[at.PARTS] - 1) * part_bytes, part_bytes)
+
+
+@part
+def _stretch(op, layers, bias, like):
+    """Where the weights or the biases of some outputs lie among the parameters: bytes before them, and their number."""
+    l, n_in = op[at.LAYER], 1 if bias else layers[op[at.LAYER] - 1, at.SIZE]
+    start = layers[l, at.BIASES if bias else at.WEIGHTS] + op[at.FIRST] * n_in
+    return start * itemsize(like), (op[at.LAST] - op[at.FIRST]) * n_in
+
+
+@kernel
+def _penalty_factors(job, hyper, like):
+    """l1 and l2, as they are in the gradient of the step's cost."""
+    if job[at.PENALTY] == at.NO_PENALTY:
+        return 0.0, 0.0
+    share = reciprocal(weight_sum(job, 0, like)) if job[at.PENALTY] == at.PENALTY_PER_SAMPLE else 1.0
+    return hyper[L1] * share, hyper[L2] * share
+
+
+def _make_apply(name, formula):
+    update = make_update(formula)
+
+    @kernel
+    def apply_to(job, op, layers, hyper, gradients, places, scale, l1, l2, like):
+        s1, s2, params = job[at.STATE_1], job[at.STATE_2], job[at.PARAMS]
+        rate, t = learning_rate(job), job[at.DONE_STEPS] + job[at.STEP] + 1
+        for bias in range(2):
+            start, count = _stretch(op, layers, bias, like)
+            update(
+                params + start, gradients + start, places, s1 + start if s1 != 0 else 0, s2 + start if s2 != 0 else 0,
+                count, rate, scale, 0.0 if bias else l1, 0.0 if bias else l2,
+                bias == 0 or hyper[DECAY_BIASES] != 0.0, hyper, t, like,
+            )  # fmt: skip
+
+    def apply(job, op, layers, like):
+        if job[at.ENDS] != 0:
+            hyper = doubles_at(job[at.HYPER], HYPER_FIELDS)
+            gradients, places = _gradients(job, layers, like)
+            l1, l2 = _penalty_factors(job, hyper, like)
+            apply_to(job, op, layers, hyper, gradients, places, 1.0, l1, l2, like)
+        return at.GO_ON
+
+    def apply_clipped(job, op, layers, like):
+        hyper = doubles_at(job[at.HYPER], HYPER_FIELDS)
+        units, total = unit_count(layers), 0.0
+        for u in range(units):
+            total += load_double(job[at.UNIT_SUMS] + (units + u) * 8)
+        scale = min(hyper[CLIP_NORM] / (np.sqrt(total) + 1e-6), 1.0)  # as PyTorch's clip_grad_norm_
+        apply_to(job, op, layers, hyper, job[at.GRADIENT_AT], WHOLE, scale, 0.0, 0.0, like)
+        return at.GO_ON
+
+    apply.__doc__ = f"The update of outputs FIRST to LAST - 1, after the last block: {formula.__doc__}"
+    apply_clipped.__doc__ = f"{apply.__doc__} With the gradient scaled down to a norm of at most CLIP_NORM."
+    return Operation(apply, f"apply_{name}"), Operation(apply_clipped, f"apply_clipped_{name}")
+
+
+_BOTH = {code: _make_apply(formula.__name__.strip("_"), formula) for code, formula in FORMULAS.items()}
+APPLY = {code: both[0] for code, both in _BOTH.items()}
+APPLY_CLIPPED = {code: both[1] for code, both in _BOTH.items()}
+
+
+@operation
+def add_up(job, op, layers, like):
+    """The gradient of some outputs as it is wanted, or clipped: the sum of those of the parts and of the penalties."""
+    if job[at.ENDS] != 0:
+        hyper = doubles_at(job[at.HYPER], HYPER_FIELDS)
+        gradients, places = _gradients(job, layers, like)
+        l1, l2 = _penalty_factors(job, hyper, like)
+        for bias in range(2):
+            start, count = _stretch(op, layers, bias, like)
+            add_gradients(
+                job[at.PARAMS] + start, gradients + start, places, 0.0 if bias else l1, 0.0 if bias else l2, count,
+                job[at.GRADIENT_AT] + start, like,
+            )  # fmt: skip
+    return at.GO_ON
+
+
+@operation
+def square_norm(job, op, layers, like):
+    """The square of the norm of the gradient of each of some outputs."""
+    l, n_in, size = op[at.LAYER], layers[op[at.LAYER] - 1, at.SIZE], itemsize(like)
+    if job[at.ENDS] != 0:
+        for o in range(op[at.FIRST], op[at.LAST]):
+            row = job[at.GRADIENT_AT] + (layers[l, at.WEIGHTS] + o * n_in) * size
+            norm = sum_of_powers(row, n_in, 2, job[at.SCRATCH], like)
+            slope = np.float64(load_scalar(job[at.GRADIENT_AT] + (layers[l, at.BIASES] + o) * size, like))
+            store(job[at.UNIT_SUMS] + (unit_count(layers) + layers[l, at.FIRST_UNIT] + o) * 8, norm + slope * slope)
+    return at.GO_ON

@@ -1,0 +1,158 @@
+"""Where things lie, and where a thread is: addresses of panels, units, rows and sums; steps, blocks and slices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.jit import kernel, part
+from fastbackprop.engine.simd import const, itemsize, line, load_double, load_int, load_scalar
+from fastbackprop.engine.update import NO_GRADIENT
+
+# The gradient of at most so many outputs, and of two for each panel of a block, is made from panels: to add up lanes
+# takes two operations a weight, to transpose inputs four and more an input and panel. In the first layer fewer: a half
+# of a network (ops/halves.py) may have as few outputs, and its bits are to be those of the whole.
+FEW, FEW_OF_FIRST = 16, 8
+# So is that of inputs that fill at most half of a line, from so many panels on: its other lanes would take as long.
+NARROW_PANELS = 4
+
+
+# ---------------------------------------------------------------- steps, blocks and slices
+
+
+@kernel
+def first_row(job, step):
+    """Where the samples of a step start in ORDER, in which epochs follow each other, or in X if there is no order."""
+    step = job[at.FIRST_STEP] + step
+    per_epoch = job[at.STEPS_PER_EPOCH]
+    epoch = step // per_epoch if job[at.ORDER] != 0 else 0
+    return epoch * job[at.SAMPLES] + step % per_epoch * job[at.BATCH]
+
+
+@kernel
+def batch_size(job, step):
+    """The number of samples of a step."""
+    start = (job[at.FIRST_STEP] + step) % job[at.STEPS_PER_EPOCH] * job[at.BATCH]
+    return min(job[at.BATCH], job[at.SAMPLES] - start)
+
+
+@kernel
+def enter_block(job, step, done):
+    """Go to a step's block after `done` of its samples. Returns how many samples are done with it."""
+    job[at.STEP], job[at.STEP_ROW], job[at.STEP_SAMPLES] = step, first_row(job, step), batch_size(job, step)
+    block = job[at.BLOCK] if job[at.PARTS] == 1 else job[at.STEP_SAMPLES]
+    enter_rows(job, 0, job[at.STEP_SAMPLES], done, block)
+    return done + job[at.ROWS]
+
+
+@part
+def enter_rows(job, start, count, done, block):
+    """Go to the block after `done` of `count` samples, the first of which is the step's sample number `start`."""
+    job[at.ROW] = job[at.STEP_ROW] + start + done
+    job[at.ROWS] = min(block, count - done)
+    job[at.BEGINS], job[at.ENDS] = done == 0, done + job[at.ROWS] == count
+
+
+@kernel
+def panel_count(samples, like):
+    """Panels that hold so many samples."""
+    return (samples + line(like) - 1) // line(like)
+
+
+@part
+def panels_of(job, op, like):
+    """The first panel of an operation's slice of the block, and the first after it."""
+    panels = panel_count(job[at.ROWS], like)
+    return op[at.SLICE] * panels // op[at.SLICES], (op[at.SLICE] + 1) * panels // op[at.SLICES]
+
+
+@part
+def learns(job):
+    """Whether deltas are wanted."""
+    return job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
+
+
+# ---------------------------------------------------------------- addresses
+
+
+@kernel
+def panel_at(job, layers, l, field, p, like):
+    """The address of panel p of layer l: of its PANELS, DELTAS or SLOPES."""
+    return job[at.WORKSPACE] + (layers[l, field] + p * layers[l, at.STRIDE] * line(like)) * itemsize(like)
+
+
+@kernel
+def units_at(job, layers, l, p, like):
+    """The address of the samples of panel p in the first block of units of layer l."""
+    return job[at.WORKSPACE] + (layers[l, at.UNITS] + p * line(like) * line(like)) * itemsize(like)
+
+
+@part
+def row_number(job, k):
+    """The row of the sample at place k of ORDER."""
+    return load_int(job[at.ORDER] + k * 8) if job[at.ORDER] != 0 else k
+
+
+@part
+def sample_weight(job, k, like):
+    """The weight in the loss of the sample at place k of ORDER."""
+    if job[at.SAMPLE_WEIGHTS] == 0:
+        return const(like, 1.0)
+    return load_scalar(job[at.SAMPLE_WEIGHTS] + row_number(job, k) * itemsize(like), like)
+
+
+@part
+def weight_sum_at(job, slice_, like):
+    """The address of the sum of the step's sample weights, as the operation `weigh` leaves it."""
+    return job[at.WORKSPACE] + (job[at.WEIGHT_SUMS] + slice_ * line(like)) * itemsize(like)
+
+
+@part
+def weight_sum(job, slice_, like):
+    """The sum of the sample weights of the step."""
+    if job[at.SAMPLE_WEIGHTS] == 0:
+        return np.float64(job[at.STEP_SAMPLES])
+    return load_double(weight_sum_at(job, slice_, like))
+
+
+@part
+def reciprocal(total):
+    """1 / total, and 0 for 0: a batch in which nothing counts changes nothing."""
+    return 1.0 / total if total > 0.0 else 0.0
+
+
+@part
+def learning_rate(job):
+    """Of the step."""
+    return load_double(job[at.RATES] + job[at.STEP] * 8)
+
+
+@part
+def drop_probability(job, l):
+    """Of a unit of hidden layer l."""
+    return load_double(job[at.DROPOUT] + l * 8) if job[at.DROPOUT] != 0 else 0.0
+
+
+# ---------------------------------------------------------------- the network
+
+
+@kernel
+def parameter_count(layers):
+    """Elements of the parameters."""
+    last = len(layers) - 1
+    return layers[last, at.BIASES] + layers[last, at.SIZE]
+
+
+@kernel
+def unit_count(layers):
+    """The units of layers 1 to L."""
+    last = len(layers) - 1
+    return layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]
+
+
+@part
+def is_from_panels(layers, l, panels, like):
+    """Whether the gradient of a layer is made from panels of its inputs, which then are not transposed to units."""
+    few_inputs = 2 * layers[l - 1, at.SIZE] <= line(like) and panels >= NARROW_PANELS
+    few_outputs = layers[l, at.SIZE] <= min(FEW if l > 1 else FEW_OF_FIRST, 2 * panels)
+    return few_inputs or few_outputs

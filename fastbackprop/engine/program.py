@@ -1,0 +1,256 @@
+"""Programs: a step as a table of operations, made for a network, what is to be done, and a number of threads.
+
+A program is a list of phases, a phase a list of tasks that do not depend on each other, a task a list of operations.
+Three kinds of step are made of the same operations:
+
+    shared   the threads share the samples of a block, forward and back; they meet; then they share the weights
+    parts    each part of the batch is a task that ends with a gradient of its own (ops/parts.py); they meet; then they
+             share the weights, as above
+    halves   each half of the hidden units is a task, from Z[2] of one step to Z[2] of the next (ops/halves.py)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.operations import Operation
+from fastbackprop.engine.ops import backward, costs, forward, gather, gradient, halves, parts, update
+from fastbackprop.engine.ops.head import OUTPUT_LAYERS
+from fastbackprop.engine.update import FUSED_SGD, GRADIENT, NO_GRADIENT
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The network: its layer sizes, the code of its output layer, whether Z[2] is the sum of two halves."""
+
+    sizes: tuple[int, ...]
+    head: int
+    halved: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def last(self) -> int:
+        """L."""
+        return len(self.sizes) - 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done, as far as it changes the program."""
+
+    update: int = NO_GRADIENT
+    clip: bool = False
+    penalty: bool = False
+    dropout: bool = False
+    weights: bool = False
+    targets: bool = False
+    input_gradient: bool = False
+    check_inputs: bool = False
+    parts: int = 1
+    halves: bool = False
+
+    @classmethod
+    def of(cls, job: np.ndarray) -> Work:
+        """That of a job."""
+        return cls(
+            int(job[at.UPDATE]), *(bool(job[field]) for field in (at.CLIP, at.PENALTY, at.DROPOUT, at.SAMPLE_WEIGHTS)),
+            int(job[at.TARGET_KIND]) in (at.CLASSES, at.DENSE), bool(job[at.INPUT_GRADIENT]),
+            bool(job[at.CHECK_INPUTS]), int(job[at.PARTS]), bool(job[at.HALF_TABLES]),
+        )  # fmt: skip
+
+    @property
+    def learns(self) -> bool:
+        """Whether deltas are wanted."""
+        return self.update != NO_GRADIENT or self.input_gradient
+
+
+@dataclass(frozen=True)
+class Op:
+    """One record; see layout.py. ``back``: how many operations before it a task goes on from where it says AGAIN."""
+
+    operation: Operation
+    layer: int = 0
+    slice_: tuple[int, int] = (0, 1)
+    outputs: tuple[int, int] = (0, 0)
+    always: bool = False
+    back: int = 0
+
+
+Task = list[Op]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Tasks that do not depend on each other; ``idle``: what is done at the place of each while waiting for others."""
+
+    when: int
+    tasks: list[Task]
+    idle: Sequence[Op] = ()
+
+
+# ---------------------------------------------------------------- what the kinds have in common
+
+
+def _after_layer(shape: Shape, work: Work, l: int, slice_: tuple[int, int], first_unit: int = 0) -> Task:
+    """What follows on A[l] of a hidden layer: dropout, and the units for the gradient of the next layer."""
+    ops = [Op(forward.drop_units, l, slice_, (first_unit, 0), True)] if work.dropout else []
+    return [*ops, Op(forward.transpose_units, l, slice_, always=True)] if work.learns else ops
+
+
+def _from_layer(shape: Shape, work: Work, first: int, slice_: tuple[int, int]) -> Task:
+    """Forward from layer ``first`` on, the output layer, and all deltas."""
+    last, ops = shape.last, []
+    for l in range(first, last + 1):
+        layer = forward.forward_halves if l == 2 and shape.halved else forward.forward_layer
+        ops.append(Op(layer, l, slice_, always=True))
+        if l < last:
+            ops += _after_layer(shape, work, l, slice_)
+    ops.append(Op(OUTPUT_LAYERS[shape.head], last, slice_, always=True))
+    if work.learns:
+        lowest = 0 if work.input_gradient else 1
+        ops += [Op(backward.backward_layer, l, slice_, always=True) for l in range(last - 1, lowest - 1, -1)]
+    if work.input_gradient:
+        ops.append(Op(backward.write_input_gradient, 0, slice_, always=True))
+    return ops
+
+
+def _samples(shape: Shape, work: Work, slice_: tuple[int, int]) -> Task:
+    """A slice of the samples: gathered, forward and back."""
+    ops = [Op(costs.weigh, 0, slice_, always=True)] if work.weights else []
+    ops.append(Op(gather.gather_inputs, 0, slice_, always=True))
+    if work.check_inputs and work.update == NO_GRADIENT:
+        ops.append(Op(gather.check_inputs, 0, slice_, always=True))
+    return ops + _from_layer(shape, work, 1, slice_)
+
+
+def _updates(work: Work, l: int, outputs: tuple[int, int], *, with_gradient: bool) -> Task:
+    """What is done with the weights of some outputs of a layer."""
+    ops = [Op(gradient.gradient_of_outputs, l, outputs=outputs)] if with_gradient else []
+    if work.update > FUSED_SGD and not work.clip:
+        return [*ops, Op(update.APPLY[work.update], l, outputs=outputs)]
+    if work.parts > 1 or work.penalty:
+        ops.append(Op(update.add_up, l, outputs=outputs))
+    if work.clip:
+        ops.append(Op(update.square_norm, l, outputs=outputs))
+    return ops
+
+
+def _weights(work: Work, pieces: np.ndarray) -> list[Phase]:
+    """The phases in which the threads share the weights; ``pieces`` are the rows of the table `tasks`."""
+    count = int(pieces[-1, at.TASK]) + 1 if len(pieces) and work.update != NO_GRADIENT else 0
+    tasks: list[Task] = [[] for _ in range(max(count, int(work.targets)))]
+    clipped: list[Task] = [[] for _ in range(count)]
+    if work.targets:
+        tasks[0].append(Op(costs.count_costs, always=True))
+    if count:
+        for l, first, last, task in pieces.tolist():
+            tasks[task] += _updates(work, l, (first, last), with_gradient=work.parts == 1)
+            if work.clip:
+                clipped[task].append(Op(update.APPLY_CLIPPED[work.update], l, outputs=(first, last)))
+    phases = [Phase(at.IN_BLOCK, tasks)] if tasks else []
+    return [*phases, Phase(at.IN_STEP, clipped)] if work.clip else phases
+
+
+# ---------------------------------------------------------------- the kinds of step
+
+
+def _shared(shape: Shape, work: Work, threads: int, pieces: np.ndarray) -> list[Phase]:
+    slices = [(i, threads) for i in range(threads)]
+    penalties = [[Op(costs.penalize_slice, 0, slice_, always=True)] if work.penalty else [] for slice_ in slices]
+    tasks = [first + _samples(shape, work, slice_) for first, slice_ in zip(penalties, slices, strict=True)]
+    phases = [Phase(at.IN_BLOCK, tasks), *_weights(work, pieces)]
+    if work.check_inputs and work.update == GRADIENT:
+        phases.append(Phase(at.AT_END, [[Op(costs.check_gradient)]]))
+    return phases
+
+
+def _in_parts(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phase]:
+    tasks = []
+    for i in range(work.parts):
+        place = (i, work.parts)
+        ops = [Op(parts.enter_part, 0, place, always=True)]
+        if work.penalty:
+            ops.append(Op(parts.penalize_part, 0, place, always=True))
+        block = _samples(shape, work, (0, 1))
+        block += [
+            Op(gradient.gradient_of_outputs, l, outputs=(0, shape.sizes[l]), always=True)
+            for l in range(1, shape.last + 1)
+        ]
+        tasks.append([*ops, *block, Op(parts.next_block, 0, place, always=True, back=len(block))])
+    idle = [] if work.check_inputs else [Op(parts.gather_ahead, 0, (i, work.parts)) for i in range(work.parts)]
+    return [Phase(at.IN_BLOCK, tasks, idle), *_weights(work, pieces)]
+
+
+def _in_halves(shape: Shape, work: Work, first_half: int) -> list[Phase]:
+    whole = (0, 1)
+    begins, steps, ends = [], [], []
+    for half in range(2):
+        of_half = (half, 2)
+        enter = [Op(halves.enter_half, 0, of_half, always=True)]
+        begin = [Op(costs.weigh, 0, whole)] if work.weights else []
+        begin += [Op(halves.penalize_half, 0, of_half)] if work.penalty else []
+        begin += [Op(gather.gather_inputs), Op(forward.forward_layer, 1)]
+        begin += [op for op in _after_layer(shape, work, 1, whole, first_half * half)]
+        begin += [Op(halves.sum_own_half, 2, of_half)]
+        end = [Op(halves.add_both_halves, 2, of_half, always=True)]
+        end += _after_layer(shape, work, 2, whole) if shape.last > 2 else []
+        end += _from_layer(shape, work, 3, whole)
+        end += [Op(halves.count_costs_of_halves, 0, of_half, always=True)] if half == 0 else []
+        sizes = [0, shape.sizes[1] - first_half if half else first_half, *shape.sizes[2:]]
+        for l in range(1, shape.last + 1):
+            end += _updates(work, l, (0, sizes[l]), with_gradient=True)
+        begins.append([*enter, Op(halves.move_in, 0, of_half), *begin])
+        steps.append([*enter, *end, Op(halves.next_step), *begin])
+        ends.append([*enter, Op(halves.move_out, 0, of_half, always=True)])
+    return [Phase(at.AT_BEGIN, begins), Phase(at.IN_BLOCK, steps), Phase(at.AT_END, ends)]
+
+
+def make(shape: Shape, work: Work, threads: int, pieces: np.ndarray, first_half: int) -> np.ndarray:
+    """The program, int64; compiles what it names.
+
+    Parameters
+    ----------
+    threads : tasks of the samples
+    pieces : the rows of the table `tasks`, see layout.py
+    first_half : units of the first half of layer 1, where the work is in halves
+    """
+    if work.halves:
+        phases = _in_halves(shape, work, first_half)
+    elif work.parts > 1:
+        phases = _in_parts(shape, work, pieces)
+    else:
+        phases = _shared(shape, work, threads, pieces)
+    return _table(phases, shape.dtype)
+
+
+def _table(phases: list[Phase], dtype: np.dtype[Any]) -> np.ndarray:
+    """Phases, tasks and operations as `run` reads them."""
+    phase_rows: list[list[int]] = []
+    task_rows: list[list[int]] = []
+    op_rows: list[list[int]] = []
+
+    def put(ops: Sequence[Op]) -> int:
+        """The number of the first of some operations."""
+        first = len(op_rows)
+        for op in ops:
+            back = len(op_rows) - op.back
+            address = op.operation.address(dtype)
+            op_rows.append([address, op.layer, *op.slice_, *op.outputs, op.always, back])
+        return first
+
+    word = 1  # after the line of FAILED_STEP and STOPPED
+    for phase in phases:
+        first = len(task_rows)
+        for task in phase.tasks:
+            task_rows.append([put(task), len(task)])
+        idle = put(phase.idle) if phase.idle else -1
+        phase_rows.append([first, len(phase.tasks), phase.when, word, idle])
+        word += len(phase.tasks)
+    starts = np.cumsum([at.PROGRAM_HEAD, *(sum(map(len, rows)) for rows in (phase_rows, task_rows))]).tolist()
+    head = [len(phases), *starts, word]
+    return np.array([*head, *(x for rows in (phase_rows, task_rows, op_rows) for row in rows for x in row)], np.int64)

@@ -1,0 +1,171 @@
+"""The engine: one compiled function, which any number of threads run at once on the same job.
+
+It does a program (program.py): step after step, block after block, its phases; the tasks of a phase do not depend on
+each other, and a task is a list of operations, which are called by their addresses. Each task has a word in the clock,
+on a line of its own: 2 n - 1 when a thread has claimed it in its phase's turn n, 2 n when it is done. A thread claims
+its own share first, then what others have left, then waits until all is done. So threads meet at the cost of the
+transfer of a line or two, each finds the weights that it updated in its own cache, a thread that comes late or never
+holds nobody up, and one thread alone is the serial build. Which thread does what changes nothing in the result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.jit import entry, kernel
+from fastbackprop.engine.operations import call_operation, words_at
+from fastbackprop.engine.places import batch_size, enter_block, first_row
+from fastbackprop.engine.simd import (
+    compare_swap,
+    flush_subnormals,
+    load_acquire,
+    pause,
+    restore_subnormals,
+    sleep,
+    store_release,
+)
+from fastbackprop.engine.update import GRADIENT
+
+# Turns of waiting, some 0.1 ms, before a thread sleeps: two threads on one processor, where the system has put them,
+# would otherwise hold each other up for as long as the job lasts. Then microseconds of sleep.
+SPINS = 8000
+NAP = 20
+
+WORD_BYTES = at.CLOCK_LINE * 8
+
+
+@kernel
+def _rest(spins):
+    """Between two looks at what is waited for, `spins` looks after the first; returns how many there were then."""
+    spins += 1
+    if spins < SPINS:
+        pause()
+    else:
+        sleep(NAP)
+    return spins
+
+
+@kernel
+def _reached(words, count, value):
+    """Whether all words have reached the value."""
+    for i in range(count):
+        if load_acquire(words + i * WORD_BYTES) < value:
+            return False
+    return True
+
+
+@kernel
+def _wait(words, count, value):
+    """Until all words have reached the value."""
+    for i in range(count):
+        spins = 0
+        while load_acquire(words + i * WORD_BYTES) < value:
+            spins = _rest(spins)
+
+
+@kernel
+def _do_task(job, ops, first, end, failed):
+    """The operations of a task, one after the other."""
+    i = first
+    while i < end:
+        op = ops + i * at.OP_FIELDS * 8
+        record = words_at(op, at.OP_FIELDS)
+        i += 1
+        if record[at.ALWAYS] != 0 or load_acquire(failed) == 0:
+            code = call_operation(record[at.FUNCTION], np.intp(job.ctypes.data), op)
+            if code == at.FAILED:
+                store_release(failed, job[at.STEP] + 1)
+            elif code == at.LEAVE:
+                break
+            elif code == at.AGAIN:
+                i = record[at.BACK]
+
+
+@kernel
+def _do_phase(job, program, phase, turn, clock):
+    """A phase, its `turn`-th time, counted from 1."""
+    tasks, count = program[at.TASKS_AT] + phase[at.FIRST_TASK] * at.TASK_WORDS, phase[at.TASK_COUNT]
+    ops = np.intp(program.ctypes.data) + program[at.OPS_AT] * 8
+    words, failed = clock + phase[at.FIRST_WORD] * WORD_BYTES, clock + at.FAILED_STEP * 8
+    start, done = job[at.SLOT] % job[at.THREADS] * count // job[at.THREADS], 2 * turn
+    for i in range(count):
+        task = (start + i) % count
+        word = words + task * WORD_BYTES
+        if load_acquire(word) == done - 2 and compare_swap(word, done - 2, done - 1):
+            first = program[tasks + task * at.TASK_WORDS + at.FIRST_OP]
+            _do_task(job, ops, first, first + program[tasks + task * at.TASK_WORDS + at.OP_COUNT], failed)
+            store_release(word, done)
+    if phase[at.IDLE] >= 0:
+        _idle(job, ops + (phase[at.IDLE] + start) * at.OP_FIELDS * 8, words, count, done, clock + program[at.WORDS] * WORD_BYTES)
+    _wait(words, count, done)
+
+
+@kernel
+def _idle(job, op, words, count, done, gathering):
+    """While others work, what can be done ahead. A word says that it is, so that the memory is not given back."""
+    word = gathering + job[at.SLOT] * WORD_BYTES
+    if not _reached(words, count, done) and compare_swap(word, 0, 1):
+        code, record = at.GO_ON, words_at(op, at.OP_FIELDS)
+        while code == at.GO_ON and not _reached(words, count, done):
+            code = call_operation(record[at.FUNCTION], np.intp(job.ctypes.data), op)
+        store_release(word, 0)
+
+
+@kernel
+def _wait_for_idle(words, count):
+    """Until no thread works ahead for a step that is already done: the memory is about to be given back.
+
+    Who begins to afterwards finds, by the words of the tasks, that the step is done.
+    """
+    for i in range(count):
+        spins = 0
+        while not compare_swap(words + i * WORD_BYTES, 0, 0):
+            spins = _rest(spins)
+
+
+@kernel
+def _do_phases(job, program, when, turn, clock):
+    """The phases of a time."""
+    for i in range(program[at.PHASES]):
+        at_ = program[at.PHASES_AT] + i * at.PHASE_FIELDS
+        phase = program[at_ : at_ + at.PHASE_FIELDS]
+        if phase[at.WHEN] == when:
+            _do_phase(job, program, phase, turn, clock)
+
+
+@entry
+def run(jobs, program, slot):
+    """Work on a job until it is done; every thread of the job calls this with a `slot` of its own, from 0.
+
+    jobs, program: int64, see layout.py. The clock starts as zeros.
+    """
+    job = jobs[(1 + slot) * at.JOB_FIELDS : (2 + slot) * at.JOB_FIELDS]
+    for field in range(at.JOB_FIELDS):
+        job[field] = jobs[field]
+    clock = np.intp(jobs.ctypes.data) + (1 + job[at.THREADS]) * at.JOB_FIELDS * 8
+    job[at.SLOT], job[at.MAIN] = slot, np.intp(jobs.ctypes.data)
+    job[at.SCRATCH] += slot * job[at.SCRATCH_BYTES]
+    final = job[at.STEPS] - 1
+    job[at.END_ROW] = first_row(job, final) + batch_size(job, final)
+    # The subnormal numbers of a training, moments and deltas that fade away, are nothing to it but slow.
+    learns = job[at.UPDATE] > GRADIENT
+    mode = flush_subnormals() if learns else 0
+    enter_block(job, 0, 0)
+    _do_phases(job, program, at.AT_BEGIN, 1, clock)
+    blocks = 0
+    for step in range(job[at.STEPS]):
+        failed, stopped = load_acquire(clock + at.FAILED_STEP * 8), load_acquire(clock + at.STOPPED * 8)
+        if 0 < failed <= step or 0 < stopped <= step:
+            break
+        done, batch = 0, batch_size(job, step)
+        while done < batch:
+            job[at.COMMON_STEP], done = step, enter_block(job, step, done)
+            blocks += 1
+            _do_phases(job, program, at.IN_BLOCK, blocks, clock)
+        _do_phases(job, program, at.IN_STEP, step + 1, clock)
+    _do_phases(job, program, at.AT_END, 1, clock)
+    if slot == 0:
+        _wait_for_idle(clock + program[at.WORDS] * WORD_BYTES, job[at.THREADS])
+    if learns:
+        restore_subnormals(mode)
