@@ -90,8 +90,8 @@ def parts_of_batch(sizes: Sequence[int], dtype: np.dtype[Any], batch: int) -> in
 def half_of_inputs(sizes: Sequence[int]) -> int:
     """Where the second half of layer 2's inputs begins, where Z[2] is the sum of two chains; else 0.
 
-    So it is for networks that may be trained in halves (engine/ops/halves.py), and also wherever they are not: they have
-    the same bits. Each half does all work of the layers after the second, which should be little.
+    So it is for networks that may be trained in halves (engine/ops/halves.py), and also wherever they are not: the bits
+    are the same. Each half does all work of the layers after the second, which should be little.
     """
     if len(sizes) < 4:
         halved = len(sizes) == 3 and sizes[1] >= max(LEAST_HALVED, UNITS_PER_OUTPUT * sizes[2])
@@ -133,7 +133,8 @@ class Plan:
         self.half = half_of_inputs(sizes)
         copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
         halved = copied and self.half > 0
-        self._shape, self._programs = Shape(tuple(sizes), head, self.half > 0, dtype), {}
+        self._shape = Shape(tuple(sizes), head, self.half > 0, dtype)
+        self._programs: dict[Work, np.ndarray] = {}
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
         job = np.zeros(at.JOB_FIELDS, np.int64)
         elements = parameters = units = 0
@@ -232,7 +233,7 @@ class Plan:
         return table
 
     def new_job(self, samples: int, batch: int, steps: int | None = None, first_step: int = 0) -> np.ndarray:
-        """A job on `samples` rows in batches of `batch`: all steps of one epoch, or `steps` of them from `first_step`."""
+        """A job on `samples` rows in batches of `batch`: all steps of an epoch, or `steps` of them from `first_step`."""
         job = self._job.copy()
         job[at.SAMPLES], job[at.BATCH] = samples, min(batch, samples)
         job[at.STEPS_PER_EPOCH] = -(-samples // batch)

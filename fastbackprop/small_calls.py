@@ -59,7 +59,8 @@ class _SmallCalls:
 
     def _most_of_one_thread(self, net: Network) -> int:
         """Samples of a block that are not worth another thread."""
-        return min(samples_of_block(net.sizes, net.dtype), WAKING_WORK // Plan.work(net.sizes, self.update != NO_GRADIENT))
+        work = Plan.work(net.sizes, self.update != NO_GRADIENT)
+        return min(samples_of_block(net.sizes, net.dtype), WAKING_WORK // work)
 
     def _waiting(self, samples: int) -> list[_Call] | None:
         """Where calls of so many samples wait, with those of a similar number; None: too many."""

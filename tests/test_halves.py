@@ -27,7 +27,7 @@ def jobs(monkeypatch):
     seen = []
 
     def spy(threads, run, job, *args):
-        seen.append((threads, bool(job[at.IN_HALVES]), int(job[at.STEPS])))
+        seen.append((threads, bool(job[at.HALF_TABLES]), int(job[at.STEPS])))
         return run_on(threads, run, job, *args)
 
     from fastbackprop import plan

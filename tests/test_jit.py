@@ -37,9 +37,9 @@ def test_damaged_files_are_compiled_anew(tmp_path):
     """One process sees them all: a new dispatcher reads the directory as a new process would."""
     code = """
 from pathlib import Path
-from fastbackprop.engine.jit import source_hash
+from fastbackprop.engine.jit import entry
 def again():
-    return use(module._compiled(source_hash()))
+    return use(entry(module.shuffle.py_func))
 print(again(), again())
 [path] = Path(sys.argv[1]).rglob("*.nbc")
 whole = path.read_bytes()
@@ -65,11 +65,11 @@ print(again(), again())
 AGAIN = """
 import os, stat
 from pathlib import Path
-from fastbackprop.engine.jit import source_hash
+from fastbackprop.engine.jit import entry
 def again():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = use(module._compiled(source_hash()))
+        result = use(entry(module.shuffle.py_func))
     return result, [str(w.message) for w in caught]
 def only_file():
     [path] = Path(sys.argv[1]).rglob("*.nbc")
@@ -373,7 +373,7 @@ def test_references_to_arrays_are_not_counted(tmp_path):
     code = """
 import numpy as np
 import fastbackprop as fb
-from fastbackprop.engine.epoch import run
+from fastbackprop.engine.run import run
 fb.Network((3, 4, 2)).fit(np.zeros((8, 3)), [0, 1] * 4, epochs=1)
 [compiled] = run.overloads.values()
 text = compiled.library.get_llvm_str()
@@ -400,7 +400,7 @@ def hostile(z, Z, y, out, losses):
 for dtype in ("float32", "float64"):
     z, Z = np.dtype(dtype).type(0.75), np.ones(3, dtype)
     hostile(z, Z, z, Z.copy(), Z[:1].copy())
-modules = [importlib.import_module(f"fastbackprop.engine.{m.name}") for m in pkgutil.iter_modules(engine.__path__)]
+modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(engine.__path__, "fastbackprop.engine.")]
 dispatchers = {f for m in modules for f in vars(m).values() if isinstance(f, Dispatcher)}
 assert len(dispatchers) > 60, len(dispatchers)
 for f in dispatchers:  # also those that nobody has called yet

@@ -222,7 +222,9 @@ def _make_elementwise(output, loss_of):
             far, far_line = (pitch, LINE_BYTES) if p + 1 < panels else (0, 0)
             at, at_line = p * pitch, p * LINE_BYTES
             deltas_p = deltas + at if deltas != 0 else 0
-            of_two(z + at, far, outputs, kind, targets + at, deltas_p, losses + at_line, scale + at_line, far_line, like)
+            of_two(
+                z + at, far, outputs, kind, targets + at, deltas_p, losses + at_line, scale + at_line, far_line, like
+            )  # fmt: skip
 
     return head
 
@@ -233,8 +235,8 @@ def _same(v):
 
 
 # Each by its code: its name, and what makes o = g(Z) in place of the panels of Z, and where there are targets the
-# losses, a line a panel, and dZ[L]. Panels of Z, of the targets and of dZ are `pitch` bytes apart; `totals` and `masses`
-# are scratch, a line a panel. `deltas` is 0 where only the cost is wanted.
+# losses, a line a panel, and dZ[L]. Panels of Z, of the targets and of dZ are `pitch` bytes apart; `totals` and
+# `masses` are scratch, a line a panel. `deltas` is 0 where only the cost is wanted.
 HEADS = {
     IDENTITY_L2: ("identity", _make_elementwise(_same, _half_square)),
     SIGMOID_BCE: ("sigmoid", _make_elementwise(sigmoid, binary_cross_entropy)),

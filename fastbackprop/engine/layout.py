@@ -96,6 +96,8 @@ HALF_VECTORS = 52  # workspace offset of a half's parameters, gradient and the o
 SLOT = 53  # the thread's number
 MAIN = 54  # address of the job that all threads share
 STEP = 55  # that is worked on; in halves also the next after COMMON_STEP
+EPOCH = 67  # of the step, as a row of ORDER
+ENDS_EPOCH = 68  # whether the step is its last
 STEP_ROW = 56  # the place in ORDER of the step's first sample
 STEP_SAMPLES = 57
 ROW = 58  # the place in ORDER of the first sample that is worked on: of the block, or of a part's
@@ -106,7 +108,7 @@ GATHERED = 63  # panels of inputs that were gathered ahead: of the first block o
 GATHERED_FOR = 64  # of which part, counted from 1 over all steps; else 0
 OTHER_HALF = 65  # bytes from a half's workspace to the other's
 COMMON_STEP = 66  # that all threads are at
-JOB_FIELDS = 67  # then the copy of each thread, and the clock
+JOB_FIELDS = 69  # then the copy of each thread, and the clock
 
 # ---- a program: PROGRAM_HEAD words, then its phases, their tasks and their operations
 PHASES, PHASES_AT, TASKS_AT, OPS_AT = 0, 1, 2, 3  # the number of phases, and where in the program each table begins

@@ -20,29 +20,38 @@ NARROW_PANELS = 4
 # ---------------------------------------------------------------- steps, blocks and slices
 
 
-@kernel
-def first_row(job, step):
-    """Where the samples of a step start in ORDER, in which epochs follow each other, or in X if there is no order."""
-    step = job[at.FIRST_STEP] + step
-    per_epoch = job[at.STEPS_PER_EPOCH]
-    epoch = step // per_epoch if job[at.ORDER] != 0 else 0
-    return epoch * job[at.SAMPLES] + step % per_epoch * job[at.BATCH]
+# A division takes as long as a hundred additions; a step of a small network has time for few.
+
+
+@part
+def start_of(job, step):
+    """The epoch of a step, as a row of ORDER, and how many of its samples come before the step's."""
+    step += job[at.FIRST_STEP]
+    epoch = step // job[at.STEPS_PER_EPOCH]
+    return epoch, (step - epoch * job[at.STEPS_PER_EPOCH]) * job[at.BATCH]
+
+
+@part
+def row_of(job, epoch, before):
+    """The place in ORDER, in which epochs follow each other, or the row of X if there is no order."""
+    return before + (epoch * job[at.SAMPLES] if job[at.ORDER] != 0 else 0)
 
 
 @kernel
-def batch_size(job, step):
-    """The number of samples of a step."""
-    start = (job[at.FIRST_STEP] + step) % job[at.STEPS_PER_EPOCH] * job[at.BATCH]
-    return min(job[at.BATCH], job[at.SAMPLES] - start)
+def enter_step(job, step):
+    """Go to a step, and its first block."""
+    epoch, before = start_of(job, step)
+    job[at.STEP], job[at.EPOCH], job[at.STEP_ROW] = step, epoch, row_of(job, epoch, before)
+    job[at.STEP_SAMPLES] = min(job[at.BATCH], job[at.SAMPLES] - before)
+    job[at.ENDS_EPOCH] = before + job[at.STEP_SAMPLES] == job[at.SAMPLES]
+    enter_block(job, 0)
 
 
 @kernel
-def enter_block(job, step, done):
-    """Go to a step's block after `done` of its samples. Returns how many samples are done with it."""
-    job[at.STEP], job[at.STEP_ROW], job[at.STEP_SAMPLES] = step, first_row(job, step), batch_size(job, step)
+def enter_block(job, done):
+    """Go to the step's block after `done` of its samples; of a step in parts all is one."""
     block = job[at.BLOCK] if job[at.PARTS] == 1 else job[at.STEP_SAMPLES]
     enter_rows(job, 0, job[at.STEP_SAMPLES], done, block)
-    return done + job[at.ROWS]
 
 
 @part
@@ -56,13 +65,15 @@ def enter_rows(job, start, count, done, block):
 @kernel
 def panel_count(samples, like):
     """Panels that hold so many samples."""
-    return (samples + line(like) - 1) // line(like)
+    return (samples + line(like) - 1) >> (4 if line(like) == 16 else 3)
 
 
 @part
 def panels_of(job, op, like):
     """The first panel of an operation's slice of the block, and the first after it."""
     panels = panel_count(job[at.ROWS], like)
+    if op[at.SLICES] == 1:
+        return op[at.SLICE], panels
     return op[at.SLICE] * panels // op[at.SLICES], (op[at.SLICE] + 1) * panels // op[at.SLICES]
 
 

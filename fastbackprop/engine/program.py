@@ -58,9 +58,10 @@ class Work:
     def of(cls, job: np.ndarray) -> Work:
         """That of a job."""
         return cls(
-            int(job[at.UPDATE]), *(bool(job[field]) for field in (at.CLIP, at.PENALTY, at.DROPOUT, at.SAMPLE_WEIGHTS)),
-            int(job[at.TARGET_KIND]) in (at.CLASSES, at.DENSE), bool(job[at.INPUT_GRADIENT]),
-            bool(job[at.CHECK_INPUTS]), int(job[at.PARTS]), bool(job[at.HALF_TABLES]),
+            update=int(job[at.UPDATE]), clip=bool(job[at.CLIP]), penalty=bool(job[at.PENALTY]),
+            dropout=bool(job[at.DROPOUT]), weights=bool(job[at.SAMPLE_WEIGHTS]),
+            targets=int(job[at.TARGET_KIND]) in (at.CLASSES, at.DENSE), input_gradient=bool(job[at.INPUT_GRADIENT]),
+            check_inputs=bool(job[at.CHECK_INPUTS]), parts=int(job[at.PARTS]), halves=bool(job[at.HALF_TABLES]),
         )  # fmt: skip
 
     @property
@@ -96,7 +97,7 @@ class Phase:
 # ---------------------------------------------------------------- what the kinds have in common
 
 
-def _after_layer(shape: Shape, work: Work, l: int, slice_: tuple[int, int], first_unit: int = 0) -> Task:
+def _after_layer(work: Work, l: int, slice_: tuple[int, int], first_unit: int = 0) -> Task:
     """What follows on A[l] of a hidden layer: dropout, and the units for the gradient of the next layer."""
     ops = [Op(forward.drop_units, l, slice_, (first_unit, 0), True)] if work.dropout else []
     return [*ops, Op(forward.transpose_units, l, slice_, always=True)] if work.learns else ops
@@ -104,12 +105,13 @@ def _after_layer(shape: Shape, work: Work, l: int, slice_: tuple[int, int], firs
 
 def _from_layer(shape: Shape, work: Work, first: int, slice_: tuple[int, int]) -> Task:
     """Forward from layer ``first`` on, the output layer, and all deltas."""
-    last, ops = shape.last, []
+    ops: Task = []
+    last = shape.last
     for l in range(first, last + 1):
         layer = forward.forward_halves if l == 2 and shape.halved else forward.forward_layer
         ops.append(Op(layer, l, slice_, always=True))
         if l < last:
-            ops += _after_layer(shape, work, l, slice_)
+            ops += _after_layer(work, l, slice_)
     ops.append(Op(OUTPUT_LAYERS[shape.head], last, slice_, always=True))
     if work.learns:
         lowest = 0 if work.input_gradient else 1
@@ -188,17 +190,19 @@ def _in_parts(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phase]:
 
 def _in_halves(shape: Shape, work: Work, first_half: int) -> list[Phase]:
     whole = (0, 1)
-    begins, steps, ends = [], [], []
+    begins: list[Task] = []
+    steps: list[Task] = []
+    ends: list[Task] = []
     for half in range(2):
         of_half = (half, 2)
         enter = [Op(halves.enter_half, 0, of_half, always=True)]
         begin = [Op(costs.weigh, 0, whole)] if work.weights else []
         begin += [Op(halves.penalize_half, 0, of_half)] if work.penalty else []
         begin += [Op(gather.gather_inputs), Op(forward.forward_layer, 1)]
-        begin += [op for op in _after_layer(shape, work, 1, whole, first_half * half)]
+        begin += _after_layer(work, 1, whole, first_half * half)
         begin += [Op(halves.sum_own_half, 2, of_half)]
         end = [Op(halves.add_both_halves, 2, of_half, always=True)]
-        end += _after_layer(shape, work, 2, whole) if shape.last > 2 else []
+        end += _after_layer(work, 2, whole) if shape.last > 2 else []
         end += _from_layer(shape, work, 3, whole)
         end += [Op(halves.count_costs_of_halves, 0, of_half, always=True)] if half == 0 else []
         sizes = [0, shape.sizes[1] - first_half if half else first_half, *shape.sizes[2:]]

@@ -15,7 +15,7 @@ import numpy as np
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import entry, kernel
 from fastbackprop.engine.operations import call_operation, words_at
-from fastbackprop.engine.places import batch_size, enter_block, first_row
+from fastbackprop.engine.places import enter_block, enter_step
 from fastbackprop.engine.simd import (
     compare_swap,
     flush_subnormals,
@@ -88,16 +88,17 @@ def _do_phase(job, program, phase, turn, clock):
     tasks, count = program[at.TASKS_AT] + phase[at.FIRST_TASK] * at.TASK_WORDS, phase[at.TASK_COUNT]
     ops = np.intp(program.ctypes.data) + program[at.OPS_AT] * 8
     words, failed = clock + phase[at.FIRST_WORD] * WORD_BYTES, clock + at.FAILED_STEP * 8
-    start, done = job[at.SLOT] % job[at.THREADS] * count // job[at.THREADS], 2 * turn
-    for i in range(count):
-        task = (start + i) % count
+    start, done = job[at.SLOT] * count // job[at.THREADS] if job[at.SLOT] > 0 else 0, 2 * turn
+    for i in range(start, start + count):
+        task = i if i < count else i - count
         word = words + task * WORD_BYTES
         if load_acquire(word) == done - 2 and compare_swap(word, done - 2, done - 1):
             first = program[tasks + task * at.TASK_WORDS + at.FIRST_OP]
             _do_task(job, ops, first, first + program[tasks + task * at.TASK_WORDS + at.OP_COUNT], failed)
             store_release(word, done)
     if phase[at.IDLE] >= 0:
-        _idle(job, ops + (phase[at.IDLE] + start) * at.OP_FIELDS * 8, words, count, done, clock + program[at.WORDS] * WORD_BYTES)
+        op = ops + (phase[at.IDLE] + start) * at.OP_FIELDS * 8
+        _idle(job, op, words, count, done, clock + program[at.WORDS] * WORD_BYTES)
     _wait(words, count, done)
 
 
@@ -146,23 +147,28 @@ def run(jobs, program, slot):
     clock = np.intp(jobs.ctypes.data) + (1 + job[at.THREADS]) * at.JOB_FIELDS * 8
     job[at.SLOT], job[at.MAIN] = slot, np.intp(jobs.ctypes.data)
     job[at.SCRATCH] += slot * job[at.SCRATCH_BYTES]
-    final = job[at.STEPS] - 1
-    job[at.END_ROW] = first_row(job, final) + batch_size(job, final)
+    enter_step(job, job[at.STEPS] - 1)
+    job[at.END_ROW] = job[at.STEP_ROW] + job[at.STEP_SAMPLES]
     # The subnormal numbers of a training, moments and deltas that fade away, are nothing to it but slow.
     learns = job[at.UPDATE] > GRADIENT
     mode = flush_subnormals() if learns else 0
-    enter_block(job, 0, 0)
+    enter_step(job, 0)
     _do_phases(job, program, at.AT_BEGIN, 1, clock)
     blocks = 0
     for step in range(job[at.STEPS]):
         failed, stopped = load_acquire(clock + at.FAILED_STEP * 8), load_acquire(clock + at.STOPPED * 8)
         if 0 < failed <= step or 0 < stopped <= step:
             break
-        done, batch = 0, batch_size(job, step)
-        while done < batch:
-            job[at.COMMON_STEP], done = step, enter_block(job, step, done)
+        job[at.COMMON_STEP] = step
+        enter_step(job, step)
+        done, batch = 0, job[at.STEP_SAMPLES]
+        while True:
+            done += job[at.ROWS]
             blocks += 1
             _do_phases(job, program, at.IN_BLOCK, blocks, clock)
+            if done == batch:
+                break
+            enter_block(job, done)
         _do_phases(job, program, at.IN_STEP, step + 1, clock)
     _do_phases(job, program, at.AT_END, 1, clock)
     if slot == 0:

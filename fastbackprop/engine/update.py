@@ -37,8 +37,8 @@ WHOLE = (NIL, NIL + 1, NIL, NIL)  # `places` of a gradient that is not in parts
 AHEAD = 1024  # bytes; so early are weights and gradients asked for, which other cores have read or written
 
 
-# The formulas: (W, g, first vector, second, rate, hyper, powers) to (W, first vector, second). What an optimizer does not
-# have is handed through. `powers` are beta1**t and beta2**t.
+# The formulas: (W, g, first vector, second, rate, hyper, powers) to (W, first vector, second). What an optimizer does
+# not have is handed through. `powers` are beta1**t and beta2**t.
 
 
 @inline

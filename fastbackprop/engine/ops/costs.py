@@ -112,8 +112,7 @@ def _losses_of_parts(job):
 @part
 def _costs(job):
     """The row of `costs` of the step's epoch."""
-    epoch = (job[at.FIRST_STEP] + job[at.STEP]) // job[at.STEPS_PER_EPOCH]
-    return doubles_at(job[at.COSTS] + epoch * at.COST_FIELDS * 8, at.COST_FIELDS)
+    return doubles_at(job[at.COSTS] + job[at.EPOCH] * at.COST_FIELDS * 8, at.COST_FIELDS)
 
 
 @kernel
@@ -143,7 +142,7 @@ def count(job, penalty, fails, like):
         costs[at.MEAN_LOSS] = add_losses(job, factor, costs[at.MEAN_LOSS], like)
     if job[at.BEGINS] != 0 and job[at.PENALTY] != at.NO_PENALTY:
         costs[at.MEAN_PENALTY] += penalty * (factor if job[at.PENALTY] == at.PENALTY_PER_SAMPLE else batch)
-    ends_epoch = job[at.ENDS] != 0 and (job[at.FIRST_STEP] + job[at.STEP] + 1) % job[at.STEPS_PER_EPOCH] == 0
+    ends_epoch = job[at.ENDS] != 0 and job[at.ENDS_EPOCH] != 0
     if job[at.STOP] != 0 and not fails and ends_epoch and _stops(job, costs):
         store_release(clock(job) + at.STOPPED * 8, job[at.STEP] + 1)
 

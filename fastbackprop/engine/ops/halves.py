@@ -20,7 +20,7 @@ from fastbackprop.engine.operations import layers_at, operation, words_at
 from fastbackprop.engine.ops.costs import clock, count, penalize, sum_penalties
 from fastbackprop.engine.ops.forward import add_halves, half_sums_at, sum_half
 from fastbackprop.engine.panels import load_part, store_part
-from fastbackprop.engine.places import enter_block, panel_count, parameter_count, weight_sum_at
+from fastbackprop.engine.places import enter_step, panel_count, parameter_count, weight_sum_at
 from fastbackprop.engine.simd import itemsize, lanes, line, load_acquire, load_double, store
 
 
@@ -33,7 +33,7 @@ def _table_of(job, half):
 @operation
 def enter_half(job, op, layers, like):
     """Let the thread's job be that of half SLICE, and at the step that all threads are at."""
-    enter_block(job, job[at.COMMON_STEP], 0)
+    enter_step(job, job[at.COMMON_STEP])
     n, size, half = line(like), itemsize(like), op[at.SLICE]
     main = words_at(job[at.MAIN], at.JOB_FIELDS)
     own = layers_at(_table_of(job, half), job[at.LAYER_COUNT])
@@ -106,7 +106,7 @@ def next_step(job, op, layers, like):
     """Go on to the next step; LEAVE after the last."""
     if job[at.STEP] + 1 == job[at.STEPS]:
         return at.LEAVE
-    enter_block(job, job[at.STEP] + 1, 0)
+    enter_step(job, job[at.STEP] + 1)
     return at.GO_ON
 
 

@@ -117,7 +117,9 @@ def _operation(name, head):
                     store(losses + i * size, load_scalar(losses + i * size, like) * weight)
         return code
 
-    output_layer.__doc__ = f"o, and where there are targets the losses and dZ[L]: {name}; FAILED where a loss is not finite."
+    output_layer.__doc__ = (
+        f"o of {name}, and where there are targets the losses and dZ[L]; FAILED if a loss is not finite."
+    )
     return Operation(output_layer, name)
 
 

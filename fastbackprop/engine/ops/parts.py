@@ -14,11 +14,11 @@ from fastbackprop.engine.ops.costs import add_losses, penalize
 from fastbackprop.engine.ops.gather import gather_panels
 from fastbackprop.engine.ops.update import part_at
 from fastbackprop.engine.places import (
-    batch_size,
     enter_rows,
-    first_row,
     panel_count,
     parameter_count,
+    row_of,
+    start_of,
     weight_sum,
     weight_sum_at,
 )
@@ -52,11 +52,14 @@ def gather_ahead(job, op, layers, like):
     if step < job[at.STEPS]:
         number = part_at(job, step, op[at.SLICE])
         _forget_others(job, step, number)
-        samples = min(job[at.BLOCK], _count_of(job, batch_size(job, step), number))
+        epoch, before = start_of(job, step)
+        batch = min(job[at.BATCH], job[at.SAMPLES] - before)
+        samples = min(job[at.BLOCK], _count_of(job, batch, number))
         p = job[at.GATHERED]
         if p < panel_count(samples, like):
             workspace, job[at.WORKSPACE] = job[at.WORKSPACE], _own_workspace(job)
-            gather_panels(job, layers, first_row(job, step) + number * job[at.PART_SIZE], samples, p, p + 1, like)
+            row = row_of(job, epoch, before) + number * job[at.PART_SIZE]
+            gather_panels(job, layers, row, samples, p, p + 1, like)
             job[at.WORKSPACE], job[at.GATHERED], code = workspace, p + 1, at.GO_ON
     return code
 
