@@ -29,7 +29,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike, NDArray
 
 from fastbackprop.engine import activations, elementary, heads
-from fastbackprop.engine.jit import SAME_BITS, kernel, need_compiler
+from fastbackprop.engine.jit import SAME_BITS, callable_kernel, need_compiler
 from fastbackprop.engine.simd import const, fma, if_equal, if_less
 from fastbackprop.reference import _numbers
 
@@ -410,7 +410,7 @@ def d_silu(Z: ArrayLike) -> Array:
 # These repeat the order of operations of engine/heads.py, so that the bits are the same.
 
 
-@kernel
+@callable_kernel
 def _largest(Z):
     top = Z[0]
     for z in Z:
@@ -418,7 +418,7 @@ def _largest(Z):
     return top
 
 
-@kernel
+@callable_kernel
 def _softmax(Z, out):
     if len(Z) > 0:
         ceiling = heads.at_most_largest(_largest(Z))

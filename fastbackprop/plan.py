@@ -233,7 +233,7 @@ class Plan:
         return table
 
     def new_job(self, samples: int, batch: int, steps: int | None = None, first_step: int = 0) -> np.ndarray:
-        """A job on `samples` rows in batches of `batch`: all steps of an epoch, or `steps` of them from `first_step`."""
+        """A job on `samples` rows in batches of `batch`: all steps of an epoch, or `steps` from `first_step` on."""
         job = self._job.copy()
         job[at.SAMPLES], job[at.BATCH] = samples, min(batch, samples)
         job[at.STEPS_PER_EPOCH] = -(-samples // batch)

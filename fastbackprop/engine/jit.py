@@ -12,6 +12,7 @@ from numba import njit
 
 from fastbackprop.engine.cache import Cache
 from fastbackprop.engine.cache import source_hash as source_hash
+from fastbackprop.engine.compiler import KernelCompiler
 
 # No fastmath anywhere: it drops signed zeros and NaN checks, and lets sums be reordered.
 # error_model="numpy": a division by zero gives inf or nan, as in NumPy, without a branch.
@@ -22,10 +23,12 @@ from fastbackprop.engine.cache import source_hash as source_hash
 # have other bits then, for everyone and, from the disk, for ever.
 SAME_BITS: dict[str, Any] = {"fastmath": False, "boundscheck": False}  # what Numba's universal functions take of it
 _OPTIONS: dict[str, Any] = {**SAME_BITS, "error_model": "numpy", "_nrt": False, "debug": False}
-kernel: Any = njit(**_OPTIONS, forceinline=False)
-inline: Any = njit(**_OPTIONS, forceinline=True)
+_njit: Any = partial(njit, **_OPTIONS)
+kernel: Any = _njit(forceinline=False, pipeline_class=KernelCompiler)
+inline: Any = _njit(forceinline=True, pipeline_class=KernelCompiler)
 # Inlined before anything is compiled: LLVM sees such a function once, in its caller, not again at every level above.
-part: Any = njit(**_OPTIONS, forceinline=False, inline="always")
+part: Any = _njit(forceinline=False, inline="always")
+callable_kernel: Any = _njit(forceinline=False)  # one that Python calls too, and that is not kept on disk
 
 # As an argument of compiled functions in the place of 0: Numba compiles a function anew for each literal.
 NIL = np.int64(0)
@@ -50,7 +53,7 @@ def entry(function: Any = None, nogil: bool = True, name: str | None = None) -> 
         return partial(entry, nogil=nogil, name=name)
     if numba.config.DISABLE_JIT:
         return lambda *_: need_compiler()
-    dispatcher = njit(**_OPTIONS, forceinline=False, nogil=nogil)(function)
+    dispatcher = _njit(forceinline=False, nogil=nogil)(function)
     with contextlib.suppress(RuntimeError):  # Numba has found no directory that it may write to
         dispatcher._cache = Cache(function, name or function.__name__)
     return dispatcher

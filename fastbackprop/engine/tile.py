@@ -26,7 +26,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastbackprop.engine.jit import inline, kernel
+from fastbackprop.engine.jit import callable_kernel, inline, kernel
 from fastbackprop.engine.simd import (
     INT,
     LANES32,
@@ -636,7 +636,7 @@ def tile_of_biases(d, d_stride, panels, start_from, sums, epilogue, c, outputs, 
     _tile_of_biases(d, d_stride, panels, start_from, sums, epilogue, c, outputs, rate)
 
 
-@kernel
+@callable_kernel
 def _repeat(a, b, c, k, times, rate):
     for _ in range(times):
         tile_of_columns(

@@ -118,7 +118,7 @@ def _operation(name, head):
         return code
 
     output_layer.__doc__ = (
-        f"o of {name}, and where there are targets the losses and dZ[L]; FAILED if a loss is not finite."
+        f"o of {name}; where there are targets, losses and dZ[L]; FAILED if a loss is not finite."
     )
     return Operation(output_layer, name)
 
