@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from fastbackprop import memory
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import pass_address
+from fastbackprop.engine.jit import compiled_for
 from fastbackprop.engine.product import scratch_size
 from fastbackprop.engine.program import Shape, Work, make
 from fastbackprop.engine.run import run
@@ -135,6 +137,7 @@ class Plan:
         halved = copied and self.half > 0
         self._shape = Shape(tuple(sizes), head, self.half > 0, dtype)
         self._programs: dict[Work, np.ndarray] = {}
+        self.seconds_compiling = 0.0  # or reading from the disk what is compiled
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
         job = np.zeros(at.JOB_FIELDS, np.int64)
         elements = parameters = units = 0
@@ -292,10 +295,14 @@ class Plan:
         return bool(updates and job[at.PARTS] == 1 and job[at.BATCH] <= job[at.BLOCK] and self.half > 0)
 
     def program(self, job: np.ndarray) -> np.ndarray:
-        """The program of a job."""
+        """The program of a job; what it names is compiled when it is first asked for."""
         work = Work.of(job)
         if work not in self._programs:
-            self._programs[work] = make(self._shape, work, self.threads, self.tasks, self.half)
+            start = time.perf_counter()
+            program = make(self._shape, work, self.threads, self.tasks, self.half)
+            compiled_for(run, program, program, 0)
+            self._programs[work] = program
+            self.seconds_compiling += time.perf_counter() - start
         return self._programs[work]
 
     def with_clock(self, job: np.ndarray, program: np.ndarray) -> np.ndarray:

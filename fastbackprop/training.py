@@ -249,9 +249,9 @@ class Training:
                 self._keep()
             way, steps = pace.choose(min(self.steps_per_call, self._most_steps(done, total)))
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
-            start = time.perf_counter()
+            start, compiling = time.perf_counter(), plans[way].seconds_compiling
             failed, stopped = self._steps(plans[way], done, steps, order, rates, costs)
-            seconds = time.perf_counter() - start
+            seconds = time.perf_counter() - start - (plans[way].seconds_compiling - compiling)
             pace.took(way, stopped or steps, seconds)
             what = "cost is"
             if failed:

@@ -143,11 +143,14 @@ def test_inputs_of_another_type_are_converted_in_parts():
 
     X = np.zeros((400_000, 64), np.uint8)
     net = fb.Network((64, 8, 3), seed=0)
-    net.fit(X[:100], np.zeros(100, int), epochs=1)
-    net.forward(X[:10])
+
+    def work(rows):
+        net.cost(X[:rows], np.zeros(rows, np.int64))
+        net.fit(X[: min(rows, 30_000)], np.zeros(min(rows, 30_000), np.int64), epochs=1, batch_size=1000, shuffle=False)
+
+    work(10_000)  # compiles
     tracemalloc.start()
-    net.cost(X, np.zeros(len(X), np.int64))
-    net.fit(X[:30_000], np.zeros(30_000, np.int64), epochs=1, batch_size=1000, shuffle=False)
+    work(len(X))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < X.size  # converted whole it would be 4 bytes an element

@@ -20,6 +20,11 @@ from numba.core.typed_passes import NativeLowering
 class _Unfinished(JITCodeLibrary):
     """Code that waits to be linked into other code."""
 
+    def _optimize_final_module(self) -> None:
+        # Numba optimizes twice, the first time for the sake of references, which are not counted here.
+        manager, builder = self._codegen._module_pass_manager()
+        manager.run(self._final_module, builder)
+
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
         self._finalized = True

@@ -43,6 +43,7 @@ BLOCK_BYTES = 1024  # a column of a block of A: with DEPTH 192 KB, and as much f
 CHUNK_BYTES, WAITING_CHUNK_BYTES, CHUNK_SAMPLES = 256, 384, 256
 MANY_PANELS = 16  # so many pay for packing whole blocks of A by rows; by columns, which takes less, half as many
 FAR_BYTES = 1 << 18  # matrices of more bytes are asked for ahead
+WIDE_ROW = 1024  # bytes of a row of the weights from which columns are packed for the backward product
 PAGE = 4096  # rows of the weights that are a multiple of this apart fall into one set of the first-level cache
 
 
@@ -106,93 +107,131 @@ def ask(address, stride, rows, width):
             prefetch_second(address + r * stride + i)
 
 
-@kernel
-def _product(
-    by_rows, a, stride, rows, ks, packed, b, b_stride, start_from, start, c, c_stride, epilogue, aux, slopes,
-    activation_pass, panels, strips, like,
-):  # fmt: skip
-    """C = epilogue(start + A B): `panels` panels of `ks` lines become panels of `rows` lines.
+def packs_forward(n_out: int, n_in: int, itemsize: int) -> bool:
+    """Whether the forward product may pack the weights."""
+    return n_in * itemsize % PAGE == 0 or n_out * n_in * itemsize > FAR_BYTES
 
-    Where `by_rows`, A[r, k] is element r, k of the matrix at `a`, whose rows are `stride` apart, else element k, r.
-    The pass of an activation, where there is one, follows on the epilogue.
+
+def packs_backward(n_out: int, n_in: int, itemsize: int) -> bool:
+    """Whether the backward product may."""
+    return n_in * itemsize >= WIDE_ROW or n_out * n_in * itemsize > FAR_BYTES
+
+
+def _make_product(by_rows, packs):
+    """The product of matrices by rows or by columns, which may pack the first, or never does.
+
+    What it does not do is not compiled.
     """
-    n, size = line(like), itemsize(like)
-    many = panels >= (MANY_PANELS if by_rows else MANY_PANELS // 2)
-    far = many and rows * ks * size > FAR_BYTES
-    packed = packed or far
-    block = _whole_strips(BLOCK_BYTES, size) if far or not packed else WIDTH
-    pairs, end = (panels + LINES - 1) // LINES, 0
-    while end < rows:
-        first, end = end, min(end + block, rows)
-        for k in range(0, ks, DEPTH):
-            depth = min(DEPTH, ks - k)
-            last = k + depth == ks
-            if packed:
-                at_a = a + (first * stride + k if by_rows else k * stride + first) * size
-                pack(by_rows, at_a, stride, end - first, rows - first, depth, strips, like)
-            next_row, next_k = (end, 0) if last else (first, k + depth)
-            next_a = a + (next_row * stride + next_k if by_rows else next_k * stride + next_row) * size
-            next_rows = end - first if by_rows else DEPTH
-            for p in range(0, panels, LINES):
-                lines = min(LINES, panels - p)
-                b_at = b + (p * b_stride + k) * n * size
-                o = first
-                while o < end:
-                    r = o - first
-                    h = height(min(end - o, WIDTH - r % WIDTH) if packed else end - o, lines)
-                    ahead = NOTHING
-                    if far:  # lines of the next panels of B from this tile's share on, a row of the next block of A
-                        next_b = b_at + LINES * b_stride * n * size + r * depth * LINE_BYTES // (end - first)
-                        row = (p // LINES * (end - first) + r) * next_rows // (pairs * (end - first))
-                        ahead = (next_b, next_b + b_stride * n * size, next_a + row * stride * size)
-                    at = (p * c_stride + o) * n * size
-                    begin, begin_at = (CONTINUE, c + at) if k > 0 else (start_from, start + o * size)
-                    finish = epilogue if last else STORE
-                    if by_rows and not packed:
-                        tile_of_rows(
-                            h, lines, a + (o * stride + k) * size, stride, depth, b_at, b_stride * n, begin, begin_at,
-                            finish, c + at, c_stride * n, like,
-                        )  # fmt: skip
-                    else:
-                        at_a, k_stride = a + (k * stride + o) * size, stride
-                        if packed:
-                            at_a, k_stride = strips + (r // WIDTH * DEPTH * WIDTH + r % WIDTH) * size, WIDTH
-                        tile_of_columns(
-                            h, lines, at_a, k_stride, depth, b_at, b_stride * n, begin, begin_at, finish, c + at,
-                            c_stride * n, aux + at, ahead, like,
-                        )  # fmt: skip
-                    if last and activation_pass != 0:
-                        for j in range(lines):
-                            z = c + at + j * c_stride * n * size
-                            call_pass(activation_pass, z, z + slopes - c if slopes != 0 else 0, h)
-                    o += h
+
+    @kernel
+    def product(
+        a, stride, rows, ks, packed, b, b_stride, start_from, start, c, c_stride, epilogue, aux, slopes,
+        activation_pass, panels, strips, like,
+    ):  # fmt: skip
+        """C = epilogue(start + A B): `panels` panels of `ks` lines become panels of `rows` lines.
+
+        By rows A[r, k] is element r, k of the matrix at `a`, whose rows are `stride` apart, else element k, r. The pass
+        of an activation, where there is one, follows on the epilogue.
+        """
+        n, size = line(like), itemsize(like)
+        block, far = _whole_strips(BLOCK_BYTES, size), False
+        if packs:
+            many = panels >= (MANY_PANELS if by_rows else MANY_PANELS // 2)
+            far = many and rows * ks * size > FAR_BYTES
+            packed = packed or far
+            block = block if far or not packed else WIDTH
+        pairs, end = (panels + LINES - 1) // LINES, 0
+        while end < rows:
+            first, end = end, min(end + block, rows)
+            for k in range(0, ks, DEPTH):
+                depth = min(DEPTH, ks - k)
+                last = k + depth == ks
+                next_a, next_rows = 0, end - first if by_rows else DEPTH
+                if packs:
+                    if packed:
+                        at_a = a + (first * stride + k if by_rows else k * stride + first) * size
+                        pack(by_rows, at_a, stride, end - first, rows - first, depth, strips, like)
+                    next_row, next_k = (end, 0) if last else (first, k + depth)
+                    next_a = a + (next_row * stride + next_k if by_rows else next_k * stride + next_row) * size
+                for p in range(0, panels, LINES):
+                    lines = min(LINES, panels - p)
+                    b_at = b + (p * b_stride + k) * n * size
+                    o = first
+                    while o < end:
+                        r, h = o - first, 0
+                        at = (p * c_stride + o) * n * size
+                        begin, begin_at = (CONTINUE, c + at) if k > 0 else (start_from, start + o * size)
+                        finish = epilogue if last else STORE
+                        if packs and packed:
+                            h = height(min(end - o, WIDTH - r % WIDTH), lines)
+                            ahead = NOTHING
+                            if far:  # lines of the next panels of B from this tile's share on, a row of the next A
+                                next_b = b_at + LINES * b_stride * n * size + r * depth * LINE_BYTES // (end - first)
+                                row = (p // LINES * (end - first) + r) * next_rows // (pairs * (end - first))
+                                ahead = (next_b, next_b + b_stride * n * size, next_a + row * stride * size)
+                            tile_of_columns(
+                                h, lines, strips + (r // WIDTH * DEPTH * WIDTH + r % WIDTH) * size, WIDTH, depth,
+                                b_at, b_stride * n, begin, begin_at, finish, c + at, c_stride * n, aux + at, ahead,
+                                like,
+                            )  # fmt: skip
+                        elif by_rows:
+                            h = height(end - o, lines)
+                            tile_of_rows(
+                                h, lines, a + (o * stride + k) * size, stride, depth, b_at, b_stride * n, begin,
+                                begin_at, finish, c + at, c_stride * n, like,
+                            )  # fmt: skip
+                        else:
+                            h = height(end - o, lines)
+                            tile_of_columns(
+                                h, lines, a + (k * stride + o) * size, stride, depth, b_at, b_stride * n, begin,
+                                begin_at, finish, c + at, c_stride * n, aux + at, NOTHING, like,
+                            )  # fmt: skip
+                        if by_rows and last and activation_pass != 0:
+                            for j in range(lines):
+                                z = c + at + j * c_stride * n * size
+                                call_pass(activation_pass, z, z + slopes - c if slopes != 0 else 0, h)
+                        o += h
+
+    return product
 
 
-@part
-def forward(
-    weights, row_stride, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation,
-    activation_pass, panels, strips, like,
-):  # fmt: skip
-    """A = g(W A_in + b), eqs. (3) and (4), for `panels` panels; slopes = g'(Z) where an address is given.
+def make_forward(packs):
+    """The forward product, which may pack the weights (`packs_forward`) or never does."""
+    product = _make_product(True, packs)
 
-    Of W, whose rows are `row_stride` apart, n_in columns are used. Without an address of biases there are none.
-    """
-    packed = row_stride * itemsize(like) % PAGE == 0 and panels > 1
-    epilogue = TILE_RELU if activation == RELU else TILE_RELU0 if activation == RELU0 else STORE
-    _product(
-        True, weights, row_stride, n_out, n_in, packed, inputs, in_stride, BIAS if biases != 0 else ZERO, biases,
-        outputs, out_stride, epilogue, outputs, slopes, activation_pass, panels, strips, like,
-    )  # fmt: skip
+    @part
+    def forward(
+        weights, row_stride, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation,
+        activation_pass, panels, strips, like,
+    ):  # fmt: skip
+        """A = g(W A_in + b), eqs. (3) and (4), for `panels` panels; slopes = g'(Z) where an address is given.
+
+        Of W, whose rows are `row_stride` apart, n_in columns are used. Without an address of biases there are none.
+        """
+        packed = row_stride * itemsize(like) % PAGE == 0 and panels > 1
+        epilogue = TILE_RELU if activation == RELU else TILE_RELU0 if activation == RELU0 else STORE
+        product(
+            weights, row_stride, n_out, n_in, packed, inputs, in_stride, BIAS if biases != 0 else ZERO, biases,
+            outputs, out_stride, epilogue, outputs, slopes, activation_pass, panels, strips, like,
+        )  # fmt: skip
+
+    return forward
 
 
-@part
-def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilogue, aux, panels, strips, like):
-    """dZ_in = g'(Z_in) * (W^T dZ), eqs. (16) and (17), for `panels` panels; the epilogue says how g' is read."""
-    packed = panels >= 4 and n_in * itemsize(like) >= 1024
-    _product(
-        False, weights, n_in, n_in, n_out, packed, deltas, out_stride, ZERO, results, results, in_stride, epilogue,
-        aux, NIL, NIL, panels, strips, like,
-    )  # fmt: skip
+def make_backward(packs):
+    """The backward product, which may pack the weights (`packs_backward`) or never does."""
+    product = _make_product(False, packs)
+
+    @part
+    def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilogue, aux, panels, strips, like):
+        """dZ_in = g'(Z_in) * (W^T dZ), eqs. (16) and (17), for `panels` panels; the epilogue says how g' is read."""
+        packed = panels >= 4 and n_in * itemsize(like) >= WIDE_ROW
+        product(
+            weights, n_in, n_in, n_out, packed, deltas, out_stride, ZERO, results, results, in_stride, epilogue,
+            aux, NIL, NIL, panels, strips, like,
+        )  # fmt: skip
+
+    return backward
 
 
 @part

@@ -11,7 +11,7 @@ Three kinds of step are made of the same operations:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.operations import Operation
 from fastbackprop.engine.ops import backward, costs, forward, gather, gradient, halves, parts, update
 from fastbackprop.engine.ops.head import OUTPUT_LAYERS
+from fastbackprop.engine.product import packs_backward, packs_forward
 from fastbackprop.engine.update import FUSED_SGD, GRADIENT, NO_GRADIENT
 
 
@@ -37,6 +38,10 @@ class Shape:
     def last(self) -> int:
         """L."""
         return len(self.sizes) - 1
+
+    def packs(self, rule: Callable[[int, int, int], bool], l: int) -> bool:
+        """Whether the forward or backward product of layer l, as its rule says, may pack the weights."""
+        return rule(self.sizes[l], self.sizes[l - 1], self.dtype.itemsize)
 
 
 @dataclass(frozen=True)
@@ -108,14 +113,16 @@ def _from_layer(shape: Shape, work: Work, first: int, slice_: tuple[int, int]) -
     ops: Task = []
     last = shape.last
     for l in range(first, last + 1):
-        layer = forward.forward_halves if l == 2 and shape.halved else forward.forward_layer
-        ops.append(Op(layer, l, slice_, always=True))
+        layer = forward.FORWARD_HALVES if l == 2 and shape.halved else forward.FORWARD_LAYER
+        ops.append(Op(layer[shape.packs(packs_forward, l)], l, slice_, always=True))
         if l < last:
             ops += _after_layer(work, l, slice_)
     ops.append(Op(OUTPUT_LAYERS[shape.head], last, slice_, always=True))
     if work.learns:
         lowest = 0 if work.input_gradient else 1
-        ops += [Op(backward.backward_layer, l, slice_, always=True) for l in range(last - 1, lowest - 1, -1)]
+        for l in range(last - 1, lowest - 1, -1):
+            layer = backward.BACKWARD_LAYER[shape.packs(packs_backward, l + 1)]
+            ops.append(Op(layer, l, slice_, always=True))
     if work.input_gradient:
         ops.append(Op(backward.write_input_gradient, 0, slice_, always=True))
     return ops
@@ -190,6 +197,8 @@ def _in_parts(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phase]:
 
 def _in_halves(shape: Shape, work: Work, first_half: int) -> list[Phase]:
     whole = (0, 1)
+    of_first, itemsize = shape.packs(packs_forward, 1), shape.dtype.itemsize
+    of_second = any(packs_forward(shape.sizes[2], n, itemsize) for n in (first_half, shape.sizes[1] - first_half))
     begins: list[Task] = []
     steps: list[Task] = []
     ends: list[Task] = []
@@ -198,9 +207,9 @@ def _in_halves(shape: Shape, work: Work, first_half: int) -> list[Phase]:
         enter = [Op(halves.enter_half, 0, of_half, always=True)]
         begin = [Op(costs.weigh, 0, whole)] if work.weights else []
         begin += [Op(halves.penalize_half, 0, of_half)] if work.penalty else []
-        begin += [Op(gather.gather_inputs), Op(forward.forward_layer, 1)]
+        begin += [Op(gather.gather_inputs), Op(forward.FORWARD_LAYER[of_first], 1)]
         begin += _after_layer(work, 1, whole, first_half * half)
-        begin += [Op(halves.sum_own_half, 2, of_half)]
+        begin += [Op(halves.SUM_OWN_HALF[of_second], 2, of_half)]
         end = [Op(halves.add_both_halves, 2, of_half, always=True)]
         end += _after_layer(work, 2, whole) if shape.last > 2 else []
         end += _from_layer(shape, work, 3, whole)

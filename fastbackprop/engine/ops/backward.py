@@ -4,33 +4,40 @@ from __future__ import annotations
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
-from fastbackprop.engine.operations import operation
+from fastbackprop.engine.operations import Operation, operation
 from fastbackprop.engine.panels import panel_to_rows
 from fastbackprop.engine.places import drop_probability, panel_at, panels_of
-from fastbackprop.engine.product import backward
+from fastbackprop.engine.product import make_backward
 from fastbackprop.engine.simd import itemsize, line
 from fastbackprop.engine.tile import MASK, SCALE, STORE
 
 
-@operation
-def backward_layer(job, op, layers, like):
-    """dZ[l] of a slice, from dZ[l + 1]; of l = 0, whose activation is the identity, dX as panels."""
-    l, size = op[at.LAYER], itemsize(like)
-    p0, p1 = panels_of(job, op, like)
-    epilogue, field = SCALE, at.SLOPES
-    if drop_probability(job, l) == 0.0:
-        if layers[l, at.ACTIVATION] == IDENTITY:
-            epilogue = STORE
-        elif layers[l, at.ACTIVATION] == RELU or layers[l, at.ACTIVATION] == RELU0:
-            epilogue, field = MASK, at.PANELS
-    if p1 > p0:
-        backward(
-            job[at.PARAMS] + layers[l + 1, at.WEIGHTS] * size, layers[l, at.SIZE], layers[l + 1, at.SIZE],
-            panel_at(job, layers, l + 1, at.DELTAS, p0, like), layers[l + 1, at.STRIDE],
-            panel_at(job, layers, l, at.DELTAS, p0, like), layers[l, at.STRIDE],
-            epilogue, panel_at(job, layers, l, field, p0, like), p1 - p0, job[at.SCRATCH], like,
-        )  # fmt: skip
-    return at.GO_ON
+def _backward_layer(packs):
+    backward = make_backward(packs)
+
+    def backward_layer(job, op, layers, like):
+        """dZ[l] of a slice, from dZ[l + 1]; of l = 0, whose activation is the identity, dX as panels."""
+        l, size = op[at.LAYER], itemsize(like)
+        p0, p1 = panels_of(job, op, like)
+        epilogue, field = SCALE, at.SLOPES
+        if drop_probability(job, l) == 0.0:
+            if layers[l, at.ACTIVATION] == IDENTITY:
+                epilogue = STORE
+            elif layers[l, at.ACTIVATION] == RELU or layers[l, at.ACTIVATION] == RELU0:
+                epilogue, field = MASK, at.PANELS
+        if p1 > p0:
+            backward(
+                job[at.PARAMS] + layers[l + 1, at.WEIGHTS] * size, layers[l, at.SIZE], layers[l + 1, at.SIZE],
+                panel_at(job, layers, l + 1, at.DELTAS, p0, like), layers[l + 1, at.STRIDE],
+                panel_at(job, layers, l, at.DELTAS, p0, like), layers[l, at.STRIDE],
+                epilogue, panel_at(job, layers, l, field, p0, like), p1 - p0, job[at.SCRATCH], like,
+            )  # fmt: skip
+        return at.GO_ON
+
+    return Operation(backward_layer, "backward_layer_packed" if packs else "backward_layer")
+
+
+BACKWARD_LAYER = {packs: _backward_layer(packs) for packs in (False, True)}
 
 
 @operation

@@ -6,7 +6,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import IDENTITY, activate_sum
 from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.jit import NIL, kernel
-from fastbackprop.engine.operations import operation
+from fastbackprop.engine.operations import Operation, operation
 from fastbackprop.engine.panels import panel_to_units
 from fastbackprop.engine.places import (
     drop_probability,
@@ -17,25 +17,32 @@ from fastbackprop.engine.places import (
     panels_of,
     units_at,
 )
-from fastbackprop.engine.product import forward
+from fastbackprop.engine.product import make_forward
 from fastbackprop.engine.simd import itemsize, line
 
 
-@operation
-def forward_layer(job, op, layers, like):
-    """A[l] of a slice and, where they are wanted, the slopes g'(Z[l])."""
-    l, size = op[at.LAYER], itemsize(like)
-    p0, p1 = panels_of(job, op, like)
-    if p1 > p0:
-        n_in, pass_ = layers[l - 1, at.SIZE], layers[l, at.ACTIVATION_PASS]
-        slopes = panel_at(job, layers, l, at.SLOPES, p0, like) if pass_ != 0 and learns(job) else 0
-        forward(
-            job[at.PARAMS] + layers[l, at.WEIGHTS] * size, n_in, n_in, layers[l, at.SIZE],
-            job[at.PARAMS] + layers[l, at.BIASES] * size, panel_at(job, layers, l - 1, at.PANELS, p0, like),
-            layers[l - 1, at.STRIDE], panel_at(job, layers, l, at.PANELS, p0, like), layers[l, at.STRIDE], slopes,
-            layers[l, at.ACTIVATION], pass_, p1 - p0, job[at.SCRATCH], like,
-        )  # fmt: skip
-    return at.GO_ON
+def _forward_layer(packs):
+    forward = make_forward(packs)
+
+    def forward_layer(job, op, layers, like):
+        """A[l] of a slice and, where they are wanted, the slopes g'(Z[l])."""
+        l, size = op[at.LAYER], itemsize(like)
+        p0, p1 = panels_of(job, op, like)
+        if p1 > p0:
+            n_in, pass_ = layers[l - 1, at.SIZE], layers[l, at.ACTIVATION_PASS]
+            slopes = panel_at(job, layers, l, at.SLOPES, p0, like) if pass_ != 0 and learns(job) else 0
+            forward(
+                job[at.PARAMS] + layers[l, at.WEIGHTS] * size, n_in, n_in, layers[l, at.SIZE],
+                job[at.PARAMS] + layers[l, at.BIASES] * size, panel_at(job, layers, l - 1, at.PANELS, p0, like),
+                layers[l - 1, at.STRIDE], panel_at(job, layers, l, at.PANELS, p0, like), layers[l, at.STRIDE], slopes,
+                layers[l, at.ACTIVATION], pass_, p1 - p0, job[at.SCRATCH], like,
+            )  # fmt: skip
+        return at.GO_ON
+
+    return Operation(forward_layer, "forward_layer_packed" if packs else "forward_layer")
+
+
+FORWARD_LAYER = {packs: _forward_layer(packs) for packs in (False, True)}
 
 
 # ---------------------------------------------------------------- Z[2] as the sum of two halves
@@ -48,15 +55,23 @@ def half_sums_at(job, layers, turn, p, like):
     return job[at.WORKSPACE] + (job[at.HALF_SUMS] + lines) * itemsize(like)
 
 
-@kernel
-def sum_half(job, layers, i0, i1, biases, result, p0, p1, like):
-    """b[2] + W[2] A[1] over inputs i0 to i1 - 1, panels p0 to p1 - 1; without an address of biases there are none."""
-    size, n_in = itemsize(like), layers[1, at.SIZE]
-    forward(
-        job[at.PARAMS] + (layers[2, at.WEIGHTS] + i0) * size, n_in, i1 - i0, layers[2, at.SIZE], biases,
-        panel_at(job, layers, NIL + 1, at.PANELS, p0, like) + i0 * line(like) * size, layers[1, at.STRIDE], result,
-        layers[2, at.STRIDE], NIL, NIL + IDENTITY, NIL, p1 - p0, job[at.SCRATCH], like,
-    )  # fmt: skip
+def _sum_half(packs):
+    forward = make_forward(packs)
+
+    @kernel
+    def sum_half(job, layers, i0, i1, biases, result, p0, p1, like):
+        """b[2] + W[2] A[1] over inputs i0 to i1 - 1; without an address of biases there are none."""
+        size, n_in = itemsize(like), layers[1, at.SIZE]
+        forward(
+            job[at.PARAMS] + (layers[2, at.WEIGHTS] + i0) * size, n_in, i1 - i0, layers[2, at.SIZE], biases,
+            panel_at(job, layers, NIL + 1, at.PANELS, p0, like) + i0 * line(like) * size, layers[1, at.STRIDE], result,
+            layers[2, at.STRIDE], NIL, NIL + IDENTITY, NIL, p1 - p0, job[at.SCRATCH], like,
+        )  # fmt: skip
+
+    return sum_half
+
+
+SUM_HALF = {packs: _sum_half(packs) for packs in (False, True)}
 
 
 @kernel
@@ -72,17 +87,24 @@ def add_halves(job, layers, first_half, second_half, p0, p1, like):
         )  # fmt: skip
 
 
-@operation
-def forward_halves(job, op, layers, like):
-    """A[2] of a slice, where Z[2] is the sum of two chains, one over each half of its inputs."""
-    p0, p1 = panels_of(job, op, like)
-    if p1 > p0:
-        first_half, second_half = half_sums_at(job, layers, 0, p0, like), half_sums_at(job, layers, 1, p0, like)
-        half, biases = layers[2, at.HALF], job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like)
-        sum_half(job, layers, NIL, half, biases, first_half, p0, p1, like)
-        sum_half(job, layers, half, layers[1, at.SIZE], NIL, second_half, p0, p1, like)
-        add_halves(job, layers, first_half, second_half, p0, p1, like)
-    return at.GO_ON
+def _forward_halves(packs):
+    sum_half = SUM_HALF[packs]
+
+    def forward_halves(job, op, layers, like):
+        """A[2] of a slice, where Z[2] is the sum of two chains, one over each half of its inputs."""
+        p0, p1 = panels_of(job, op, like)
+        if p1 > p0:
+            first_half, second_half = half_sums_at(job, layers, 0, p0, like), half_sums_at(job, layers, 1, p0, like)
+            half, biases = layers[2, at.HALF], job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like)
+            sum_half(job, layers, NIL, half, biases, first_half, p0, p1, like)
+            sum_half(job, layers, half, layers[1, at.SIZE], NIL, second_half, p0, p1, like)
+            add_halves(job, layers, first_half, second_half, p0, p1, like)
+        return at.GO_ON
+
+    return Operation(forward_halves, "forward_halves_packed" if packs else "forward_halves")
+
+
+FORWARD_HALVES = {packs: _forward_halves(packs) for packs in (False, True)}
 
 
 # ---------------------------------------------------------------- what follows on A[l] in a training

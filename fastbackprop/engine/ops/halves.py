@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import NIL, kernel, part
-from fastbackprop.engine.operations import layers_at, operation, words_at
+from fastbackprop.engine.operations import Operation, layers_at, operation, words_at
 from fastbackprop.engine.ops.costs import clock, count, penalize, sum_penalties
-from fastbackprop.engine.ops.forward import add_halves, half_sums_at, sum_half
+from fastbackprop.engine.ops.forward import SUM_HALF, add_halves, half_sums_at
 from fastbackprop.engine.panels import load_part, store_part
 from fastbackprop.engine.places import enter_step, panel_count, parameter_count, weight_sum_at
 from fastbackprop.engine.simd import itemsize, lanes, line, load_acquire, load_double, store
@@ -125,13 +125,20 @@ def penalize_half(job, op, layers, like):
     return at.GO_ON
 
 
-@operation
-def sum_own_half(job, op, layers, like):
-    """The share of half SLICE in Z[2]."""
-    share = half_sums_at(job, layers, job[at.STEP] % 2, NIL, like)
-    biases = job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like) if op[at.SLICE] == 0 else NIL
-    sum_half(job, layers, NIL, layers[1, at.SIZE], biases, share, NIL, panel_count(job[at.ROWS], like), like)
-    return at.GO_ON
+def _sum_own_half(packs):
+    sum_half = SUM_HALF[packs]
+
+    def sum_own_half(job, op, layers, like):
+        """The share of half SLICE in Z[2]."""
+        share = half_sums_at(job, layers, job[at.STEP] % 2, NIL, like)
+        biases = job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like) if op[at.SLICE] == 0 else NIL
+        sum_half(job, layers, NIL, layers[1, at.SIZE], biases, share, NIL, panel_count(job[at.ROWS], like), like)
+        return at.GO_ON
+
+    return Operation(sum_own_half, "sum_own_half_packed" if packs else "sum_own_half")
+
+
+SUM_OWN_HALF = {packs: _sum_own_half(packs) for packs in (False, True)}
 
 
 @operation

@@ -117,9 +117,7 @@ def _operation(name, head):
                     store(losses + i * size, load_scalar(losses + i * size, like) * weight)
         return code
 
-    output_layer.__doc__ = (
-        f"o of {name}; where there are targets, losses and dZ[L]; FAILED if a loss is not finite."
-    )
+    output_layer.__doc__ = f"o of {name}; where there are targets, losses and dZ[L]; FAILED if a loss is not finite."
     return Operation(output_layer, name)
 
 
