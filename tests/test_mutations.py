@@ -79,15 +79,15 @@ ENGINE = [
     ),
     Mutation(
         "deltas without 1 / N", "engine/heads.py",
-        "        _store(deltas + at, far, _delta(o, y, share))\n            if kind",
-        "        _store(deltas + at, far, if_equal(share, zero, zero, o - y))\n            if kind",
+        "(33)\n                            _store(deltas + at, far, _delta(o, y, share))",
+        "(33)\n                            _store(deltas + at, far, if_equal(share, zero, zero, o - y))",
         red=("(21)", "(30)", "(31)", "(32)", "(36)", "(37)", "(38)", "Theorem 5.4", "Theorem 6.1", "Code 3"),
         green=("(1)", "(27)", "(33)", "(40)", "Code 4"),
     ),
     Mutation(
         "the delta of the softmax", "engine/heads.py",
-        "rounding of the targets\n                _store(deltas + at, far, _delta(o, y, share))",
-        "rounding of the targets\n                _store(deltas + at, far, _delta(o, y, share) * o)",
+        "like)\n                        _store(deltas + at, far, _delta(o, y, share))",
+        "like)\n                        _store(deltas + at, far, _delta(o, y, share) * o)",
         red=("(36)", "(40)", "Theorem 6.1", "Theorem 5.4", "Theorem 5.4, differences", "Code 4"),
         green=("(4)", "(27)", "(30)", "(33)", "(39)", "Code 3"),
     ),
@@ -98,7 +98,7 @@ ENGINE = [
     ),
     Mutation(
         "dA without the last output", "engine/product.py",
-        "at_a, k_stride, depth, b_at", "at_a, k_stride, depth - 1, b_at",
+        "(k * stride + o) * size, stride, depth, b_at", "(k * stride + o) * size, stride, depth - 1, b_at",
         red=("(13)", "(15)", "(16)", "(17)", "(22)", "Theorem 5.1", "Theorem 5.4", "Code 2", "Code 4"),
         green=("(3)", "(37)", "(38)", "Theorem 6.1", "Code 3"),
     ),

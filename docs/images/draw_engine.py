@@ -8,6 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.heads import SOFTMAX_CCE
+from fastbackprop.engine.program import Shape, Work, in_halves
+from fastbackprop.engine.update import FUSED_SGD
+
 STYLE = """
   .paper { fill: #ffffff; stroke: #d0d0d0 }
   text { fill: #222222; font: 13px system-ui, sans-serif }
@@ -186,14 +193,13 @@ def tile() -> Drawing:
 
 
 def phases() -> Drawing:
-    """Two threads do one block: its three phases."""
-    d = Drawing(760, 400, "Two threads do a block: three phases, claims, leftovers and waits")
-    begin, entered, passed, end, height = 90, 220, 400, 720, 34
+    """Two threads do one block of a shared step: its two phases."""
+    d = Drawing(760, 400, "Two threads do a block: two phases, claims, leftovers and waits")
+    begin, passed, end, height = 90, 380, 720, 34
     rows = {0: 84, 1: 134}
     for start, stop, name, what in (
-        (begin, entered, "1: ENTRY", "first layer forward"),
-        (entered, passed, "2: PASS", "forward, head, deltas back"),
-        (passed, end, "3: weights", "gradient and update"),
+        (begin, passed, "the samples", "gather, forward, output layer, deltas back"),
+        (passed, end, "the weights", "gradient and update"),
     ):
         d.text((start + stop) / 2, 34, name, "title middle")
         d.text((start + stop) / 2, 52, what, "small middle")
@@ -205,27 +211,25 @@ def phases() -> Drawing:
         d.box(start, y, stop - start, height, kind)
         d.text((start + stop) / 2, y + 22, name, "small middle")
 
-    bar(0, begin, entered, "entry 0", "first")
-    bar(1, begin, 202, "entry 1", "first")
-    d.box(202, rows[1], entered - 202, height, "wait")
-    bar(0, entered, 350, "slice 0", "first")
-    d.box(350, rows[0], passed - 350, height, "wait")
-    d.text(375, rows[0] + 22, "waits", "small middle")
-    bar(1, entered, passed, "slice 1", "first")
+    bar(0, begin, 330, "slice 0", "first")
+    d.box(330, rows[0], passed - 330, height, "wait")
+    d.text(355, rows[0] + 22, "waits", "small middle")
+    bar(1, begin, passed, "slice 1", "first")
+    width = 62
     for i in range(4):
-        bar(0, passed + i * 58, passed + (i + 1) * 58, f"task {i}", "second")
-    bar(0, passed + 232, 690, "task 7", "third")
-    d.box(690, rows[0], end - 690, height, "wait")
-    for i, stop in enumerate((510, 615, end)):
-        bar(1, (passed, 510, 615)[i], stop, f"task {i + 4}", "second")
-    for x in (entered, passed, end):
+        bar(0, passed + i * width, passed + (i + 1) * width, f"task {i}", "second")
+    bar(0, passed + 4 * width, 694, "task 7", "third")
+    d.box(694, rows[0], end - 694, height, "wait")
+    for i, stop in enumerate((500, 612, end)):
+        bar(1, (passed, 500, 612)[i], stop, f"task {i + 4}", "second")
+    for x in (passed, end):
         d.arrow((x, 66), (x, 184), tip=False, kind="mark")
-    d.text((entered + passed) / 2, 202, "a phase begins when all of the one before is done", "small middle")
+    d.text(235, 202, "a phase begins when all of the one before is done", "small middle")
     d.text(passed + 64, 228, "Thread 1 is held up. Task 7 is of its share, 4 to 7:", "small")
     d.text(passed + 64, 244, "thread 0, done with its own, claims it.", "small")
 
     y, width = 296, 66
-    names = ["entry 0", "entry 1", "slice 0", "slice 1", "task 0", "task 1", "...", "task 7"]
+    names = ["slice 0", "slice 1", "task 0", "task 1", "...", "task 7"]
     d.text(24, y - 14, "The clock: a word for each of these, each on a cache line of its own", "title")
     for i, name in enumerate(names):
         x = 24 + i * (width + 8)
@@ -242,10 +246,40 @@ def phases() -> Drawing:
     return d
 
 
+def program() -> Drawing:
+    """The program of `digits`, 64-128-10 with relu, softmax and SGD, on two threads: as program.py makes it."""
+    shape = Shape((64, 128, 10), SOFTMAX_CCE, True, np.dtype(np.float32))
+    phases = in_halves(shape, Work(update=FUSED_SGD, targets=at.CLASSES, halves=True), 64)
+    line, top, width, gap = 19, 84, 330, 26
+    heights = [len(phase.tasks[0]) * line + 44 for phase in phases]
+    d = Drawing(760, top + sum(heights) + 30, "The program of a network in halves, on two threads")
+    d.text(24, 28, "64-128-10 by 32, relu, softmax, SGD, on two threads: in halves", "title")
+    d.text(24, 47, "Each thread claims the task of its half; if the other thread does not come, it does both.", "small")
+    for half in range(2):
+        d.text(24 + half * (width + gap), 72, f"half {half}: units {64 * half} to {64 * half + 63} of layer 1", "title")
+    y = top
+    names = {at.AT_BEGIN: "once, at the begin", at.IN_BLOCK: "each step", at.AT_END: "once, at the end"}
+    for phase, height in zip(phases, heights, strict=True):
+        for half, task in enumerate(phase.tasks):
+            x = 24 + half * (width + gap)
+            d.box(x, y, width, height - 22, ["first", "second"][half])
+            if half == 0:
+                d.text(x + width - 8, y + 16, names[phase.when], "small end")
+            for i, op in enumerate(task):
+                words = op.operation.name + (f"   layer {op.layer}" if op.layer else "")
+                words += f"   outputs {op.outputs[0]} to {op.outputs[1] - 1}" if op.outputs[1] else ""
+                d.text(x + 8, y + 17 + i * line, words, "code")
+        d.arrow((24, y + height - 11), (24 + 2 * width + gap, y + height - 11), tip=False, kind="mark")
+        y += height
+    d.text(24, y + 14, "Red: the threads meet. Each step they do so once.", "small")
+    return d
+
+
 DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "layouts.svg": layouts,
     "tile.svg": tile,
     "phases.svg": phases,
+    "program.svg": program,
 }
 
 if __name__ == "__main__":

@@ -48,12 +48,10 @@ def _store(address, far, value):
 
 
 @inline
-def _target(kind, targets, far, at, output, lane_bytes, like):
-    """y for one output: the line of class indices compared with its number, or the line of dense targets."""
-    if kind == CLASSES:
-        y = _load(targets + lane_bytes, far, like)
-        return if_equal(y, const(y, output), const(y, 1.0), const(y, 0.0))
-    return _load(targets + at, far, like)
+def _class_target(targets, far, output, lane_bytes, like):
+    """y for one output: the line of class indices compared with its number."""
+    y = _load(targets + lane_bytes, far, like)
+    return if_equal(y, const(y, output), const(y, 1.0), const(y, 0.0))
 
 
 @inline
@@ -85,49 +83,56 @@ def cross_entropy_term(loss, top, v, y):
     return if_equal(y, zero, loss, fma(y, if_less(zero, v, v, zero), loss))
 
 
-@kernel
-def _softmax_of_two(z, far, outputs, kind, targets, deltas, losses, totals, masses, scale, far_line, like):
-    """All but the logarithms in the losses, for which sum e^(z_k - top) and sum y_j go to `totals` and `masses`."""
-    n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
-    for lane in range(0, line(like), n):
-        i = lane * size
-        top = _load(z + i, far, like)
-        zero = const(top, 0.0)
-        for j in range(1, outputs):
-            v = _load(z + j * step + i, far, like)
-            top = if_less(top, v, v, top)
-        total = loss = zero
-        mass = zero if kind == DENSE else const(top, 1.0)
-        if kind == CLASSES:  # top - z_y, before z gives way to the outputs; 0 also where both are infinite
-            y, mine = _load(targets + i, far, like), top
+def _make_softmax_of_two(of_classes, of_rows):
+    """`of_classes`: the targets are class indices; `of_rows`: they are a line an output; else there are none."""
+
+    @kernel
+    def softmax_of_two(z, far, outputs, targets, deltas, losses, totals, masses, scale, far_line, like):
+        """All but the logarithms in the losses, for which sum e^(z_k - top) and sum y_j go to `totals` and `masses`."""
+        n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
+        for lane in range(0, line(like), n):
+            i = lane * size
+            top = _load(z + i, far, like)
+            zero = const(top, 0.0)
+            for j in range(1, outputs):
+                v = _load(z + j * step + i, far, like)
+                top = if_less(top, v, v, top)
+            total = loss = mass = zero
+            if of_classes:  # top - z_y, before z gives way to the outputs; 0 also where both are infinite
+                y, mine, mass = _load(targets + i, far, like), top, const(top, 1.0)
+                for j in range(outputs):
+                    mine = if_equal(y, const(y, j), _load(z + j * step + i, far, like), mine)
+                loss = if_equal(mine, top, zero, top - mine)
+            if of_rows:  # sum y_j (top - z_j)
+                for j in range(outputs):
+                    y = _load(targets + j * step + i, far, like)
+                    loss = cross_entropy_term(loss, top, _load(z + j * step + i, far, like), y)
+                    mass = mass + y
+            ceiling = at_most_largest(top)
             for j in range(outputs):
-                mine = if_equal(y, const(y, j), _load(z + j * step + i, far, like), mine)
-            loss = if_equal(mine, top, zero, top - mine)
-        elif kind == DENSE:  # sum y_j (top - z_j)
+                at = j * step + i
+                e = exp_from(ceiling, _load(z + at, far, like))
+                _store(z + at, far, e)
+                total = total + e
+            inverse = const(top, 1.0) / total
+            if of_classes or of_rows:
+                _store(losses + i, far_line, fma(total, zero, loss))  # NaN where the total is
+                _store(totals + i, far_line, total)
+                _store(masses + i, far_line, mass)
             for j in range(outputs):
-                y = _load(targets + j * step + i, far, like)
-                loss = cross_entropy_term(loss, top, _load(z + j * step + i, far, like), y)
-                mass = mass + y
-        ceiling = at_most_largest(top)
-        for j in range(outputs):
-            at = j * step + i
-            e = exp_from(ceiling, _load(z + at, far, like))
-            _store(z + at, far, e)
-            total = total + e
-        inverse = const(top, 1.0) / total
-        if kind != NO_TARGETS:
-            _store(losses + i, far_line, fma(total, zero, loss))  # NaN where the total is
-            _store(totals + i, far_line, total)
-            _store(masses + i, far_line, mass)
-        share = _load(scale + i, far_line, like)
-        for j in range(outputs):
-            at = j * step + i
-            o = _load(z + at, far, like) * inverse
-            _store(z + at, far, o)
-            if kind != NO_TARGETS and deltas != 0:  # eq. (40)
-                y = _target(kind, targets, far, at, j, i, like)
-                o = mass * o if kind == DENSE else o  # the mass is 1, but for the rounding of the targets
-                _store(deltas + at, far, _delta(o, y, share))
+                at = j * step + i
+                o = _load(z + at, far, like) * inverse
+                _store(z + at, far, o)
+                if of_classes or of_rows:  # eq. (40)
+                    if deltas != 0:
+                        share = _load(scale + i, far_line, like)
+                        if of_rows:  # the mass is 1, but for the rounding of the targets
+                            o, y = mass * o, _load(targets + at, far, like)
+                        else:
+                            y = _class_target(targets, far, j, i, like)
+                        _store(deltas + at, far, _delta(o, y, share))
+
+    return softmax_of_two
 
 
 def _make_add_log(load):
@@ -155,18 +160,23 @@ def _add_logs(losses, totals, masses, scale, count, like):
         _add_log(losses, totals, masses, scale, i * size, like)
 
 
-@kernel
-def softmax(z, pitch, panels, outputs, kind, targets, deltas, losses, totals, masses, scale, like):
+def _make_softmax(kind):
     """Softmax with the categorical cross-entropy."""
-    for p in range(0, panels, 2):
-        far, far_line = (pitch, LINE_BYTES) if p + 1 < panels else (0, 0)
-        at, at_line = p * pitch, p * LINE_BYTES
-        _softmax_of_two(
-            z + at, far, outputs, kind, targets + at, deltas + at if deltas != 0 else 0, losses + at_line,
-            totals + at_line, masses + at_line, scale + at_line, far_line, like,
-        )  # fmt: skip
-    if kind != NO_TARGETS:
-        _add_logs(losses, totals, masses, scale, panels * line(like), like)
+    has_targets, of_two = kind != NO_TARGETS, _make_softmax_of_two(kind == CLASSES, kind == DENSE)
+
+    @kernel
+    def head(z, pitch, panels, outputs, targets, deltas, losses, totals, masses, scale, like):
+        for p in range(0, panels, 2):
+            far, far_line = (pitch, LINE_BYTES) if p + 1 < panels else (0, 0)
+            at, at_line = p * pitch, p * LINE_BYTES
+            of_two(
+                z + at, far, outputs, targets + at, deltas + at if deltas != 0 else 0, losses + at_line,
+                totals + at_line, masses + at_line, scale + at_line, far_line, like,
+            )  # fmt: skip
+        if has_targets:
+            _add_logs(losses, totals, masses, scale, panels * line(like), like)
+
+    return head
 
 
 @inline
@@ -196,37 +206,45 @@ def _poisson_deviance(loss, v, o, y):
 
 
 def _make_elementwise(output, loss_of):
-    @kernel
-    def of_two(z, far, outputs, kind, targets, deltas, losses, scale, far_line, like):
-        n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
-        for lane in range(0, line(like), n):
-            i = lane * size
-            share = _load(scale + i, far_line, like)
-            zero = loss = const(share, 0.0)
-            for j in range(outputs):
-                at = j * step + i
-                v = _load(z + at, far, like)
-                o = output(v)
-                _store(z + at, far, o)
-                if kind != NO_TARGETS:
-                    y = _target(kind, targets, far, at, j, i, like)
-                    loss = loss_of(loss, v, o, y)
-                    if deltas != 0:  # eqs. (27) and (33)
-                        _store(deltas + at, far, _delta(o, y, share))
-            if kind != NO_TARGETS:
-                _store(losses + i, far_line, if_equal(share, zero, share, loss))
+    """An output that is a function of its own Z, with its loss."""
 
-    @kernel
-    def head(z, pitch, panels, outputs, kind, targets, deltas, losses, totals, masses, scale, like):
-        for p in range(0, panels, 2):
-            far, far_line = (pitch, LINE_BYTES) if p + 1 < panels else (0, 0)
-            at, at_line = p * pitch, p * LINE_BYTES
-            deltas_p = deltas + at if deltas != 0 else 0
-            of_two(
-                z + at, far, outputs, kind, targets + at, deltas_p, losses + at_line, scale + at_line, far_line, like
-            )  # fmt: skip
+    def make(kind):
+        has_targets, of_classes = kind != NO_TARGETS, kind == CLASSES
 
-    return head
+        @kernel
+        def of_two(z, far, outputs, targets, deltas, losses, scale, far_line, like):
+            n, size, step = lanes(like), itemsize(like), line(like) * itemsize(like)
+            for lane in range(0, line(like), n):
+                i = lane * size
+                share = _load(scale + i, far_line, like)
+                zero = loss = const(share, 0.0)
+                for j in range(outputs):
+                    at = j * step + i
+                    v = _load(z + at, far, like)
+                    o = output(v)
+                    _store(z + at, far, o)
+                    if has_targets:
+                        if of_classes:
+                            y = _class_target(targets, far, j, i, like)
+                        else:
+                            y = _load(targets + at, far, like)
+                        loss = loss_of(loss, v, o, y)
+                        if deltas != 0:  # eqs. (27) and (33)
+                            _store(deltas + at, far, _delta(o, y, share))
+                if has_targets:
+                    _store(losses + i, far_line, if_equal(share, zero, share, loss))
+
+        @kernel
+        def head(z, pitch, panels, outputs, targets, deltas, losses, totals, masses, scale, like):
+            for p in range(0, panels, 2):
+                far, far_line = (pitch, LINE_BYTES) if p + 1 < panels else (0, 0)
+                at, at_line = p * pitch, p * LINE_BYTES
+                deltas_p = deltas + at if deltas != 0 else 0
+                of_two(z + at, far, outputs, targets + at, deltas_p, losses + at_line, scale + at_line, far_line, like)
+
+        return head
+
+    return make
 
 
 @inline
@@ -234,12 +252,13 @@ def _same(v):
     return v
 
 
-# Each by its code: its name, and what makes o = g(Z) in place of the panels of Z, and where there are targets the
-# losses, a line a panel, and dZ[L]. Panels of Z, of the targets and of dZ are `pitch` bytes apart; `totals` and
-# `masses` are scratch, a line a panel. `deltas` is 0 where only the cost is wanted.
+# By the code of an output layer: its name, and what makes, for a kind of targets, its head: o = g(Z) in place of the
+# panels of Z, and where there are targets the losses, a line a panel, and dZ[L]. Panels of Z, of the targets and of dZ
+# are `pitch` bytes apart; `totals` and `masses` are scratch, a line a panel. `deltas` is 0 where only the cost is
+# wanted.
 HEADS = {
     IDENTITY_L2: ("identity", _make_elementwise(_same, _half_square)),
     SIGMOID_BCE: ("sigmoid", _make_elementwise(sigmoid, binary_cross_entropy)),
-    SOFTMAX_CCE: ("softmax", softmax),
+    SOFTMAX_CCE: ("softmax", _make_softmax),
     EXP_POISSON: ("exp", _make_elementwise(exp, _poisson_deviance)),
 }

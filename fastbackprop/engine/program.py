@@ -53,7 +53,7 @@ class Work:
     penalty: bool = False
     dropout: bool = False
     weights: bool = False
-    targets: bool = False
+    targets: int = at.NO_TARGETS
     input_gradient: bool = False
     check_inputs: bool = False
     parts: int = 1
@@ -65,9 +65,14 @@ class Work:
         return cls(
             update=int(job[at.UPDATE]), clip=bool(job[at.CLIP]), penalty=bool(job[at.PENALTY]),
             dropout=bool(job[at.DROPOUT]), weights=bool(job[at.SAMPLE_WEIGHTS]),
-            targets=int(job[at.TARGET_KIND]) in (at.CLASSES, at.DENSE), input_gradient=bool(job[at.INPUT_GRADIENT]),
+            targets=int(job[at.TARGET_KIND]), input_gradient=bool(job[at.INPUT_GRADIENT]),
             check_inputs=bool(job[at.CHECK_INPUTS]), parts=int(job[at.PARTS]), halves=bool(job[at.HALF_TABLES]),
         )  # fmt: skip
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether there are targets that outputs are compared with."""
+        return self.targets in (at.CLASSES, at.DENSE)
 
     @property
     def learns(self) -> bool:
@@ -117,7 +122,7 @@ def _from_layer(shape: Shape, work: Work, first: int, slice_: tuple[int, int]) -
         ops.append(Op(layer[shape.packs(packs_forward, l)], l, slice_, always=True))
         if l < last:
             ops += _after_layer(work, l, slice_)
-    ops.append(Op(OUTPUT_LAYERS[shape.head], last, slice_, always=True))
+    ops.append(Op(OUTPUT_LAYERS[shape.head, work.targets], last, slice_, always=True))
     if work.learns:
         lowest = 0 if work.input_gradient else 1
         for l in range(last - 1, lowest - 1, -1):
@@ -152,9 +157,9 @@ def _updates(work: Work, l: int, outputs: tuple[int, int], *, with_gradient: boo
 def _weights(work: Work, pieces: np.ndarray) -> list[Phase]:
     """The phases in which the threads share the weights; ``pieces`` are the rows of the table `tasks`."""
     count = int(pieces[-1, at.TASK]) + 1 if len(pieces) and work.update != NO_GRADIENT else 0
-    tasks: list[Task] = [[] for _ in range(max(count, int(work.targets)))]
+    tasks: list[Task] = [[] for _ in range(max(count, int(work.has_losses)))]
     clipped: list[Task] = [[] for _ in range(count)]
-    if work.targets:
+    if work.has_losses:
         tasks[0].append(Op(costs.count_costs, always=True))
     if count:
         for l, first, last, task in pieces.tolist():
@@ -195,7 +200,7 @@ def _in_parts(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phase]:
     return [Phase(at.IN_BLOCK, tasks, idle), *_weights(work, pieces)]
 
 
-def _in_halves(shape: Shape, work: Work, first_half: int) -> list[Phase]:
+def in_halves(shape: Shape, work: Work, first_half: int) -> list[Phase]:
     whole = (0, 1)
     of_first, itemsize = shape.packs(packs_forward, 1), shape.dtype.itemsize
     of_second = any(packs_forward(shape.sizes[2], n, itemsize) for n in (first_half, shape.sizes[1] - first_half))
@@ -233,7 +238,7 @@ def make(shape: Shape, work: Work, threads: int, pieces: np.ndarray, first_half:
     first_half : units of the first half of layer 1, where the work is in halves
     """
     if work.halves:
-        phases = _in_halves(shape, work, first_half)
+        phases = in_halves(shape, work, first_half)
     elif work.parts > 1:
         phases = _in_parts(shape, work, pieces)
     else:

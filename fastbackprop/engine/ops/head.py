@@ -23,28 +23,32 @@ from fastbackprop.engine.simd import (
 )
 
 
-@inline
-def _gather_targets(job, row, count, outputs, panel, like):
-    """A panel's targets: one line of class indices, or a line an output."""
-    n, size = line(like), itemsize(like)
-    order, targets = job[at.ORDER], job[at.TARGETS]
-    if job[at.TARGET_KIND] == at.CLASSES and order == 0 and count == n:
-        for s in range(0, n, lanes(like)):
-            store(panel + s * size, load_whole_numbers(targets + (row + s) * 8, like))
-    elif job[at.TARGET_KIND] == at.CLASSES:
-        for s in range(n):
-            sample = row_number(job, row + min(s, count - 1))
-            store(panel + s * size, const(like, load_int(targets + sample * 8)))
-    elif job[at.TARGET_READER] != 0:
-        call_reader(
-            job[at.TARGET_READER], targets, order, row, count, NIL, NIL, outputs, job[at.SCRATCH], NIL, panel, NIL,
-            NIL + 1,
-        )  # fmt: skip
-    else:
-        gather(
-            targets, job[at.TARGET_STRIDE], order, row, count, NOT_AHEAD, NIL, outputs, job[at.SCRATCH], NIL, panel,
-            like,
-        )  # fmt: skip
+def _make_gather_targets(of_classes):
+    @inline
+    def gather_targets(job, row, count, outputs, panel, like):
+        """A panel's targets: one line of class indices, or a line an output."""
+        n, size = line(like), itemsize(like)
+        order, targets = job[at.ORDER], job[at.TARGETS]
+        if of_classes:
+            if order == 0 and count == n:
+                for s in range(0, n, lanes(like)):
+                    store(panel + s * size, load_whole_numbers(targets + (row + s) * 8, like))
+            else:
+                for s in range(n):
+                    sample = row_number(job, row + min(s, count - 1))
+                    store(panel + s * size, const(like, load_int(targets + sample * 8)))
+        elif job[at.TARGET_READER] != 0:
+            call_reader(
+                job[at.TARGET_READER], targets, order, row, count, NIL, NIL, outputs, job[at.SCRATCH], NIL, panel,
+                NIL, NIL + 1,
+            )  # fmt: skip
+        else:
+            gather(
+                targets, job[at.TARGET_STRIDE], order, row, count, NOT_AHEAD, NIL, outputs, job[at.SCRATCH], NIL,
+                panel, like,
+            )  # fmt: skip
+
+    return gather_targets
 
 
 @inline
@@ -60,32 +64,40 @@ def _shares(job, first, exist, share, shares, like):
             store(shares + i * size, weight)
 
 
-@kernel
-def _read_targets(job, row, count, outputs, targets, panel_bytes, share, shares, like):
-    """The targets of `count` samples as panels, and what each sample has of the mean."""
-    n = line(like)
-    for p in range((count + n - 1) // n):
-        exist = min(n, count - p * n)
-        _gather_targets(job, row + p * n, exist, outputs, targets + p * panel_bytes, like)
-        _shares(job, row + p * n, exist, share, shares + p * n * itemsize(like), like)
+def _make_read_targets(of_classes):
+    gather_targets = _make_gather_targets(of_classes)
+
+    @kernel
+    def read_targets(job, row, count, outputs, targets, panel_bytes, share, shares, like):
+        """The targets of `count` samples as panels, and what each sample has of the mean."""
+        n = line(like)
+        for p in range((count + n - 1) // n):
+            exist = min(n, count - p * n)
+            gather_targets(job, row + p * n, exist, outputs, targets + p * panel_bytes, like)
+            _shares(job, row + p * n, exist, share, shares + p * n * itemsize(like), like)
+
+    return read_targets
 
 
 @kernel
-def _give_deltas(targets, deltas, panel_bytes, panels, outputs, like):
-    """Targets that are dZ[L] itself."""
+def _copy_panels(src, dst, panel_bytes, panels, lines, like):
     size = itemsize(like)
     for p in range(panels):
-        for i in range(0, outputs * line(like), lanes(like)):
-            store(deltas + p * panel_bytes + i * size, load(targets + p * panel_bytes + i * size, like))
+        for i in range(0, lines * line(like), lanes(like)):
+            store(dst + p * panel_bytes + i * size, load(src + p * panel_bytes + i * size, like))
 
 
-def _operation(name, head):
+def _operation(name, make_head, kind):
+    has_targets, has_losses = kind != at.NO_TARGETS, kind in (at.CLASSES, at.DENSE)
+    given_deltas = kind == at.GIVEN_DELTAS
+    head, read_targets = make_head(kind if has_losses else at.NO_TARGETS), _make_read_targets(kind == at.CLASSES)
+
     def output_layer(job, op, layers, like):
         n, size, last = line(like), itemsize(like), len(layers) - 1
         p0, p1 = panels_of(job, op, like)
         if p1 == p0:
             return at.GO_ON
-        outputs, stride, kind = layers[last, at.SIZE], layers[last, at.STRIDE], job[at.TARGET_KIND]
+        outputs, stride, code = layers[last, at.SIZE], layers[last, at.STRIDE], at.GO_ON
         panel, panel_bytes = panel_at(job, layers, last, at.PANELS, p0, like), stride * n * size
         row, count = job[at.ROW] + p0 * n, min((p1 - p0) * n, job[at.ROWS] - p0 * n)
         targets = job[at.WORKSPACE] + job[at.TARGET_PANELS] * size + p0 * panel_bytes
@@ -93,22 +105,21 @@ def _operation(name, head):
         shares = job[at.WORKSPACE] + (job[at.SHARES] + p0 * n) * size
         totals = job[at.WORKSPACE] + (job[at.TOTALS] + p0 * n) * size
         deltas = panel_at(job, layers, last, at.DELTAS, p0, like) if learns(job) else 0
-        if kind != at.NO_TARGETS:
+        if has_targets:
             share = const(like, reciprocal(weight_sum(job, op[at.SLICE], like)))
-            _read_targets(job, row, count, outputs, targets, panel_bytes, share, shares, like)
+            read_targets(job, row, count, outputs, targets, panel_bytes, share, shares, like)
         head(
-            panel, panel_bytes, p1 - p0, outputs, at.NO_TARGETS if kind == at.GIVEN_DELTAS else kind, targets, deltas,
-            losses, totals, totals + job[at.BLOCK] * size, shares, like,
+            panel, panel_bytes, p1 - p0, outputs, targets, deltas, losses, totals, totals + job[at.BLOCK] * size,
+            shares, like,
         )  # fmt: skip
-        if kind == at.GIVEN_DELTAS:
-            _give_deltas(targets, deltas, panel_bytes, p1 - p0, outputs, like)
+        if given_deltas:  # the targets are dZ[L] itself
+            _copy_panels(targets, deltas, panel_bytes, p1 - p0, outputs, like)
         if job[at.OUTPUTS] != 0:
             for p in range(p1 - p0):
                 rows = job[at.OUTPUTS] + (row + p * n) * outputs * size
                 exist = min(n, count - p * n)
                 panel_to_rows(panel + p * panel_bytes, outputs, rows, outputs, exist, job[at.SCRATCH], like)
-        code = at.GO_ON
-        if kind == at.CLASSES or kind == at.DENSE:
+        if has_losses:
             if not all_finite(losses, (p1 - p0) * n, like):
                 code = at.FAILED
             if job[at.SAMPLE_WEIGHTS] != 0:
@@ -118,7 +129,9 @@ def _operation(name, head):
         return code
 
     output_layer.__doc__ = f"o of {name}; where there are targets, losses and dZ[L]; FAILED if a loss is not finite."
-    return Operation(output_layer, name)
+    return Operation(output_layer, f"output_layer_{name}_{_KINDS[kind]}")
 
 
-OUTPUT_LAYERS = {code: _operation(f"output_layer_{name}", head) for code, (name, head) in HEADS.items()}
+_KINDS = {at.NO_TARGETS: "alone", at.CLASSES: "of_classes", at.DENSE: "of_rows", at.GIVEN_DELTAS: "of_deltas"}
+# By the code of the output layer and the kind of targets.
+OUTPUT_LAYERS = {(code, kind): _operation(*head, kind) for code, head in HEADS.items() for kind in _KINDS}
