@@ -9,6 +9,7 @@ from fastbackprop.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from fastbackprop import schedules
+    from fastbackprop.compiling import compile  # noqa: A004
     from fastbackprop.early_stopping import EarlyStopping
     from fastbackprop.history import History
     from fastbackprop.network import Gradients, Network, Trace
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "EarlyStopping", "Gradients", "History", "Network", "RMSprop", "Trace",
-    "load", "schedules",
+    "compile", "load", "schedules",
 ]  # fmt: skip
 
 # Where the names are. NumPy and Numba are imported with the first that is used: `fastbackprop --help` needs neither.
@@ -26,6 +27,7 @@ _MODULE_OF = {
     "History": "history",
     **dict.fromkeys(("Gradients", "Network", "Trace"), "network"),
     **dict.fromkeys(("LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "RMSprop"), "optimizers"),
+    "compile": "compiling",
     "load": "persistence",
 }
 _MODULES = (

@@ -1,4 +1,4 @@
-"""The command line: ``fastbackprop train``, ``predict``, ``info`` and ``verify``. Needs the extra ``cli``.
+"""The command line: ``fastbackprop train``, ``predict``, ``info``, ``verify`` and ``compile``. Needs the extra ``cli``.
 
 A file for each command. What a command needs is imported when it runs: help and errors of usage answer at once.
 """
@@ -17,6 +17,7 @@ except ImportError:
     raise SystemExit("fastbackprop: the command line needs click: pip install 'fastbackprop[cli]'") from None
 
 from fastbackprop import __version__
+from fastbackprop.cli import compile as compile_
 from fastbackprop.cli import info, predict, train, verify
 from fastbackprop.cli.terminal import INTERRUPTED, Stop, say
 from fastbackprop.text import shown
@@ -40,7 +41,7 @@ def cli() -> None:
     """Fully connected neural networks for CPUs, trained by fused, JIT-compiled steps."""
 
 
-for module in (train, predict, info, verify):
+for module in (train, predict, info, verify, compile_):
     cli.add_command(module.command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import numba
 import numpy as np
 from numba import njit
 
+from fastbackprop.engine import telling
 from fastbackprop.engine.cache import Cache
 from fastbackprop.engine.cache import source_hash as source_hash
 from fastbackprop.engine.compiler import KernelCompiler
@@ -59,6 +61,12 @@ def entry(function: Any = None, nogil: bool = True, name: str | None = None) -> 
     return dispatcher
 
 
+def _compile(function: Any, signature: Any) -> None:
+    start = time.perf_counter()
+    function.compile(signature)
+    telling.compiled(time.perf_counter() - start)
+
+
 def compiled_for(function: Any, *args: Any) -> Any:
     """What an entry was compiled to for arguments of the types of ``args``, as a function.
 
@@ -68,7 +76,7 @@ def compiled_for(function: Any, *args: Any) -> Any:
         need_compiler()
     types = tuple(map(numba.typeof, args))
     if types not in function.overloads:  # to ask takes no lock
-        function.compile(types)
+        _compile(function, types)
     return function.overloads[types].entry_point
 
 
@@ -79,7 +87,7 @@ def address_of(function: Any, signature: Any) -> int:
     """
     if numba.config.DISABLE_JIT:
         need_compiler()
-    function.compile(signature)
+    _compile(function, signature)
     compiled = function.overloads[signature.args]
     _called_by_address.append(function)
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))

@@ -88,12 +88,16 @@ def layers_at(typingctx: Any, address: Any, count: Any) -> Any:
     return array(types.intp, types.intp), codegen
 
 
+OPERATIONS: list[Operation] = []  # all there are
+
+
 class Operation:
     """One operation: `address` gives the function that is compiled for an element type."""
 
     def __init__(self, function: Any, name: str) -> None:
         self.function, self.name, self.__doc__ = function, name, function.__doc__
         self._addresses: dict[np.dtype[Any], int] = {}
+        OPERATIONS.append(self)
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Of the machine code for float32 or float64, which is compiled, or read from the disk, at the first time."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.operations import OPERATIONS as OPERATIONS
 from fastbackprop.engine.operations import Operation
 from fastbackprop.engine.ops import backward, costs, forward, gather, gradient, halves, parts, update
 from fastbackprop.engine.ops.head import OUTPUT_LAYERS

@@ -1,0 +1,30 @@
+"""What a person is told while the engine is compiled: once, and only where it takes a while."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+
+PATIENCE = 1.0  # seconds of compiling before something is said
+WORDS = "fastbackprop is compiled for this processor, 10 to 40 seconds in all, and kept on disk for later runs"
+
+
+def _say(words: str) -> None:
+    """To a person at a terminal or a notebook; elsewhere to the log."""
+    if "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty()):
+        sys.stderr.write(f"{words}\n")
+    else:
+        logging.getLogger("fastbackprop").info(words)
+
+
+say: Callable[[str], None] = _say  # another may be put in its place
+_seconds = 0.0
+
+
+def compiled(seconds: float) -> None:
+    """Something was compiled, or read from the disk, in so many seconds."""
+    global _seconds
+    before, _seconds = _seconds, _seconds + seconds
+    if before < PATIENCE <= _seconds:
+        say(WORDS)

@@ -1,0 +1,89 @@
+"""What is compiled and when: each operation when it is first named, or all of them ahead; a word if it takes long."""
+
+from __future__ import annotations
+
+import pytest
+
+import fastbackprop as fb
+from fastbackprop.engine import telling
+from fastbackprop.engine.operations import OPERATIONS
+from tests.processes import python
+
+COMPILED = """
+import sys
+import numpy as np
+import fastbackprop as fb
+from numba.core import event
+class Listener(event.Listener):
+    count = 0
+    def on_start(self, event):
+        self.count += 1
+    def on_end(self, event):
+        pass
+listener = Listener()
+event.register("numba:compile", listener)
+def operations():
+    from fastbackprop.engine.operations import OPERATIONS
+    return {operation.name for operation in OPERATIONS if operation._addresses}
+"""
+
+
+def test_a_forward_pass_compiles_no_trainer(tmp_path):
+    code = """
+net = fb.Network((3, 5, 2), seed=0)
+net.forward(np.ones((1, 3), np.float32))
+print(sorted(operations()))
+"""
+    named = python(COMPILED + code)
+    assert named == str(["check_inputs", "forward_layer", "gather_inputs", "output_layer_softmax_alone"])
+
+
+@pytest.mark.slow
+def test_all_of_it_ahead(tmp_path):
+    """Another process then compiles nothing, whatever it does."""
+    ahead = "print(fb.compile(['float32']) > 60)"
+    assert python(COMPILED + ahead, NUMBA_CACHE_DIR=str(tmp_path)) == "True"
+    use = """
+X, y = np.random.default_rng(0).standard_normal((3000, 70)), np.arange(3000) % 3
+for hidden, optimizer, batch, more in [
+    ("relu", fb.Adam(), 32, {}), ("tanh", fb.SGD(0.1), 1000, {"dropout": 0.5, "sample_weight": y + 1.0}),
+    ("gelu", fb.RMSprop(clip_norm=1.0), 64, {"l1": 0.1, "l2": 0.1}), ("elu", fb.SGD(0.1, momentum=0.9), 3000, {}),
+]:
+    net = fb.Network((70, 96, 3), hidden, seed=0)
+    net.fit(X, y, epochs=2, batch_size=batch, optimizer=optimizer, threads=2, **more)
+    net.forward(X), net.cost(X, y), net.gradients(X.astype("f4"), y), net.jacobian(X[:2]), net.trace(X[:9], y[:9])
+print(listener.count)
+"""
+    assert python(COMPILED + use, NUMBA_CACHE_DIR=str(tmp_path)) == "0"
+
+
+def test_a_person_is_told_once_and_only_after_a_while(monkeypatch):
+    said = []
+    monkeypatch.setattr(telling, "say", said.append)
+    monkeypatch.setattr(telling, "_seconds", 0.0)
+    for seconds in (0.4, 0.5, 0.4, 3.0, 2.0):
+        telling.compiled(seconds)
+        assert len(said) == (telling._seconds >= telling.PATIENCE)
+    assert said == [telling.WORDS]
+
+
+def test_without_a_terminal_it_goes_to_the_log(monkeypatch, capsys, caplog):
+    monkeypatch.setattr(telling, "_seconds", 0.0)
+    with caplog.at_level("INFO", logger="fastbackprop"):
+        telling.compiled(2.0)
+    assert caplog.messages == [telling.WORDS]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_names_of_operations_are_those_of_their_files():
+    names = [operation.name for operation in OPERATIONS]
+    assert len(set(names)) == len(names)
+    assert all(operation.__doc__ for operation in OPERATIONS)
+
+
+def test_nothing_to_compile():
+    steps = []
+    assert fb.compile([], progress=lambda done, of: steps.append((done, of))) == 0
+    assert steps == []
+    with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64'"):
+        fb.compile(["float16"])
