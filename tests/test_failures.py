@@ -1,8 +1,8 @@
 """Errors leave the state as it was: public calls that are made to fail at each of their steps.
 
-A step is a line of the package. What a call may change is looked at before and after: networks, optimizers, estimators,
-the caller's arrays and generators, files. After the error all is as before, or as after the call, or as after a whole
-number of the training's steps; and then the same call gives what it always gives.
+A step is a line of the package, the first time that it is run. What a call may change is looked at before and after:
+networks, optimizers, estimators, the caller's arrays and generators, files. After the error all is as before, or as
+after the call, or as after a whole number of the training's steps; then the same call gives what it always gives.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.failing import call_failing, lines_of
 
 BATCH, SAMPLES, EPOCHS = 4, 12, 2
 STEPS = SAMPLES // BATCH * EPOCHS
-DEFAULT_STEPS_TRIED = 12  # of each call and error; all of them are slow
+TRIED = 12  # steps of each call, for each error; all of them are slow
 rng = np.random.default_rng(20)
 X, y = rng.standard_normal((SAMPLES, 4)).astype("f4"), rng.permutation(np.arange(SAMPLES) % 3)
 TRAINING = {"epochs": EPOCHS, "batch_size": BATCH, "shuffle": False}
@@ -411,7 +411,6 @@ ESTIMATORS = {
     "coefs_": Call(
         put_coefs, put_and_predict, {"model": lambda w: all(map(np.array_equal, w.model.coefs_, w.coefs))}, refit()
     ),
-    "set_params": Call(fitted(), lambda w: w.model.set_params(max_iter=3, alpha=0.5), errors=()),
     "copy": Call(fitted(), lambda w: copy.copy(w.model)),
     "pickle": Call(fitted(), lambda w: pickle.loads(pickle.dumps(w.model))),
 }  # fmt: skip
@@ -442,26 +441,27 @@ def directory(tmp_path, k):
     return path
 
 
-def assert_failing_leaves(call, tmp_path, every):
+def assert_failing_leaves(call, tmp_path, most):
+    """For some of its lines, at most so many: each time the first time that it is run."""
     whole = call.make(directory(tmp_path, "whole"))
     before = looked_at(whole)
     value = frozen(outcome(call.call, whole))
     after = looked_at(whole)
     now = call.make(directory(tmp_path, "lines"))
     lines = lines_of(lambda: outcome(call.call, now))
-    steps = range(len(lines))
-    if not every:  # the first time at a line, of some lines
-        steps = [k for k in steps if lines[k] not in lines[:k]]
+    steps = [k for k, line in enumerate(lines) if line not in lines[:k]]
+    order = np.random.default_rng(len(steps))
     for error in call.errors:
-        tried = steps if every else rng.permutation(steps)[:DEFAULT_STEPS_TRIED]
-        for k in tried:
+        for k in order.permutation(steps)[:most]:
             where = f"{error!r} at {lines[k]}, step {k}"
             now = call.make(directory(tmp_path, f"{k}-{error!r}"))
             raised = None
             try:
                 got = frozen(call_failing(functools.partial(outcome, call.call, now), k, error))
-            except (MemoryError, KeyboardInterrupt, OSError) as caught:
+            except BaseException as caught:  # scikit-learn makes an AttributeError of one that asks for a method
                 raised = caught
+            kind = error if isinstance(error, type) else type(error)
+            assert raised is None or isinstance(raised.__cause__ or raised, kind), where
             for name, state in looked_at(now).items():
                 if state not in (before[name], after[name]):
                     is_good = (call.between or {}).get(name, lambda world: False)(now)
@@ -474,10 +474,10 @@ def assert_failing_leaves(call, tmp_path, every):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_that_fails_leaves_the_state_as_it_was(name, tmp_path):
-    assert_failing_leaves(CALLS[name], tmp_path, every=False)
+    assert_failing_leaves(CALLS[name], tmp_path, TRIED)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_that_fails_at_any_step_leaves_the_state_as_it_was(name, tmp_path):
-    assert_failing_leaves(CALLS[name], tmp_path, every=True)
+def test_a_call_that_fails_at_any_line_leaves_the_state_as_it_was(name, tmp_path):
+    assert_failing_leaves(CALLS[name], tmp_path, None)
