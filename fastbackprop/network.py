@@ -176,7 +176,8 @@ class Network:
         self.threads = threads
         self._params = memory.zeros(parameter_count(self._sizes), self._dtype)
         self._connect()
-        self.initialize(seed)
+        with checks.put_back_on_error(seed):
+            self._draw(self._params, seed)
 
     def _connect(self) -> None:
         """Make the views of the flat vector; there are no other copies of the parameters."""
@@ -188,14 +189,19 @@ class Network:
     def initialize(self, seed: Seed = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
         with checks.put_back_on_error(seed):
-            rng, drawn = checks.generator(seed), np.zeros_like(self._params)
-            for l, W in enumerate(self.split(drawn)[0]):
-                n_out, n_in = W.shape
-                if l < len(self._hidden) and ACTIVATIONS[self._hidden[l]].rectifier:
-                    W[...] = rng.standard_normal(W.shape) * np.sqrt(2.0 / n_in)
-                else:
-                    W[...] = rng.uniform(-1.0, 1.0, W.shape) * np.sqrt(6.0 / (n_in + n_out))
+            drawn = np.zeros(self._params.shape, self._dtype)
+            self._draw(drawn, seed)
             self._params[...] = drawn  # all of it or nothing
+
+    def _draw(self, vector: np.ndarray, seed: Seed) -> None:
+        """New weights into a vector of zeros."""
+        rng = checks.generator(seed)
+        for l, W in enumerate(self.split(vector)[0]):
+            n_out, n_in = W.shape
+            if l < len(self._hidden) and ACTIVATIONS[self._hidden[l]].rectifier:
+                W[...] = rng.standard_normal(W.shape) * np.sqrt(2.0 / n_in)
+            else:
+                W[...] = rng.uniform(-1.0, 1.0, W.shape) * np.sqrt(6.0 / (n_in + n_out))
 
     # ------------------------------------------------------------------ what it is
 
