@@ -36,6 +36,8 @@ def call(callbacks: Iterable[Callback], record: dict[str, Any]) -> bool:
         answer = callback(record)
         try:
             stop |= bool(answer)
+        except MemoryError:
+            raise
         except Exception:
             raise TypeError(
                 f"callbacks[{i}] must return None, or what is true to end the training, got {checks.shortened(answer)}"

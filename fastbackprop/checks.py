@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ def real_number(value: Any, name: str, low: float, high: float = np.inf, *, open
         raise TypeError(f"{name} must be {accepted}, got {shortened(value)}")
     try:
         number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be {accepted}, got {shortened(value)}") from None
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be {accepted}, got {shortened(value)}") from None
     if not (low < number if open_low else low <= number) or not number < high:
@@ -116,6 +119,23 @@ def seed_number(seed: Any) -> int:
     return whole_number(seed, "seed", 0)
 
 
+@contextlib.contextmanager
+def put_back_on_error(seed: Any) -> Iterator[None]:
+    """A Generator or a RandomState of the caller moves on only where the block raises no error."""
+    if isinstance(seed, np.random.Generator):
+        before: Any = seed.bit_generator.state
+    elif isinstance(seed, np.random.RandomState):
+        before = seed.get_state()
+    try:
+        yield
+    except BaseException:
+        if isinstance(seed, np.random.Generator):
+            seed.bit_generator.state = before
+        elif isinstance(seed, np.random.RandomState):
+            seed.set_state(before)
+        raise
+
+
 def numbers(values: Any, name: str, hint: str = "") -> np.ndarray:
     """An array of real numbers: a view of our own, of which a caller can change the numbers but not shape or dtype.
 
@@ -125,10 +145,13 @@ def numbers(values: Any, name: str, hint: str = "") -> np.ndarray:
         raise TypeError(f"{name} must be a dense array of numbers, got a sparse {type(values).__name__}")
     if np.ma.is_masked(values):
         raise TypeError(f"{name} must be an array without masked values, got a masked array")
+    array = frames.numbers(values, name, np.dtype(np.float64))
     try:
-        array = np.asarray(frames.numbers(values, name, np.dtype(np.float64))).view()
+        array = (array.toarray() if isinstance(array, frames.Frame) else np.asarray(array)).view()
     except ValueError:
         raise ValueError(f"{name} must be an array of numbers, got a ragged {type(values).__name__}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be finite in float64, got larger whole numbers") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}{hint}")
     return array
@@ -168,8 +191,11 @@ def _not_finite(value: Any, name: str, where: tuple[int, ...], dtype: np.dtype[A
     raise ValueError(f"{name} must be finite{kind}, got {value!s} at {name}[{', '.join(map(str, where))}]")
 
 
-def _csr(values: Any, name: str, dtype: np.dtype[Any]) -> Any:
-    """A sparse matrix of numbers as CSR, whose indices are what they should be, each place once."""
+def _csr(values: Any, name: str, dtype: np.dtype[Any], apart: bool) -> Any:
+    """A sparse matrix of numbers as CSR, whose indices are what they should be, each place once.
+
+    ``apart``: it shares no memory with the caller's, whose methods such as `eliminate_zeros` move numbers in place.
+    """
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {values.dtype}")
     try:
@@ -184,7 +210,8 @@ def _csr(values: Any, name: str, dtype: np.dtype[Any]) -> Any:
             with np.errstate(over="ignore", under="ignore"):
                 matrix = matrix.astype(dtype)
         if matrix is values:  # which the caller may resize meanwhile: SciPy then writes into `indptr`
-            matrix = type(matrix)((matrix.data, matrix.indices, matrix.indptr.copy()), shape=matrix.shape)
+            parts = (matrix.data.copy(), matrix.indices.copy()) if apart else (matrix.data, matrix.indices)
+            matrix = type(matrix)((*parts, matrix.indptr.copy()), shape=matrix.shape)
         matrix.check_format(full_check=True)
         if not matrix.has_canonical_format:  # elements that are stored twice count once each
             matrix = matrix.copy()
@@ -195,19 +222,21 @@ def _csr(values: Any, name: str, dtype: np.dtype[Any]) -> Any:
 
 
 def rows(
-    values: Any, name: str, columns: int, dtype: np.dtype[Any], *, unread: bool = False, empty: bool = False
-) -> Any:
+    values: Any, name: str, columns: int, dtype: np.dtype[Any], *, unread: bool = False, empty: bool = False,
+    apart: bool = False,
+) -> Any:  # fmt: skip
     """A two-dimensional array of numbers that are finite in ``dtype``, one row a sample. Nothing is copied.
 
     A vector is a column of samples where one column is expected, else one sample. A SciPy sparse matrix is returned as
-    CSR, one of the same data that nobody else has; a large frame as a `Frame`. With ``unread``, whether the numbers are
-    finite is left to the caller; with ``empty`` there may be no rows.
+    CSR, one of the same data that nobody else has, or with ``apart`` of data of its own, for those whose callbacks are
+    called meanwhile; a large frame as a `Frame`. With ``unread``, whether the numbers are finite is left to the caller;
+    with ``empty`` there may be no rows.
     """
     values = frames.numbers(values, name, dtype)
     if hasattr(values, "tocsr"):
         if values.ndim != 2:
             raise ValueError(f"{name} must have shape (N, {columns}), one row a sample, got {values.shape}")
-        array = _csr(values, name, dtype)
+        array = _csr(values, name, dtype, apart)
     else:
         array = values if isinstance(values, frames.Frame) else numbers(values, name)
     if array.ndim == 1 and (columns == 1 or len(array) == columns):

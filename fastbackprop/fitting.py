@@ -128,7 +128,7 @@ def fit(
     batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
     shuffle = True if shuffle is None else checks.boolean(shuffle, "shuffle")
     rule, callbacks = read_early_stopping(early_stopping), read_callbacks(callbacks)
-    X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True)
+    X = checks.rows(X, "X", net.sizes[0], net.dtype, unread=True, apart=bool(callbacks))
     Y = read_targets(net.output, y, X.shape[0], net.sizes[-1], net.dtype, "y")
     weights = _read_weights(net, Y, sample_weight, class_weight)
     fraction = checks.real_number(validation_fraction, "validation_fraction", 0, 1)
@@ -151,7 +151,7 @@ def fit(
 
     rows, validation = None, None
     if validation_data is not None:
-        validation = _read_validation(net, validation_data)
+        validation = _read_validation(net, validation_data, apart=bool(callbacks))
     elif fraction:
         rows, held_out = split(net.output, Y, fraction, np.random.default_rng(key), way, groups)
         validation = _Validation(X, Y, held_out)
@@ -261,10 +261,10 @@ def _read_split(way: Any, groups: Any, fraction: float, samples: int) -> tuple[s
     return way, read_groups(groups, samples)
 
 
-def _read_validation(net: Network, validation_data: Any) -> _Validation:
+def _read_validation(net: Network, validation_data: Any, apart: bool) -> _Validation:
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
         raise TypeError(f"validation_data must be a pair (X, y), got {type(validation_data).__name__}")
-    X = checks.rows(validation_data[0], "validation_data[0]", net.sizes[0], net.dtype)
+    X = checks.rows(validation_data[0], "validation_data[0]", net.sizes[0], net.dtype, apart=apart)
     Y = read_targets(net.output, validation_data[1], X.shape[0], net.sizes[-1], net.dtype, "validation_data[1]")
     return _Validation(X, Y)
 
@@ -295,14 +295,10 @@ def _fit_lbfgs(
     if rows is not None:
         X, Y, weights = X[rows], Y[rows], None if weights is None else weights[rows]
     history = History(score_name=score_name(net.output))
-    watch, threads_before = watch_of(history), net.threads
+    watch = watch_of(history)
     try:
-        if threads is not None:
-            net.threads = threads
-        minimize(net, X, Y, weights, penalty, optimizer, epochs, lambda cost: watch.epoch_ends(cost, None))
+        minimize(net, X, Y, weights, penalty, optimizer, epochs, lambda cost: watch.epoch_ends(cost, None), threads)
     finally:
-        if threads is not None:
-            net.threads = threads_before
         watch.close()
         history.steps, history.seconds = len(history.cost), time.perf_counter() - start
     _restore_best(net, history, watch.stopper)

@@ -129,8 +129,8 @@ class Frame:
 
     ndim = 2
 
-    def __init__(self, frame: Any, library: Any, dtype: np.dtype[Any]) -> None:
-        self._frame, self._library = frame, library
+    def __init__(self, frame: Any, library: Any, dtype: np.dtype[Any], name: str) -> None:
+        self._frame, self._library, self._name = frame, library, name
         self.shape: tuple[int, int] = frame.shape
         self.dtype = dtype
 
@@ -142,8 +142,12 @@ class Frame:
         if isinstance(rows, slice):
             rows = slice(*rows.indices(len(self)))
         count = len(range(rows.start, rows.stop, rows.step)) if isinstance(rows, slice) else len(rows)
-        with np.errstate(over="ignore", under="ignore"):  # what overflows is infinite, and reported as such
-            array: np.ndarray = self._library.converted(self._library.taken(self._frame, rows), self.dtype)
+        taken = self._library.taken(self._frame, rows)
+        try:
+            with np.errstate(over="ignore", under="ignore"):  # what overflows is infinite, and reported as such
+                array: np.ndarray = self._library.converted(taken, self.dtype)
+        except (ArithmeticError, TypeError, ValueError) as error:  # of Python's numbers, which are larger than floats
+            raise ValueError(f"{self._name} must hold numbers that are finite in {self.dtype}: {error}") from None
         if self._frame.shape != self.shape or array.shape != (count, self.shape[1]):
             raise ValueError(f"a frame must stay as it is while it is read, got {self._frame.shape} after {self.shape}")
         return array
@@ -164,10 +168,12 @@ def numbers(values: Any, name: str, dtype: np.dtype[Any]) -> Any:
         Where a column holds other things than numbers and bools.
     """
     series = getattr(sys.modules.get("pandas"), "Series", ())
-    if isinstance(values, series) and not isinstance(
-        values.dtype, np.dtype
-    ):  # of pandas' own dtypes: values may be missing
-        return numbers(values.to_frame(), name, dtype)[:, 0]
+    if isinstance(values, series) and not isinstance(values.dtype, np.dtype):
+        kind = getattr(values.dtype, "kind", "O")  # of pandas' own dtypes: values may be missing
+        if kind in "iu" and not values.isna().any():
+            return values.to_numpy(np.dtype(f"{kind}8"))  # floats do not hold all of them
+        array = numbers(values.to_frame(), name, dtype)
+        return (array.toarray() if isinstance(array, Frame) else array)[:, 0]
     library = _library_of(values)
     if library is None:
         return values
@@ -179,5 +185,5 @@ def numbers(values: Any, name: str, dtype: np.dtype[Any]) -> Any:
             f"{name} must hold numbers only, got column {wrong[0][0]!r} of dtype {wrong[0][1]}; "
             "fastbackprop.tables.Table makes numbers of texts"
         )
-    frame = Frame(values, library, dtype)
+    frame = Frame(values, library, dtype, name)
     return frame if frame.shape[0] * frame.shape[1] * dtype.itemsize > SMALL_COPY else frame.toarray()

@@ -9,6 +9,7 @@ import numpy as np
 from fastbackprop import checks
 
 WAYS = ("random", "last")
+GROUPS = (str, int, float, np.number, np.bool_, np.datetime64)  # what a group may be, beside what NumPy has arrays of
 
 
 def class_numbers(output: str, Y: np.ndarray) -> np.ndarray | None:
@@ -65,17 +66,31 @@ def _whole_groups(groups: np.ndarray, wanted: int, rng: np.random.Generator) -> 
     return chosen
 
 
+def _without_conversion(values: Any) -> np.ndarray:
+    """An array in which what differs still does: NumPy makes one text of 1 and "1", one float of 2^53 and 2^53 + 1."""
+    if not isinstance(values, (list, tuple)):
+        return np.asarray(values)
+    kinds = set(map(type, values))
+    array = np.asarray(values) if len(kinds) == 1 else None
+    if array is None or (kinds == {int} and array.dtype.kind == "f"):
+        array = np.empty(len(values), object)
+        array[:] = [value.item() if isinstance(value, (np.number, np.bool_)) else value for value in values]
+    return array
+
+
 def read_groups(values: Any, samples: int) -> np.ndarray | None:
     """The group of each sample as a number from 0, from numbers, texts or dates; at least two groups."""
     if values is None:
         return None
     accepted = f"validation_groups must be a vector of {samples} numbers or texts, the group of each sample"
+    if np.ma.is_masked(values):
+        raise TypeError(f"{accepted}, got a masked array")
     try:
-        array = np.asarray(values)
+        array = _without_conversion(values)
         if array.dtype.kind == "O":  # equal to itself: None and NaN are no groups
-            texts = [value for value in array.ravel().tolist() if not isinstance(value, (str, int, float))]
-            if texts:
-                raise TypeError(f"{accepted}, got {checks.shortened(texts[0])}")
+            others = [value for value in array.ravel().tolist() if not isinstance(value, GROUPS)]
+            if others:
+                raise TypeError(f"{accepted}, got {checks.shortened(others[0])}")
         names, numbers = np.unique(array, return_inverse=True)
     except (TypeError, ValueError) as error:
         if str(error).startswith(accepted):

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 PART = 1 << 13
 
 MOST_PARAMETERS = 1 << 59  # what addresses reach
+# What a network makes for itself; a copy gets all else as it is: what subclasses and their users have put there.
+OWN_ATTRIBUTES = {
+    "_sizes", "_hidden", "_output", "_dtype", "_threads", "_params", "_block", "_plans", "_turns", "_small_forward",
+    "_small_gradients",
+}  # fmt: skip
 
 Seed = int | np.random.Generator | np.random.SeedSequence | np.random.RandomState | None
 
@@ -171,7 +176,8 @@ class Network:
         self.threads = threads
         self._params = memory.zeros(parameter_count(self._sizes), self._dtype)
         self._connect()
-        self.initialize(seed)
+        with checks.put_back_on_error(seed):
+            self._draw(self._params, seed)
 
     def _connect(self) -> None:
         """Make the views of the flat vector; there are no other copies of the parameters."""
@@ -182,14 +188,20 @@ class Network:
 
     def initialize(self, seed: Seed = None) -> None:
         """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
+        with checks.put_back_on_error(seed):
+            drawn = np.zeros(self._params.shape, self._dtype)
+            self._draw(drawn, seed)
+            self._params[...] = drawn  # all of it or nothing
+
+    def _draw(self, vector: np.ndarray, seed: Seed) -> None:
+        """New weights into a vector of zeros."""
         rng = checks.generator(seed)
-        for l, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+        for l, W in enumerate(self.split(vector)[0]):
             n_out, n_in = W.shape
             if l < len(self._hidden) and ACTIVATIONS[self._hidden[l]].rectifier:
                 W[...] = rng.standard_normal(W.shape) * np.sqrt(2.0 / n_in)
             else:
                 W[...] = rng.uniform(-1.0, 1.0, W.shape) * np.sqrt(6.0 / (n_in + n_out))
-            b[...] = 0.0
 
     # ------------------------------------------------------------------ what it is
 
@@ -229,7 +241,7 @@ class Network:
             raise ValueError(
                 f"params must be a vector of {self._params.size} numbers, got shape {array.shape} of {array.dtype}"
             )
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(all="ignore"):
             self._params[...] = array
 
     @property
@@ -275,6 +287,7 @@ class Network:
         return {
             "sizes": self._sizes, "hidden": self._hidden, "output": self._output, "dtype": self._dtype.name,
             "threads": self._threads, "params": self._params.copy(),
+            "more": {name: value for name, value in vars(self).items() if name not in OWN_ATTRIBUTES},
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -285,6 +298,7 @@ class Network:
         self._params = memory.zeros(parameter_count(self._sizes), self._dtype)
         self.params = state["params"]  # copied: a pickle's arrays may be a file's, or somebody else's bytes
         self._connect()
+        vars(self).update(state.get("more", {}))
 
     # ------------------------------------------------------------------ the engine
 
@@ -348,7 +362,7 @@ class Network:
         ------
         ValueError, TypeError
             Where X has another shape, holds NaN or infinity, or is not numeric; where ``out`` is not as above. ``out``
-            is then as it was.
+            is then as it was. After an interrupt or a MemoryError it may hold the outputs of some rows.
 
         Examples
         --------
@@ -610,7 +624,9 @@ class Network:
                 seeds -= o * o[:, i : i + 1]
                 seeds[:, i] += o[:, i]
             else:
-                seeds[:, i] = {"sigmoid": o[:, i] * (1 - o[:, i]), "exp": o[:, i], "identity": 1.0}[self._output]
+                seeds[:, i] = 1.0 if self._output == "identity" else o[:, i]
+                if self._output == "sigmoid":
+                    seeds[:, i] *= 1 - o[:, i]
             result[:, i] = self._pull_back(X, seeds)
         return result
 
@@ -667,7 +683,8 @@ class Network:
         X : array (N, n[0])
             Read where it lies, once an epoch: any dtype of real numbers, any strides, SciPy sparse matrices, files
             that are mapped and larger than memory. In Fortran's order it is copied once, if that takes at most 256 MB.
-            Frames of numbers are copied once, or some steps at a time if that would take more.
+            Frames of numbers are copied once, or some steps at a time if that would take more. CSR is copied where
+            there are callbacks: SciPy's methods move its numbers in place.
         y : array
             As Y of :meth:`cost`.
         epochs : int
@@ -730,7 +747,8 @@ class Network:
             If the cost of a batch, or a parameter after its step, is not finite; the parameters are those before that
             step.
         KeyboardInterrupt
-            On Ctrl-C, between two steps: the parameters are those after the last finished one.
+            On Ctrl-C, between two steps: the parameters are those after the last finished one. So it is for any other
+            error that comes from outside, such as MemoryError or one that a callback raises.
 
         Examples
         --------
@@ -743,7 +761,7 @@ class Network:
         """
         from fastbackprop.fitting import fit
 
-        with self.turn:
+        with self.turn, checks.put_back_on_error(seed):
             return fit(
                 self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle, seed=seed,
                 sample_weight=sample_weight, class_weight=class_weight, l1=l1, l2=l2, dropout=dropout,

@@ -35,8 +35,33 @@ def score(output: str, o: np.ndarray, y: np.ndarray, weights: np.ndarray | None 
         return float(np.average(((o > 0.5) == (y > 0.5)).all(axis=1), weights=weights))
     if len(y) < 2:
         return float("nan")
-    w = 1.0 if weights is None else weights[:, None]
-    mean = y.mean(axis=0, dtype=np.float64) if weights is None else np.average(y, axis=0, weights=weights)
-    errors = np.sum(w * (y - o.astype(np.float64)) ** 2, axis=0)
-    totals = np.sum(w * (y - mean) ** 2, axis=0)
-    return float(np.mean(1.0 - np.divide(errors, totals, out=(errors > 0).astype(np.float64), where=totals > 0)))
+    return float(np.mean(r2(o, y, weights)))
+
+
+def _scaled(values: np.ndarray, by: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns times a power of two after which what is largest in ``by`` is at least 1/2 and below 1; and the power."""
+    power = np.frexp(np.abs(by).max(axis=0))[1]
+    return np.ldexp(values, -power), power
+
+
+@np.errstate(all="ignore")
+def r2(o: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """R^2 of each column. No square is too large or too small for a float, since all are of scaled numbers.
+
+    Examples
+    --------
+    >>> r2(np.array([[1e200], [2e200]]), np.array([[1e200], [3e200]]))
+    array([0.5])
+    """
+    o, y = o.astype(np.float64), y.astype(np.float64)
+    if weights is not None:
+        o, y, weights = o[weights > 0], y[weights > 0], weights[weights > 0]
+    given, power = _scaled(y, np.maximum(np.abs(y), np.abs(o)))
+    errors, e = _scaled(given - np.ldexp(o, -power), given - np.ldexp(o, -power))
+    targets, t = _scaled(y, y)
+    deviations, d = _scaled(*[targets - np.average(targets, axis=0, weights=weights)] * 2)
+    ratio = np.average(errors**2, axis=0, weights=weights) / np.average(deviations**2, axis=0, weights=weights)
+    ratio = np.ldexp(ratio, 2 * (power + e - t - d))
+    # The mean of equal numbers may be another number.
+    constant = y.min(axis=0) == y.max(axis=0)
+    return 1.0 - np.where(constant, errors.any(axis=0), ratio)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import setitem
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +17,13 @@ from fastbackprop import checks, memory
 from fastbackprop.engine import layout as at
 from fastbackprop.engine import update as kernels
 from fastbackprop.engine.shuffle import shuffle as shuffle_order
+from fastbackprop.engine_call import EngineCall
 from fastbackprop.heads import read_targets
 from fastbackprop.pace import LONG_STEP, Pace, pace_of
 from fastbackprop.penalty import Penalty
 from fastbackprop.rows import Rows, put_data, targets
 from fastbackprop.schedules import Schedule
+from fastbackprop.threads import _in_one_go
 from fastbackprop.weights import scaled_weights
 
 if TYPE_CHECKING:
@@ -144,6 +148,7 @@ class Training:
         self._inputs = Rows(self.X, net.dtype, shuffled=True)
         self._targets = targets(self.Y, net.dtype, shuffled=True)
         self.rate_of_epoch = (-1, 0.0)  # what the function of the optimizer's rate gave for the epoch
+        self._call: EngineCall | None = None  # of the engine, until its steps are counted
         self.steps_per_call = 0  # not yet measured
         self.pace: Pace | None = None
         self.proved = False  # X is not looked at before the training, which would read it twice; see `_prove_inputs`
@@ -181,7 +186,8 @@ class Training:
             If the cost of a batch, or a parameter after its step, is not finite; the parameters and the optimizer's
             vectors are those before that step.
         KeyboardInterrupt
-            Between two steps; the parameters are those after the last finished one.
+            Between two steps; the parameters, the optimizer's vectors and ``state.steps`` are those after the last
+            finished one; or after an earlier one, where that made a parameter infinite. Any other error is as this.
         """
         self._vector_addresses()  # fit still, whoever had them between two runs
         costs = np.zeros((epochs, at.COST_FIELDS))
@@ -204,11 +210,11 @@ class Training:
                 if not self.proved or (learning_rate is None and self._asks_a_function):
                     many = 1  # the first epoch proves the inputs; a function is asked when its epoch begins
                 many = max(1, many)
+                self._keep()
                 try:
                     done += self._epochs(plans, self.pace, costs[done : done + many], learning_rate)
                 except BaseException:
-                    if not self._params_finite():
-                        self._prove_inputs()
+                    self._settle()
                     raise
         return costs[:done] / self.samples
 
@@ -242,7 +248,6 @@ class Training:
         total = len(costs) * self.per_epoch
         done = kept = 0
         copied = time.perf_counter()
-        self._keep()
         while done < total:
             if self.proved and time.perf_counter() - copied > SECONDS_REPEATED and self._params_finite():
                 kept, copied = done, time.perf_counter()
@@ -250,6 +255,7 @@ class Training:
             way, steps = pace.choose(min(self.steps_per_call, self._most_steps(done, total)))
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
             start, compiling = time.perf_counter(), plans[way].seconds_compiling
+            call = self._call = EngineCall(done, steps, self.state.steps, costs[done // self.per_epoch :])
             failed, stopped = self._steps(plans[way], done, steps, order, rates, costs)
             seconds = time.perf_counter() - start - (plans[way].seconds_compiling - compiling)
             pace.took(way, stopped or steps, seconds)
@@ -261,7 +267,7 @@ class Training:
                 steps, rates, total = stopped, rates[:stopped], done + stopped
                 self.stopped = True
             done += steps
-            self.state.steps += steps
+            self.state.steps, self._call = call.steps_before + steps, None
             # The costs are those before each step: of the last one, only the parameters tell.
             if (failed or done == total) and not self._params_finite():
                 self._prove_inputs()
@@ -294,15 +300,27 @@ class Training:
 
     def _keep(self) -> None:
         """Copy what a step changes, to go back to; the memory is taken once."""
-        self._kept_steps = self.state.steps
-        for copy, vector in zip(self._kept, self._vectors(), strict=True):
-            copy[...] = vector
+        copied = [partial(setitem, copy, ..., vector) for copy, vector in zip(self._kept, self._vectors(), strict=True)]
+        _in_one_go(*copied, partial(setattr, self, "_kept_steps", self.state.steps))
 
     def _go_back(self) -> None:
         """Restore what was kept."""
-        self.state.steps = self._kept_steps
-        for vector, copy in zip(self._vectors(), self._kept, strict=True):
-            vector[...] = copy
+        copied = [partial(setitem, vector, ..., copy) for copy, vector in zip(self._kept, self._vectors(), strict=True)]
+        _in_one_go(*copied, partial(setattr, self.state, "steps", self._kept_steps))
+
+    def _settle(self) -> None:
+        """After an error or an interrupt, wherever it came: bring the state to a whole number of steps, all finite.
+
+        The engine's call had not begun, or was at its end, which its costs tell.
+        """
+        call, self._call = self._call, None
+        is_known = True
+        if call is not None:
+            done = call.steps_done(self.per_epoch, self.stop is not None)
+            is_known, self.state.steps = done is not None, call.steps_before + (done or 0)
+        if not (is_known and self._params_finite()):
+            self._prove_inputs()
+            self._go_back()
 
     def _undo_overflow(
         self, plan: Plan, first: int, last: int, order: np.ndarray, learning_rate: float | None
@@ -310,8 +328,18 @@ class Training:
         """Find the step, of ``first`` to ``last``, that made a parameter infinite, and go back to what was before it.
 
         What was kept is that of before ``first``. The same steps have the same bits, so halves of what is left are
-        repeated. Returns the step and its learning rate.
+        repeated. Returns the step and its learning rate. An interrupt leaves what was before the first one that is not
+        known to be good.
         """
+        try:
+            return self._bisected(plan, first, last, order, learning_rate)
+        except BaseException:
+            self._go_back()
+            raise
+
+    def _bisected(
+        self, plan: Plan, first: int, last: int, order: np.ndarray, learning_rate: float | None
+    ) -> tuple[int, float]:
         costs, self.stop = np.zeros((len(order) or last // self.per_epoch + 1, at.COST_FIELDS)), None
         while True:
             self._go_back()

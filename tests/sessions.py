@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import copy
 import io
+import os
 import pickle
 import sys
 import tempfile
@@ -106,6 +107,10 @@ class Known:
     def keep(self) -> None:
         """The parameters are now what they should be."""
         self.bits = self.net.params.tobytes()
+
+    def is_tame(self) -> bool:
+        """Whether a sum's roundings, which are other ones in the model, cannot decide what a unit's slope is."""
+        return float(np.abs(self.net.params).max()) < 1e3
 
     def layers(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """W and b in float64."""
@@ -260,7 +265,8 @@ class Session(RuleBasedStateMachine):
             np.ones(len(dense)) if given is None else given.astype("f8"),
         )  # fmt: skip
         g = net.gradients(X, y, sample_weight=given, input_gradient=data.draw(st.booleans()))
-        if net.dtype == np.float64 or "relu" not in net.hidden:  # at a kink float32 may be on the other side
+        at_a_kink = net.dtype == np.float32 and "relu" in net.hidden  # float32 may be on the other side
+        if known.is_tame() and not at_a_kink:
             _, Z = model_forward(W, b, dense, net.hidden[0] if net.hidden else "relu", net.output)
             np.testing.assert_allclose(g.vector, expected, **self.tolerance(net, Z, expected))
         assert np.array_equal(net.value_and_grad(X, y, sample_weight=given)[1], g.vector)
@@ -272,7 +278,7 @@ class Session(RuleBasedStateMachine):
         net = known.net
         X, dense, y, Y = self.samples(data, net)
         batch, hidden = data.draw(st.integers(1, 50)), net.hidden[0] if net.hidden else "relu"
-        theta = net.params.astype("f8")
+        theta, is_tame = net.params.astype("f8"), known.is_tame()
         try:
             net.fit(X, y, epochs=1, batch_size=batch, shuffle=False, optimizer=fb.SGD(1e-4))
         except FloatingPointError:
@@ -284,7 +290,7 @@ class Session(RuleBasedStateMachine):
             theta = theta - 1e-4 * model_gradient(
                 W, b, dense[part], Y[part], hidden, net.output, np.ones(len(dense[part]))
             )
-        if net.dtype == np.float64:
+        if net.dtype == np.float64 and is_tame:
             np.testing.assert_allclose(net.params, theta, rtol=1e-6, atol=1e-6 * np.abs(theta).max(initial=1.0))
         known.keep()
 
@@ -505,8 +511,8 @@ class Session(RuleBasedStateMachine):
             assert np.array_equal(given, value)
 
 
-def run(steps: int, start: int, seconds: float = np.inf) -> int:
-    """Sessions of 50 steps until there were so many steps, or so many seconds have gone; returns the steps."""
+def run(steps: int, start: int, seconds: float = np.inf) -> None:
+    """Sessions of 50 steps until there were so many steps, or so many seconds have gone."""
     end = time.monotonic() + seconds
     number = start
     options = settings(
@@ -518,7 +524,6 @@ def run(steps: int, start: int, seconds: float = np.inf) -> int:
         with contextlib.redirect_stdout(io.StringIO()):
             run_state_machine_as_test(machine, settings=options)
         number += 1
-    return done["steps"]
 
 
 def main() -> None:
@@ -536,7 +541,11 @@ def main() -> None:
 
         guard["on"] = True
         memory.zeros = lambda elements, dtype: guarded(elements, dtype, align=64)  # type: ignore[assignment]
-    sys.stdout.write(f"{run(arguments.steps, arguments.seed, arguments.seconds)} steps\n")
+    os.fsync = lambda descriptor: None  # which takes a while, and no disk is tried here
+    try:
+        run(arguments.steps, arguments.seed, arguments.seconds)
+    finally:
+        sys.stdout.write(f"{done['steps']} steps\n")
 
 
 if __name__ == "__main__":

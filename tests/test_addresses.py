@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import fastbackprop as fb
 from fastbackprop import memory
@@ -286,6 +287,10 @@ def empty(X):
     X.data, X.indices = X.data[:0], X.indices[:0]
     X.indptr = np.zeros_like(X.indptr)
 
+def thin(X):
+    X.data[::3] = 0
+    X.eliminate_zeros()
+
 def learn(X, change, optimizer):
     net = fb.Network((40, 6, 4), seed=0)
     net.fit(X, y, epochs=3, seed=0, optimizer=optimizer, callbacks=[lambda record: change(X)])
@@ -299,7 +304,7 @@ def learn_as_theirs(X, change, solver):
 for train in (learn, learn_as_theirs):
     for how in ("adam", "lbfgs"):
         expected = train(sparse.csr_array(X), lambda X: None, how)
-        for change in (narrow, shorten, empty):
+        for change in (narrow, shorten, empty, thin):
             for kind in (sparse.csr_array, sparse.csr_matrix):
                 assert np.array_equal(train(kind(X), change, how), expected), (train.__name__, how, change.__name__)
 print("the same")
@@ -308,3 +313,34 @@ print("the same")
 
 def test_a_sparse_matrix_that_a_callback_resizes_is_read_as_it_was():
     assert python("import warnings; warnings.simplefilter('ignore')\n" + RESIZED) == "the same"
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csr_matrix])
+@pytest.mark.parametrize("fraction", [0.0, 0.3])
+def test_a_sparse_matrix_whose_zeros_a_callback_eliminates_is_read_as_it_was(kind, fraction):
+    """SciPy moves the numbers and columns that are left in place; to the caller it is the same matrix."""
+    rng = np.random.default_rng(8)
+    dense, y = rng.integers(0, 2, (60, 12)) * rng.normal(size=(60, 12)), rng.integers(0, 3, 60)
+
+    def stored_zeros():
+        matrix = kind(np.ones((60, 12)))
+        matrix.data[:] = dense.ravel()
+        return matrix
+
+    def learned(*changes):
+        net, X, held_out = fb.Network((12, 5, 3), seed=0), stored_zeros(), stored_zeros()
+        validation = {"validation_fraction": fraction} if fraction else {"validation_data": (held_out, y)}
+
+        def callback(record):
+            for matrix in (X, held_out):
+                for change in changes:
+                    getattr(matrix, change)()
+
+        history = net.fit(X, y, epochs=4, seed=0, callbacks=[callback], **validation)
+        assert (X.toarray() == dense).all()
+        return net.params.tobytes(), history.validation_cost
+
+    expected = learned()
+    assert len(expected[1]) == 4
+    assert learned("eliminate_zeros") == expected
+    assert learned("sort_indices", "sum_duplicates", "prune") == expected

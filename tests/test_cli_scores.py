@@ -64,6 +64,9 @@ def test_scores_of_numbers_are_in_their_units():
         assert scores.more[f"target {name}"] == words
         assert of_numbers([name], true[:, [k]], said[:, [k]]).first == f"{words} (40 samples)"
     assert of_numbers(["one"], true[:1, :1], said[:1, :1]).first.startswith("R² nan, RMSE")
+    same = np.full((10, 1), 0.1)  # whose mean is another number
+    assert of_numbers(["one"], same, same).first.startswith("R² 1.0000, RMSE 0,")
+    assert of_numbers(["one"], same, same + 1).first.startswith("R² 0.0000, RMSE 1,")
 
 
 def test_a_class_that_is_not_held_out_is_said_and_the_model_keeps_the_scores(tmp_path, capsys):

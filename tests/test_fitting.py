@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import r2_score
 
@@ -326,6 +327,30 @@ def test_no_group_has_rows_on_both_sides(kind):
     assert not np.array_equal(held_out, other)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "count"),
+    [
+        ([2**53, 2**53 + 1, float(2**53)], 2),  # in floats one group
+        ([2**63, 2**63 + 1, -1], 3),
+        ([10**30, 10**30 + 1, 0.5], 3),
+        ([np.uint64(2**63 + 1), np.int64(-1), np.uint64(2**63)], 3),
+        (np.array([2**53, 2**53 + 1, 1]), 3),
+        (pd.Series([2**53, 2**53 + 1, 1], dtype="Int64"), 3),
+        (["1", "01", "1 "], 3),
+        ([1, True, 1.0, 2], 2),  # equal numbers
+        ([b"a", b"b"], 2),
+        (np.array(["2024-01-01", "2024-01-02"], "M8[D]"), 2),
+        (np.ma.array([1, 2, 3], mask=False), 3),
+    ],
+)
+def test_groups_are_what_they_differ_in(kinds, count):
+    groups = read_groups(kinds, len(kinds))
+    assert len(set(groups.tolist())) == count
+    values = kinds.tolist() if hasattr(kinds, "tolist") else kinds
+    for i, group in enumerate(groups):
+        assert [g == group for g in groups] == [v == values[i] for v in values]
+
+
 @pytest.mark.parametrize("counts", [[99, 1], [1, 99], [50, 50], [1] * 100, [98, 1, 1]])
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.99])
 def test_both_sides_have_a_group(counts, fraction):
@@ -346,6 +371,14 @@ def test_both_sides_have_a_group(counts, fraction):
         (["a"] * 599 + [None], TypeError, "the group of each sample, got None"),
         (["a"] * 599 + [3.5, [1]], TypeError, "validation_groups must be a vector of 600 numbers or texts"),
         (np.ones((600, 1)), ValueError, r"got shape \(600, 1\)"),
+        (["a", 1] * 300, TypeError, r"the group of each sample, got \['a', 1, "),
+        (np.array(["a", 1.5] * 300, object), TypeError, "the group of each sample, got"),
+        ([2.5, np.ma.masked] * 300, TypeError, "the group of each sample, got masked"),
+        (np.ma.array([1, 2] * 300, mask=[True, False] * 300), TypeError, "got a masked array"),
+        (np.array([np.nan, "a"] * 300, object), (TypeError, ValueError), "the group of each sample, got"),
+        ([2**60, np.nan] * 300, ValueError, r"got NaN at validation_groups\[1\]"),
+        (np.array(["2024-01-01", "NaT"] * 300, "M8[D]"), ValueError, r"got NaN at validation_groups\[1\]"),
+        (pd.Series([1, None] * 300, dtype="Int64"), (TypeError, ValueError), "got (<NA>|NaN)"),
     ],
 )
 def test_groups_that_are_none(blobs, groups, error, message):

@@ -48,6 +48,18 @@ def test_activations_and_slopes(name, dtype, module):
         np.testing.assert_allclose(slopes, np.where(large, slope, at_zero), rtol=1e-6, atol=1e-30)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("output", ["identity", "exp", "sigmoid"])
+def test_the_jacobian_of_huge_outputs(output, dtype):
+    """d o / d x = g'(z) W, where the square of o is beyond the dtype."""
+    net = fb.Network((2, 2), output=output, dtype=dtype, seed=0)
+    z = np.log(np.finfo(dtype).max) * 0.9 if output == "exp" else np.finfo(dtype).max / 8
+    net.params = [z, 0, 0, z, 0, 0]
+    slope = np.exp(z) if output == "exp" else float(output == "identity")
+    np.testing.assert_allclose(net.jacobian([[1, 1]])[0], np.diag([slope * z] * 2), rtol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", LIMITS)
 def test_hidden_layers_whose_products_overflow(name, dtype):

@@ -7,12 +7,15 @@ import gc
 import pickle
 import threading
 import weakref
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
 import fastbackprop as fb
+from fastbackprop import scores
+from fastbackprop.network import OWN_ATTRIBUTES
 
 
 @pytest.fixture
@@ -519,6 +522,45 @@ def test_predictions_and_scores_are_scikit_learns(output, outputs):
         assert net.score(X, np.eye(3)[y]) == net.score(X, y)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("power", [-600, -60, 60, 600, 1020])
+def test_r2_of_numbers_of_any_size(power):
+    """Times a power of two, which changes no bit of a float but the exponent: scikit-learn's value for those before."""
+    rng = np.random.default_rng(2)
+    o, y, weights = rng.standard_normal((40, 3)), rng.standard_normal((40, 3)), rng.random(40)
+    for w in (None, weights):
+        expected = r2_score(y, o, sample_weight=w)
+        assert scores.score("identity", np.ldexp(o, power), np.ldexp(y, power), w) == pytest.approx(expected)
+    y[7] = np.ldexp(1.5, power)
+    values, outputs = ([Fraction(v) for v in numbers[:, 0].tolist()] for numbers in (y, o))
+    errors = sum((v - g) ** 2 for v, g in zip(values, outputs))
+    totals = sum((v - sum(values) / 40) ** 2 for v in values)
+    assert scores.score("identity", o[:, :1], y[:, :1]) == pytest.approx(float(1 - errors / totals))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e200, 5e-324, 0.0])
+def test_r2_of_constant_targets_whose_mean_is_rounded(value):
+    y = np.full((10, 1), value)
+    assert scores.score("identity", y, y) == 1.0
+    assert scores.score("identity", y + 1.0, y + 0.0) == (1.0 if value == 1e200 else 0.0)
+    assert scores.score("identity", y, y, np.arange(10.0)) == 1.0
+    seen = np.where(np.arange(10)[:, None] < 5, y, 2.0)  # constant where a sample counts
+    weights = np.where(np.arange(10) < 5, 0.3, 0.0)
+    assert scores.score("identity", np.full((10, 1), 0.7), seen, weights) == 0.0
+    assert scores.score("identity", y, seen, weights) == 1.0
+    net = fb.Network((2, 1), output="identity", dtype="float64", seed=0)
+    net.params = [0, 0, value]
+    assert net.score(np.ones((10, 2)), y) == 1.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_r2_of_outputs_that_are_not_finite():
+    y = np.arange(6.0).reshape(3, 2)
+    assert scores.score("identity", np.where(y == 2, np.inf, y), y) == -np.inf
+    assert np.isnan(scores.score("identity", np.where(y == 2, np.nan, y), y))
+
+
 @pytest.mark.parametrize("rows", [1, 5, 700])
 def test_outputs_go_where_they_are_wanted(net, rows):
     X = np.random.default_rng(2).standard_normal((rows, 4))
@@ -639,6 +681,27 @@ def test_a_subclass_may_have_names_of_its_own(X):
     assert (net.name, net.note) == ("it", 3)
     net.fit(X, np.arange(20) % 3, epochs=1)
     assert weakref.ref(net)() is net
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_copy_has_the_names_of_a_subclass(X, asked):
+    net = Named("it", (4, 3), seed=0)
+    net.notes, net._seen = ["a"], {1}
+    if asked:  # what a network makes for itself is not copied with them
+        net.gradients(X, np.arange(20) % 3)
+        net.fit(X, np.arange(20) % 3, epochs=1)
+    for copied in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert type(copied) is Named
+        assert (copied.name, copied.notes, copied._seen) == ("it", ["a"], {1})
+        assert copied.params.tobytes() == net.params.tobytes()
+        copied.fit(X, np.arange(20) % 3, epochs=1)
+        assert not np.array_equal(copied.params, net.params)
+    assert copy.copy(net).notes is net.notes
+    assert copy.deepcopy(net).notes is not net.notes
+    assert set(vars(copy.copy(net))) <= set(vars(net))
+    plain = fb.Network((4, 3), seed=0)
+    plain.gradients(X, np.arange(20) % 3)
+    assert set(vars(plain)) == OWN_ATTRIBUTES
 
 
 @pytest.mark.parametrize(

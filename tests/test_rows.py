@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -324,6 +325,65 @@ def test_frames_of_other_things_are_refused():
     with pytest.raises(ValueError, match=r"Y must be finite, got nan"):
         net.cost(np.ones((2, 2)), pd.Series([1, None], dtype="Int64"))
     assert net.cost(np.ones((2, 2)), pd.Series([1, 0], dtype="Int64")) == net.cost(np.ones((2, 2)), [1, 0])
+
+
+@pytest.mark.parametrize("huge", [10**400, Decimal("1e400"), Decimal("sNaN"), Decimal("NaN")])
+def test_numbers_beyond_all_floats(huge):
+    """Python's, in columns of objects: one error that names what holds them."""
+    import pandas as pd
+
+    net = fb.Network((2, 1), output="identity", seed=0)
+    good = np.ones((2, 2))
+    column = pd.DataFrame({"a": [1, 2], "b": np.array([type(huge)(1), huge], object)})
+    for name, use in {
+        "X": lambda X: net.forward(X), "y": lambda y: net.fit(good, y["b"].to_frame()),
+        "Y": lambda y: net.cost(good, y["b"].to_frame()),
+    }.items():  # fmt: skip
+        with pytest.raises(ValueError, match=f"{name} must (hold numbers that are|be) finite"):
+            use(column)
+    for name, use in {
+        "X": lambda: net.forward([[1.0, huge]]), "Y": lambda: net.cost(good, [1.0, huge]),
+        "X ": lambda: net.forward(np.array([[1, huge]], object)),
+        "params": lambda: setattr(net, "params", [1, 2, huge]),
+        "sample_weight": lambda: net.cost(good, [1, 2], sample_weight=[1.0, huge]),
+    }.items():  # fmt: skip
+        with pytest.raises((TypeError, ValueError), match=f"{name.strip()} must be "):
+            use()
+
+
+@pytest.mark.parametrize("name", ["l1", "dropout", "validation_fraction", "optimizer"])
+def test_options_beyond_all_floats(name):
+    net = fb.Network((2, 3, 1), output="identity", seed=0)
+    value = (lambda: fb.SGD(10**400)) if name == "optimizer" else (lambda: 10**400)
+    with pytest.raises(ValueError, match=r"must be a number .* got 1000"):
+        net.fit(np.ones((4, 2)), np.ones(4), **{name: value()})
+
+
+def test_targets_of_frames_are_exact(monkeypatch):
+    """Whole numbers that floats do not hold, with and without missing values; also frames that are read by chunks."""
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    net = fb.Network((2, 3), seed=0)
+    X, big = np.ones((2, 2)), 2**53 + 1
+    dtypes = ("int64", "uint64", "Int64", "UInt64", "int64[pyarrow]", "uint64[pyarrow]")
+    series = [pd.Series([1, big], dtype=dtype) for dtype in dtypes]
+    for y in [*series, pl.Series([1, big]), pa.array([1, big]), pa.chunked_array([[1], [big]]), [1, big]]:
+        with pytest.raises(ValueError, match=f"class numbers from 0 to 2, got {big}"):
+            net.cost(X, y)
+    for small in (frames.SMALL_COPY, 0):
+        monkeypatch.setattr(frames, "SMALL_COPY", small)
+        other = fb.Network((2, 2), output="identity", seed=0)
+        for kind in ("int64", "Int64", "int64[pyarrow]", "float64", "boolean"):
+            Y = pd.DataFrame({"a": [0, 1], "b": [1, 1]}).astype(kind)
+            for y in (Y, pl.from_pandas(Y), pa.Table.from_pandas(Y)):
+                assert other.cost(X, y) == other.cost(X, [[0.0, 1.0], [1.0, 1.0]])
+            one = fb.Network((2, 1), output="sigmoid", seed=0)
+            assert one.cost(X, Y["a"]) == one.cost(X, [0.0, 1.0])
+            assert net.cost(X, Y["a"]) == net.cost(X, [0, 1])
+            with pytest.raises(ValueError, match="Y must be finite, got nan"):
+                one.cost(X, pd.Series([0, None], dtype="Int64"))
 
 
 def test_only_small_arrays_are_copied(monkeypatch):

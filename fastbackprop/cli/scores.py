@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastbackprop.cli.terminal import MOST_NAMES
+from fastbackprop.scores import r2
 from fastbackprop.text import shown
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ def of_numbers(names: Sequence[str], true: np.ndarray, predicted: np.ndarray) ->
 
     many: dict[str, Any] = {"multioutput": "raw_values"}
     rmse, mae = (f(true, predicted, **many) for f in (metrics.root_mean_squared_error, metrics.mean_absolute_error))
-    r2 = metrics.r2_score(true, predicted, **many) if len(true) > 1 else np.full(len(names), np.nan)
-    words = [f"R² {r:.4f}, RMSE {s:.4g}, MAE {a:.4g}" for r, s, a in zip(r2, rmse, mae)]
+    each = r2(predicted, true) if len(true) > 1 else np.full(len(names), np.nan)
+    words = [f"R² {r:.4f}, RMSE {s:.4g}, MAE {a:.4g}" for r, s, a in zip(each, rmse, mae)]
     samples = f"{len(true)} sample{'s' * (len(true) != 1)}"
     if len(names) == 1:
         return Scores(f"{words[0]} ({samples})", {})
     more = {f"target {shown(name)}": line for name, line in zip(names[:MOST_NAMES], words)}
-    return Scores(f"R² {np.mean(r2):.4f}, the mean of {len(names)} targets ({samples})", more)
+    return Scores(f"R² {np.mean(each):.4f}, the mean of {len(names)} targets ({samples})", more)

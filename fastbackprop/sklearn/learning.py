@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from operator import imul
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from fastbackprop.network import Network
 from fastbackprop.penalty import Penalty
 from fastbackprop.sklearn.arrays import READ, in_dtype
 from fastbackprop.sklearn.model import Model
+from fastbackprop.threads import _in_one_go
 from fastbackprop.training import Training
 from fastbackprop.weights import sample_weights
 
@@ -105,21 +107,25 @@ class MLP(Model):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None) -> Any:
         before = self.__dict__.copy()
+        has_learned: Callable[[], bool] = bool  # which is False
         try:
-            if incremental:
-                self._first_call(y, classes)
-            net, train = self._prepare(X, y, sample_weight, incremental)
+            with checks.put_back_on_error(self.random_state):
+                if incremental:
+                    self._first_call(y, classes)
+                net, train, has_learned = self._prepare(X, y, sample_weight, incremental)
+                train()
         except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)  # what cannot be learned from leaves the estimator as it was
+            if not has_learned():  # what cannot be learned from leaves the estimator as it was
+                _in_one_go(partial(self.__dict__.clear), partial(self.__dict__.update, before))
             raise
-        train()
         if not np.isfinite(net.params).all():
             raise ValueError(NOT_FINITE)
         return self
 
-    def _prepare(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> tuple[Network, Callable[[], None]]:
-        """All up to the first step: the network, and what trains it."""
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool
+    ) -> tuple[Network, Callable[[], None], Callable[[], bool]]:
+        """All up to the first step: the network, what trains it, and what tells whether a step was done."""
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):
@@ -135,7 +141,7 @@ class MLP(Model):
         X, y = self._validate(X, y, incremental, first_pass)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        X = X.tocsr() if sparse.issparse(X) else X
+        X = X.tocsr(copy=bool(self.callbacks)) if sparse.issparse(X) else X  # SciPy moves a matrix' numbers in place
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         class_weights = self._class_weights(y, incremental)
@@ -151,10 +157,10 @@ class MLP(Model):
         random = check_random_state(self.random_state)
         if first_pass:
             self._initialize([X.shape[1], *hidden, outputs], self._first_dtype(X), random)
-        net = self._network()
+        net, self.n_iter_ = self._network(), 0
         if self._lbfgs:
-            return net, partial(self._fit_lbfgs, net, X, y, sample_weight)
-        return net, self._stochastic(net, X, y, sample_weight, random, first_pass, incremental)
+            return net, partial(self._fit_lbfgs, net, X, y, sample_weight), lambda: self.n_iter_ > 0
+        return net, *self._stochastic(net, X, y, sample_weight, random, first_pass, incremental)
 
     def _first_dtype(self, X: Any) -> np.dtype[Any]:
         """The dtype of a new network. Where none is asked for it is scikit-learn's, whose lbfgs always has float64."""
@@ -170,7 +176,6 @@ class MLP(Model):
         total = X.shape[0] if sample_weight is None else float(sample_weight.sum())
         penalty = Penalty(float(self.l1) / total, float(self.alpha) / total)
         weights = sample_weights(sample_weight, X.shape[0], net.dtype)
-        self.n_iter_ = 0
         with self._bar() as bar:
 
             def iteration_ends(cost: float) -> bool:
@@ -195,7 +200,7 @@ class MLP(Model):
     def _stochastic(
         self, net: Network, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, random: np.random.RandomState,
         first_pass: bool, incremental: bool,
-    ) -> Callable[[], None]:  # fmt: skip
+    ) -> tuple[Callable[[], None], Callable[[], bool]]:  # fmt: skip
         kind = list if self.early_stopping else type(None)
         known = isinstance(getattr(self, "validation_scores_", ...), kind)
         if first_pass or not known or (self.early_stopping and self._best_params is None):
@@ -226,19 +231,18 @@ class MLP(Model):
             l2=0.0 if self.solver == "adamw" else float(self.alpha), penalty_per_sample=True, dropout=self.dropout,
             threads=self.threads, state=state,
         )  # fmt: skip
-        return partial(self._fit_stochastic, training, samples, validation, incremental, self._bar())
+        self._state = training.state
+        before, train = training.state.steps, partial(self._fit_stochastic, training, samples, validation, incremental)
+        return partial(train, self._bar()), lambda: training.state.steps > before
 
     def _fit_stochastic(
         self, training: Training, samples: int, validation: Any, incremental: bool, progress: Any
     ) -> None:
-        self.n_iter_ = 0
         try:
             with progress as bar:
                 self._epochs(training, samples, validation, incremental, bar)
         except KeyboardInterrupt:
             _warn("Training interrupted by user.")
-        finally:
-            self._state = training.state
         if self.early_stopping:
             training.net.params[...] = self._best_params
 
@@ -309,20 +313,18 @@ class MLP(Model):
         return np.array([self.tol, self.n_iter_no_change, self._loss_divisor(), best, count], np.float64)
 
     def _epoch_ends(self, loss: float, score: float | None, samples: int, net: Network) -> None:
-        self.n_iter_ += 1
-        self.t_ += samples
-        self.loss_ = loss
-        self.loss_curve_.append(loss)
+        new: dict[str, Any] = {"n_iter_": self.n_iter_ + 1, "t_": self.t_ + samples, "loss_": loss}
+        records = [partial(self.loss_curve_.append, loss)]
         if score is None:
             improved = not loss > self.best_loss_ - self.tol
-            self.best_loss_ = min(self.best_loss_, loss)
+            new["best_loss_"] = min(self.best_loss_, loss)
         else:
-            self.validation_scores_.append(score)
+            records.append(partial(self.validation_scores_.append, score))
             improved = not score < self.best_validation_score_ + self.tol
             if score > self.best_validation_score_:
-                self.best_validation_score_ = score
-                self._best_params = net.params.copy()
-        self._no_improvement_count = 0 if improved else self._no_improvement_count + 1
+                new |= {"best_validation_score_": score, "_best_params": net.params.copy()}
+        new["_no_improvement_count"] = 0 if improved else self._no_improvement_count + 1
+        _in_one_go(*records, partial(self.__dict__.update, new))  # an interrupt finds none of it done, or all
 
     def _no_improvement(self, training: Training) -> bool:
         """Whether to stop after too many epochs without; if not, a smaller rate is tried."""
@@ -341,9 +343,8 @@ class MLP(Model):
 
     def _set_rate(self, training: Training, old: float, new: float) -> None:
         """Change SGD's rate as scikit-learn does, whose velocity is ours times the rate at which it was gathered."""
-        for velocity in training.state.vectors:
-            velocity *= old / new
-        self._rate = new
+        scaled = [partial(imul, velocity, old / new) for velocity in training.state.vectors]
+        _in_one_go(*scaled, partial(setattr, self, "_rate", new))
 
     def _bar(self) -> Any:
         return progress_bar(self.max_iter) if self.progress else nullcontext()
