@@ -556,8 +556,12 @@ def test_training_never_writes_over_what_it_reads(boat, tmp_path, capsys, monkey
     assert "--checkpoint 'boat.safetensors' is where the result" in one_line(
         capsys, *learn, "--checkpoint", "boat.safetensors"
     )
-    assert "which would be lost" in one_line(capsys, *learn, "--resume", model)
+    assert "a network, but not a checkpoint" in one_line(capsys, *learn, "--resume", model)
     assert (data.read_bytes(), model.read_bytes()) == before
+    assert call(capsys, *learn, "--checkpoint", "kept", "-o", "new")[0] == 0
+    os.replace("kept", model)
+    assert "which would be lost" in one_line(capsys, *learn, "--resume", model)
+    os.replace("new/boat.safetensors", model)
     data.rename("table.safetensors")  # its text is CSV all the same
     assert "which would be lost" in one_line(capsys, "train", "table.safetensors", "--target", "survived")
     assert Path("table.safetensors").read_bytes() == before[0]

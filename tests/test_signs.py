@@ -75,6 +75,14 @@ def test_nearly_all_numbers_with_a_sign_are_said():
     assert "'-' is read as missing" in table.guesses["a"]
 
 
+def test_different_signs_are_said():
+    table, column, said = fitted(["$5", "1.200,50 €", "7"])
+    assert isinstance(column, Category)
+    assert said == "read as texts, since numbers in it have different signs, '$', '€'"
+    assert table.spelled == {}
+    assert fitted(["$5", "5 €", "?!"])[2] == ""
+
+
 def test_the_guess_is_overruled_by_what_the_user_says():
     values = ["$5", "$7", "$9"]
     assert fitted(values, categorical=["a"])[1].values == ("5", "7", "9")

@@ -5,12 +5,16 @@ Here is only what must come first: while the rest is imported, Ctrl-C ends the p
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
+
+# Not that of typing, and to run not signal itself: to import these takes longer than all else here.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+else:
+    import _signal as signal
 
 INTERRUPTED = 130  # the shell's code for Ctrl-C
 
@@ -18,23 +22,23 @@ INTERRUPTED = 130  # the shell's code for Ctrl-C
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors are one line on standard error and an exit code, never a traceback."""
     try:
-        with _ending_at_once():
-            from fastbackprop.cli.commands import run
-        code = run(arguments)
+        code = _imported()(arguments)
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)
 
 
-@contextlib.contextmanager
-def _ending_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process, where it would have raised KeyboardInterrupt and only the main thread can say so."""
-    usual = signal.getsignal(signal.SIGINT)
-    if usual is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+def _imported() -> Callable[[list[str] | None], int]:
+    """What runs the commands. While it is imported, Ctrl-C does what it usually does, but at once and in silence."""
+    quiet = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
-        yield
+        if quiet:
+            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    except ValueError:  # another thread than the main one, which alone gets signals
+        quiet = False
+    try:
+        from fastbackprop.cli.commands import run
     finally:
-        signal.signal(signal.SIGINT, usual)
+        if quiet:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    return run

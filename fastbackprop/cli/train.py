@@ -200,12 +200,12 @@ def _train(options: Options) -> None:
         raise click.UsageError(f"--checkpoint {str(options.checkpoint)!r} is where the result will be written")
     read = [Path(options.data)] if not is_bundled and is_file(options.data) else []
     kept = read if options.resume is None else [*read, options.resume]
+    if options.resume is not None:
+        persistence.read_training(options.resume)  # is it one?
     with contextlib.ExitStack() as outputs:
         outputs.enter_context(writable(model, picture, keep=kept, directory=options.out))
         if options.checkpoint is not None:
             outputs.enter_context(writable(options.checkpoint, keep=read, option="--checkpoint"))
-        if options.resume is not None:
-            persistence.read_training(options.resume)  # is it one?
         source = (
             samples.bundled(name)
             if is_bundled

@@ -13,6 +13,7 @@ import numpy as np
 from fastbackprop.tabular.as_pandas import columns, is_category, pandas, texts, without
 from fastbackprop.tabular.columns import LONGEST, MOST_CATEGORIES, WHOLE, Category, Number
 from fastbackprop.tabular.dates import Date, Order, cycles_of, examples, is_date, nearly_dates, read_days, recognised
+from fastbackprop.tabular.signs import signs_in, without_sign
 from fastbackprop.tabular.spelling import MISSING, PLAIN, Parsed, Spelling, parse, respelled
 from fastbackprop.tabular.wording import at, listed, shown
 
@@ -122,6 +123,7 @@ class Reader:
                 return self._date(name, rows, *dates)
             if why := nearly_dates(column, self.words, date_formats):
                 self._guess(name, f"read as texts, but {why}", "--missing", "--date-format")
+            self._guess_signs(name)
         return self._category(name, rows, kind)
 
     def _number(self, name: str, rows: np.ndarray, kind: str | None) -> Number | str:
@@ -248,6 +250,18 @@ class Reader:
             self._guess(name, f"read as numbers with {known}, as the model learned, though they have none")
         elif options:
             self._guess(name, f"read so that {marks}", *options)
+
+    def _guess_signs(self, name: str) -> None:
+        """Numbers that have not the same sign."""
+        text = texts(self.columns[name])
+        signs = signs_in(text[self.parsed[name].bad])
+        if len(signs) > 1:
+            for sign in signs:
+                text = np.array(
+                    [without_sign(value, sign) if isinstance(value, str) else value for value in text], object
+                )
+            if parse({name: pandas().Series(text)}, words=self.words, file=self.file)[name].numbers:
+                self._guess(name, f"read as texts, since numbers in it have different signs, {listed(signs)}")
 
     def _guess_points(self, name: str) -> None:
         """Points that may stand between thousands, in a file as programs write it where the comma is decimal."""

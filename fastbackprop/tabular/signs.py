@@ -9,30 +9,25 @@ from functools import cache
 SIGN = re.compile("[%$¢-¥֏؋৲৳৻૱௹฿៛₠-⃏﷼﹩＄￠￡￥￦]")  # Unicode's currency signs, and that of percent
 
 
-def sign_of(texts: Iterable[str]) -> str:
-    """The sign that stands in some of the texts; empty where there is none, or more than one.
+def signs_in(texts: Iterable[str]) -> list[str]:
+    """The different signs that stand in some of the texts.
 
     Examples
     --------
-    >>> sign_of(["$5", "7", "-$1.50"]), sign_of(["$5", "5 €"]), sign_of(["7", "x"])
-    ('$', '', '')
+    >>> signs_in(["$5", "7", "-$1.50"]), signs_in(["$5", "5 €"]), signs_in(["7", "x"])
+    (['$'], ['$', '€'], [])
     """
-    found = set[str]()
-    for text in texts:
-        found.update(SIGN.findall(text))
-        if len(found) > 1:
-            return ""
-    return next(iter(found), "")
+    return sorted({sign for text in texts for sign in SIGN.findall(text)})
 
 
-def without(text: str, sign: str) -> str:
+def without_sign(text: str, sign: str) -> str:
     """The number in a text without its sign, which stands before or behind it; any other text as it is.
 
     Parentheses around both are a minus, as accountants write it.
 
     Examples
     --------
-    >>> [without(text, "$") for text in ("$1,200.50", "-$5", "$ -5", "5 $", "($30)", "5", "US$ 5", "$")]
+    >>> [without_sign(text, "$") for text in ("$1,200.50", "-$5", "$ -5", "5 $", "($30)", "5", "US$ 5", "$")]
     ['1,200.50', '-5', '-5', '5', '-30', '5', 'US$ 5', '$']
     """
     value = text.strip()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbackprop.tabular.as_pandas import columns, is_number, pandas, texts
-from fastbackprop.tabular.signs import sign_of, without
+from fastbackprop.tabular.signs import signs_in, without_sign
 from fastbackprop.tabular.wording import at
 
 # Small letters; what stands in a column of numbers in place of one that is not known. pandas' words are among them.
@@ -135,7 +135,7 @@ def parse(
     width = max(1, BLOCK // max(1, max(map(len, cells.values()), default=0)))
     for start in range(0, len(names), width):
         found |= _plain(cells, names[start : start + width], words)
-    signs = {name: sign for name in names if (sign := sign_of(cells[name][found[name].bad]))}
+    signs = {name: signs[0] for name in names if len(signs := signs_in(cells[name][found[name].bad])) == 1}
     bare = {name: _without(cells[name], sign) for name, sign in signs.items()}
     for name, text in bare.items():
         found |= _plain({name: text}, [name], words)
@@ -162,7 +162,7 @@ def respelled(text: np.ndarray, spelling: Spelling) -> np.ndarray:
     def plain(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        number = without(value, spelling.sign) if spelling.sign else value
+        number = without_sign(value, spelling.sign) if spelling.sign else value
         if not _pattern(spelling).fullmatch(number):
             return value
         return number.translate(drop).replace(spelling.decimal, ".").replace("−", "-")
@@ -230,7 +230,7 @@ def _parsed(text: np.ndarray, values: np.ndarray, others: np.ndarray | None, wor
 
 
 def _without(text: np.ndarray, sign: str) -> np.ndarray:
-    return np.array([without(value, sign) if isinstance(value, str) else value for value in text], object)
+    return np.array([without_sign(value, sign) if isinstance(value, str) else value for value in text], object)
 
 
 # ---------------------------------------------------------------------- the marks
