@@ -193,9 +193,13 @@ def recognised(
         return (one[0],), _unsure(one)
     parts: dict[str, list[str]] = {}
     for text in known:
-        parts.setdefault(_way_of_writing(text), []).append(text)
-    ways = [_fitting(part) for part in parts.values()] if len(parts) <= MOST_FORMATS else []
-    if not ways or not all(ways):
+        if (way := _way_of_writing(text)) not in parts:
+            if len(parts) == MOST_FORMATS or not (ISO_START.match(text) or _guesses([text])):
+                return None
+            parts[way] = []
+        parts[way].append(text)
+    ways = [_fitting(part) for part in parts.values()]
+    if not all(ways):
         return None
     # Where one way of writing has the day first for sure, so have perhaps the others.
     sure = {order_of(way[0]) for way in ways if not _unsure(way)} - {""}

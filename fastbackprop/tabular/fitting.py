@@ -242,9 +242,9 @@ class Reader:
         options = [] if {"decimal", "thousands"} & set(self.file) or marks == PLAIN else ["--decimal", "--thousands"]
         known = self.saved[name].sign if name in self.saved else ""
         if parsed.spelling.sign:
-            signed = [row for row, text in enumerate(texts(self.columns[name])) if parsed.spelling.sign in str(text)]
-            row = max(signed, key=lambda row: len(str(self.columns[name].iloc[row])))
-            words = f"'{shown(str(self.columns[name].iloc[row]))}' is read as {parsed.values[row]:.15g}"
+            text = texts(self.columns[name])
+            row = max(range(len(text)), key=lambda row: len(text[row]) if parsed.spelling.sign in str(text[row]) else 0)
+            words = f"'{shown(text[row])}' is read as {parsed.values[row]:.15g}"
             self._guess(name, words, *options, overruled_by)
         elif known:
             self._guess(name, f"read as numbers with {known}, as the model learned, though they have none")

@@ -25,6 +25,7 @@ WORDS = r"""
 MISSING = frozenset(word for line in WORDS.split("\n") for word in line.split("|")) - {""}
 NEARLY = 0.9  # of a column's values: if so many are numbers, all were perhaps meant to be
 EXACT = 1 << 53  # float64 holds every whole number up to it
+FIRST = 100  # texts that are looked at before all
 BLOCK = 1 << 20  # cells that are read at once
 CODE = re.compile(r"^(?:0\d+|\d\d+[eE]\d+|\d{16,})$", re.MULTILINE | re.ASCII)  # 007, 12E5, 4012345678901234567
 DIGITS = re.compile(r"\d+(?:[eE]\d+)?", re.ASCII)
@@ -135,7 +136,7 @@ def parse(
     width = max(1, BLOCK // max(1, max(map(len, cells.values()), default=0)))
     for start in range(0, len(names), width):
         found |= _plain(cells, names[start : start + width], words)
-    signs = {name: signs[0] for name in names if len(signs := signs_in(cells[name][found[name].bad])) == 1}
+    signs = {name: sign for name in names if (sign := _sign(cells[name][found[name].bad]))}
     bare = {name: _without(cells[name], sign) for name, sign in signs.items()}
     for name, text in bare.items():
         found |= _plain({name: text}, [name], words)
@@ -227,6 +228,15 @@ def _parsed(text: np.ndarray, values: np.ndarray, others: np.ndarray | None, wor
         is_word = np.array([value.strip().casefold() in words for value in text[rows]], bool)
         bad, missing = rows[~is_word], tuple(dict.fromkeys(text[rows[is_word]]))
     return Parsed(values, bad, missing, text=text)
+
+
+def _sign(others: np.ndarray) -> str:
+    """The one sign in the texts of a column that are no numbers; empty where the first with one are none without it."""
+    signs = signs_in(others)
+    if len(signs) != 1:
+        return ""
+    first = [text for text in others[:FIRST] if signs[0] in text]
+    return signs[0] if not first or any(without_sign(text, signs[0]) != text for text in first) else ""
 
 
 def _without(text: np.ndarray, sign: str) -> np.ndarray:
