@@ -6,7 +6,7 @@ import importlib
 
 from fastbackprop.version import __version__ as __version__
 
-TYPE_CHECKING = False  # not that of typing, whose import takes longer than all else here
+TYPE_CHECKING = False  # not that of typing, which takes longer to import than all else here
 if TYPE_CHECKING:
     from typing import Any
 

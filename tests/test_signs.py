@@ -58,7 +58,8 @@ def test_a_sign_beside_numbers(values, expected, said):
 @pytest.mark.parametrize(
     "values",
     [["$5", "call us", "$7"], ["5 %", "all", "7 %"], ["$5", "5 €", "7 €"], ["5%3", "7%4"], ["$", "$$"],
-     ["US$5", "US$7"], ["100% wool", "50% silk"], ["$5 - $7", "$1 - $2"], ["%d", "%s"], ["$5$", "$7$"]],
+     ["US$5", "US$7"], ["100% wool", "50% silk"], ["$5 - $7", "$1 - $2"], ["%d", "%s"], ["$5$", "$7$"],
+     ["(-$5)", "$7"]],
 )  # fmt: skip
 def test_signs_among_words_make_no_numbers(values):
     table, column, _ = fitted(values)
