@@ -64,7 +64,7 @@ def test_which_order_of_day_and_month_was_taken():
     _, column, said = fitted(both, categorical=[])
     assert column is None or isinstance(column, Category)
     words = "read as texts, but no one order of day and month fits '25/02/2024' in row 1 and '02/25/2024' in row 25"
-    assert said == f"{words}; --missing and --date-format overrule this"
+    assert said == f"{words}; --date-format overrules this"
 
 
 def test_formats_that_are_given_are_tried_in_their_order():
@@ -89,7 +89,7 @@ def test_nearly_all_dates_are_said():
     _, column, said = fitted([*written("%Y-%m-%d"), "soon"])
     assert column is None
     words = "read as texts, but 24 of 25 values are dates, not 'soon' in row 25"
-    assert said == f"{words}; --missing and --date-format overrule this"
+    assert said == f"{words}; --missing overrules this"
     assert isinstance(fitted([*written("%Y-%m-%d"), "soon"], missing=["soon"])[1], Date)
 
 

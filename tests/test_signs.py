@@ -36,6 +36,7 @@ def numbers(table, values):
         (["($30)", "$12", "$.5"], [-30, 12, 0.5], "'($30)' is read as -30"),
         (["₹12,34,567.5", "₹1"], [1234567.5, 1], "'₹12,34,567.5' is read as 1234567.5"),
         (["\u22125 ¥", "7 ¥"], [-5, 7], "'−5 ¥' is read as -5"),
+        (["EUR 5,000.50", "12 EUR", "-7EUR"], [5000.5, 12, -7], "'EUR 5,000.50' is read as 5000.5"),
         (["$1e3", "$2.5E-1"], [1000, 0.25], "'$2.5E-1' is read as 0.25"),
     ],
 )
@@ -59,7 +60,7 @@ def test_a_sign_beside_numbers(values, expected, said):
     "values",
     [["$5", "call us", "$7"], ["5 %", "all", "7 %"], ["$5", "5 €", "7 €"], ["5%3", "7%4"], ["$", "$$"],
      ["US$5", "US$7"], ["100% wool", "50% silk"], ["$5 - $7", "$1 - $2"], ["%d", "%s"], ["$5$", "$7$"],
-     ["(-$5)", "$7"]],
+     ["(-$5)", "$7"], ["EUR", "USD"], ["5 EURO", "6 EURO"], ["EUR5", "EUR"], ["12 kg", "7 kg"]],
 )  # fmt: skip
 def test_signs_among_words_make_no_numbers(values):
     table, column, _ = fitted(values)

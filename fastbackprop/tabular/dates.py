@@ -208,39 +208,40 @@ def recognised(
     return tuple(dict.fromkeys(chosen)), unsure[0] if unsure else ""
 
 
-def nearly_dates(column: Any, words: Collection[str] = MISSING, formats: Sequence[str] = ()) -> str:
+def nearly_dates(column: Any, words: Collection[str] = MISSING, formats: Sequence[str] = ()) -> tuple[str, str]:
     """Why a column of texts, of which nearly all look like dates, is none of dates, in words; empty for others.
+
+    The second text is the option that makes it one of dates.
 
     Examples
     --------
     >>> import pandas as pd
     >>> nearly_dates(pd.Series(["25/12/2024", "12/25/2024", "1/2/2024"]))
-    "no one order of day and month fits '25/12/2024' in row 1 and '12/25/2024' in row 2"
+    ("no one order of day and month fits '25/12/2024' in row 1 and '12/25/2024' in row 2", '--date-format')
     >>> nearly_dates(pd.Series(["2024-01-01"] * 19 + ["soon"]))
-    "19 of 20 values are dates, not 'soon' in row 20"
+    ("19 of 20 values are dates, not 'soon' in row 20", '--missing')
     """
     known = texts(column)[column.notna().to_numpy(bool)]
     alike = [text for text in known[:SAMPLE] if LIKE_DATE.fullmatch(text)]
     if len(alike) < NEARLY * len(known[:SAMPLE]):
-        return ""
+        return "", ""
     guessed = [ISO] * any(map(ISO_START.match, alike)) + _guesses(alike)
     _, bad = read_days(column, guessed, words)
     count = sum(text.strip().casefold() not in words for text in known)
     if not guessed or count - len(bad) < NEARLY * count:
-        return ""
+        return "", ""
     if len(bad):
-        return f"{count - len(bad)} of {count} values are dates, not {at(column, int(bad[0]))}"
-    if formats:
-        _, bad = read_days(column, formats, words)
-        return f"{at(column, int(bad[0]))} is no date such as {examples(formats)}" if len(bad) else ""
+        return f"{count - len(bad)} of {count} values are dates, not {at(column, int(bad[0]))}", "--missing"
+    if formats and len(bad := read_days(column, formats, words)[1]):
+        return f"{at(column, int(bad[0]))} is no date such as {examples(formats)}", "--date-format"
     not_day, not_month = (
         read_days(column, [form for form in guessed if order_of(form) in ("", order)], words)[1]
         for order in ("day", "month")
     )
     if len(not_day) and len(not_month):
         first, second = (at(column, int(rows[0])) for rows in (not_month, not_day))
-        return f"no one order of day and month fits {first} and {second}"
-    return f"these are dates written in more than {MOST_FORMATS} ways"
+        return f"no one order of day and month fits {first} and {second}", "--date-format"
+    return f"these are dates written in more than {MOST_FORMATS} ways", "--date-format"
 
 
 def phase(days: np.ndarray, cycle: str) -> np.ndarray:

@@ -121,8 +121,9 @@ class Reader:
             dates = recognised(column, self.words, date_formats)
             if dates is not None:
                 return self._date(name, rows, *dates)
-            if why := nearly_dates(column, self.words, date_formats):
-                self._guess(name, f"read as texts, but {why}", "--missing", "--date-format")
+            why, option = nearly_dates(column, self.words, date_formats)
+            if why:
+                self._guess(name, f"read as texts, but {why}", option)
             self._guess_signs(name)
         return self._category(name, rows, kind)
 

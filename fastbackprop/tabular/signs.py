@@ -1,4 +1,4 @@
-"""Currency and percent signs beside numbers: $1,200.50, -5 €, ($30), 45 %. A column of numbers has one of them."""
+"""Currency and percent signs beside numbers: $1,200.50, -5 €, ($30), CHF 7, 45 %. A column of numbers has one sign."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-SIGN = re.compile("[%$¢-¥֏؋৲৳৻૱௹฿៛₠-⃏﷼﹩＄￠￡￥￦]")  # Unicode's currency signs, and that of percent
+# Unicode's currency signs, that of percent, and of ISO 4217's codes those of the currencies that are traded most.
+CODES = "AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|SEK|SGD|THB|TRY|TWD|USD|ZAR"
+SIGN = re.compile(rf"[%$¢-¥֏؋৲৳৻૱௹฿៛₠-⃏﷼﹩＄￠￡￥￦]|(?<![^\W\d_])(?:{CODES})(?![^\W\d_])")
 
 
 def signs_in(texts: Iterable[str]) -> list[str]:
