@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from fastbackprop.version import __version__ as __version__
 
+TYPE_CHECKING = False  # not that of typing, which takes longer to import than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastbackprop import schedules
     from fastbackprop.compiling import compile  # noqa: A004
     from fastbackprop.early_stopping import EarlyStopping

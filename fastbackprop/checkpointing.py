@@ -11,7 +11,10 @@ import hashlib
 import json
 import math
 import os
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,9 +107,48 @@ def digest(*arrays: np.ndarray | None) -> str:
     return found.hexdigest()[:16]
 
 
+class Writer:
+    """Writes the checkpoints of a training.
+
+    Parameters
+    ----------
+    path : path
+    every : int or datetime.timedelta
+        After so many epochs; or after the first epoch, and the next one that ends when so much time has passed.
+    metadata : mapping of str to str
+        As :func:`fastbackprop.persistence.save` has it.
+    parts : tuple
+        Network, state, history, stopper and settings: what :func:`save` takes after the path.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], every: int | timedelta, metadata: Mapping[str, str],
+        parts: tuple[Network, State, History, Stopper | None, dict[str, Any]],
+    ) -> None:  # fmt: skip
+        self.path, self.every, self.metadata, self.parts = path, every, metadata, parts
+        self.written, self.due = -1, -math.inf  # the last epoch, and the time of the next
+
+    def epoch_ends(self, epoch: int) -> None:
+        """Write a checkpoint if it is time for one."""
+        is_due = time.monotonic() >= self.due if isinstance(self.every, timedelta) else epoch % self.every == 0
+        if is_due:
+            self._write(epoch)
+
+    def training_ends(self, epoch: int) -> None:
+        """Write a last one, unless it is there."""
+        if self.written != epoch:
+            self._write(epoch)
+
+    def _write(self, epoch: int) -> None:
+        save(self.path, *self.parts, metadata=self.metadata)
+        self.written = epoch
+        if isinstance(self.every, timedelta):
+            self.due = time.monotonic() + self.every.total_seconds()
+
+
 def save(
     path: str | os.PathLike[str], net: Network, state: State, history: History, stopper: Stopper | None,
-    settings: dict[str, Any],
+    settings: dict[str, Any], *, metadata: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Write a checkpoint; an earlier one of that name stays until the new one is on the disk."""
     tensors = {str(i): vector for i, vector in enumerate(state.vectors)}
@@ -119,7 +161,24 @@ def save(
         "settings": settings, "history": asdict(history), "stopper": early,
         "state": {"key": state.key, "steps": state.steps, "epoch": state.epoch, "schedule": state.schedule},
     }  # fmt: skip
-    persistence.save(net, path, training=(json.dumps(record), tensors))
+    persistence.save(net, path, metadata, training=(json.dumps(record), tensors))
+
+
+def epoch_of(path: str | os.PathLike[str]) -> int | None:
+    """The epoch after which a checkpoint was written; None for the file of a network alone.
+
+    Raises OSError and ValueError as :func:`fastbackprop.persistence.load` does; the vectors are not read.
+    """
+    text = persistence.read_record(path)
+    if text is None:
+        return None
+    try:
+        epoch = json.loads(text)["state"]["epoch"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        epoch = None
+    if not _is_count(epoch):
+        raise ValueError(f"{os.fspath(path)!r} is not a whole checkpoint")
+    return epoch
 
 
 def load(path: str | os.PathLike[str], net: Network) -> Checkpoint:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,17 +107,19 @@ def fit(
     net: Network, X: Any, y: Any, *, epochs: int, batch_size: int | None, optimizer: Any, shuffle: bool | None,
     seed: Any, sample_weight: Any, class_weight: Any, l1: float, l2: float, dropout: Any, validation_data: Any,
     validation_fraction: float, validation_split: str, validation_groups: Any, early_stopping: Any, callbacks: Any,
-    progress: bool, checkpoint: str | os.PathLike[str] | None, checkpoint_every: int,
-    resume: str | os.PathLike[str] | None, threads: int | None,
+    progress: bool, checkpoint: str | os.PathLike[str] | None, checkpoint_every: int | timedelta,
+    checkpoint_metadata: Mapping[str, str] | None, resume: str | os.PathLike[str] | None, threads: int | None,
 ) -> History:  # fmt: skip
     """:meth:`fastbackprop.Network.fit`, where it is documented."""
     start = time.perf_counter()
     epochs = checks.whole_number(epochs, "epochs", 0)
     if epochs > MOST_EPOCHS:
         raise ValueError(f"epochs must be an integer from 0 to {MOST_EPOCHS}, got {checks.shortened(epochs)}")
-    checkpoint_every = checks.whole_number(checkpoint_every, "checkpoint_every", 1)
-    if checkpoint is None and checkpoint_every != 1:
-        raise ValueError(f"checkpoint_every needs a checkpoint to write, got {checkpoint_every} without")
+    checkpoint_every = _read_every(checkpoint_every)
+    for name, given in (("every", checkpoint_every != 1), ("metadata", checkpoint_metadata is not None)):
+        if checkpoint is None and given:
+            value = checkpoint_every if name == "every" else checkpoint_metadata
+            raise ValueError(f"checkpoint_{name} needs a checkpoint to write, got {checks.shortened(value)} without")
     progress = checks.boolean(progress, "progress")
     threads = None if threads is None else checks.whole_number(threads, "threads", 1)
     optimizer = read_optimizer(optimizer)
@@ -148,6 +151,7 @@ def fit(
         from fastbackprop import persistence
 
         persistence.check_target(checkpoint, "checkpoint")
+        persistence.check_metadata(checkpoint_metadata or {}, "checkpoint_metadata")
 
     rows, validation = None, None
     if validation_data is not None:
@@ -197,16 +201,12 @@ def fit(
         resumed.restore(net, stopper)
     adaptive = optimizer.learning_rate if isinstance(optimizer.learning_rate, Schedule) else None
     one_by_one = not watched.idle or checkpoint is not None or adaptive is not None
-    seconds_before, saved = history.seconds, -1
+    seconds_before = history.seconds
 
-    def save() -> None:
-        nonlocal saved
-        from fastbackprop import checkpointing
-
-        assert checkpoint is not None
-        checkpointing.save(checkpoint, net, training.state, history, stopper, settings)
-        saved = training.state.epoch
-
+    writer = None
+    if checkpoint is not None:
+        parts = net, training.state, history, stopper, settings
+        writer = checkpointing.Writer(checkpoint, checkpoint_every, checkpoint_metadata or {}, parts)
     try:
         while training.state.epoch < epochs and not history.stopped:  # one that had ended trains no further
             count = 1 if one_by_one else min(epochs - training.state.epoch, EPOCHS_TOGETHER)
@@ -216,15 +216,24 @@ def fit(
                 history.stopped = history.stopped or "the schedule of the learning rate has ended"
             history.steps = training.state.steps
             history.seconds = seconds_before + time.perf_counter() - start
-            if checkpoint is not None and training.state.epoch % checkpoint_every == 0:
-                save()
-        if checkpoint is not None and saved != training.state.epoch:
-            save()
+            if writer is not None:
+                writer.epoch_ends(training.state.epoch)
+        if writer is not None:
+            writer.training_ends(training.state.epoch)
     finally:
         watched.close()
         history.seconds = seconds_before + time.perf_counter() - start
     _restore_best(net, history, stopper)
     return history
+
+
+def _read_every(every: Any) -> int | timedelta:
+    """``checkpoint_every``, checked."""
+    if not isinstance(every, timedelta):
+        return checks.whole_number(every, "checkpoint_every", 1)
+    if every <= timedelta():
+        raise ValueError(f"checkpoint_every must be a time above 0, got {every}")
+    return every
 
 
 def _restore_best(net: Network, history: History, stopper: Stopper | None) -> None:

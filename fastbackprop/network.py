@@ -25,6 +25,8 @@ from fastbackprop.small_calls import SmallForward, SmallGradients
 from fastbackprop.weights import sample_weights
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from fastbackprop.early_stopping import EarlyStopping
     from fastbackprop.history import History
     from fastbackprop.optimizers import LBFGS, Optimizer
@@ -670,8 +672,9 @@ class Network:
         validation_fraction: float = 0.0, validation_split: str = "random", validation_groups: Any = None,
         early_stopping: EarlyStopping | bool | int | None = None,
         callbacks: Sequence[Callable[[dict[str, Any]], Any]] = (), progress: bool = False,
-        checkpoint: str | PathLike[str] | None = None, checkpoint_every: int = 1,
-        resume: str | PathLike[str] | None = None, threads: int | None = None,
+        checkpoint: str | PathLike[str] | None = None, checkpoint_every: int | timedelta = 1,
+        checkpoint_metadata: Mapping[str, str] | None = None, resume: str | PathLike[str] | None = None,
+        threads: int | None = None,
     ) -> History:  # fmt: skip
         """Learn from samples X, (N, n[0]), and targets y by mini-batches.
 
@@ -725,6 +728,11 @@ class Network:
             Show a progress bar (needs the extra ``cli``).
         checkpoint : None or path
             Write the training to this file after every ``checkpoint_every`` epochs, and at the end, whatever ends it.
+        checkpoint_every : int or datetime.timedelta
+            A number of epochs. Or a time: a checkpoint is written after the first epoch, and then after the first that
+            ends when so much time has passed since the last one was written.
+        checkpoint_metadata : None or mapping of str to str
+            Kept in the checkpoint, for :func:`fastbackprop.persistence.read_metadata`.
         resume : None or path
             Go on from this checkpoint, to the same bits as if the training had not stopped. The samples must be the
             same, in the same order, and so must all options but ``epochs``, which counts from the start of the
@@ -768,7 +776,7 @@ class Network:
                 validation_data=validation_data, validation_fraction=validation_fraction,
                 validation_split=validation_split, validation_groups=validation_groups, early_stopping=early_stopping,
                 callbacks=callbacks, progress=progress, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-                resume=resume, threads=threads,
+                checkpoint_metadata=checkpoint_metadata, resume=resume, threads=threads,
             )  # fmt: skip
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -88,10 +88,8 @@ def save(
         "output": json.dumps(net.output),
         "dtype": json.dumps(net.dtype.name),
     }
-    for key, value in (metadata or {}).items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(f"metadata must map strings to strings, got {key!r}: {value!r}")
-        header[USER_PREFIX + key] = value
+    check_metadata(metadata or {}, "metadata")
+    header |= {USER_PREFIX + key: value for key, value in (metadata or {}).items()}
     tensors = {}
     for l, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         tensors[f"weights.{l}"], tensors[f"biases.{l}"] = W, b
@@ -180,6 +178,21 @@ def read_training(path: str | os.PathLike[str]) -> tuple[str, dict[str, np.ndarr
                 vectors[name.removeprefix(TRAINING_PREFIX)] = vector = np.empty(tensor.shape, tensor.dtype)
                 file.read_into(name, vector)
         return file.metadata[TRAINING], vectors
+
+
+def read_record(path: str | os.PathLike[str]) -> str | None:
+    """The record of :func:`read_training` alone; None where the file is not a checkpoint."""
+    with _opened(path) as file:
+        return file.metadata.get(TRAINING)
+
+
+def check_metadata(metadata: Any, name: str) -> None:
+    """Raise TypeError unless strings are mapped to strings."""
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"{name} must map strings to strings, got {checks.shortened(metadata)}")
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"{name} must map strings to strings, got {key!r}: {value!r}")
 
 
 def _content(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Iterator[Any]:

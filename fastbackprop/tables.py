@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import checks
+from fastbackprop.tabular.as_pandas import as_frame, pandas, require_columns, texts
 from fastbackprop.tabular.columns import LONGEST, MOST_CATEGORIES, Category, Number, check_texts, codes_of
-from fastbackprop.tabular.dates import Date
+from fastbackprop.tabular.dates import Date, check_formats
 from fastbackprop.tabular.fitting import FEW_VALUES, Reader
-from fastbackprop.tabular.frames import as_frame, pandas, require_columns, texts
 from fastbackprop.tabular.reading import COMPRESSED, PARQUET, read
+from fastbackprop.tabular.signs import SIGN
 from fastbackprop.tabular.spelling import MISSING, SPELLINGS, Spelling, nearly_numbers, respelled
 from fastbackprop.tabular.wording import at, listed, shown, suggestion
 
@@ -52,7 +53,7 @@ class Table:
     left_out : dict of str to str
         Columns that are not used, and why.
     spelled : dict of str to Spelling
-        Columns and targets whose numbers have other marks than a decimal point.
+        Columns and targets whose numbers have other marks than a decimal point, or a sign such as $ or %.
     missing : tuple of str or None
         The texts that mean a missing value wherever they stand. None: those of `MISSING`, among numbers and dates only.
     dtype : str
@@ -94,8 +95,9 @@ class Table:
         checks.one_of(self.task, "task", TASKS)
         check_texts(self.targets, "targets")
         check_texts(tuple(column.name for column in self.columns), "columns")
-        if not set(self.spelled.values()) <= set(SPELLINGS):
-            raise ValueError("spelled must map names to the marks of numbers")
+        for way in self.spelled.values():
+            if way._replace(sign="") not in SPELLINGS or not (way.sign == "" or SIGN.fullmatch(way.sign)):
+                raise ValueError("spelled must map names to the marks of numbers")
         if not all(isinstance(word, str) for word in self.missing or ()) or not isinstance(self.categorical, bool):
             raise TypeError("missing must be texts or None, and categorical True or False")
         if self.task == "classification":
@@ -114,7 +116,7 @@ class Table:
     def fit(
         cls, frame: Any, targets: Sequence[str], *, task: str | None = None, categorical: Collection[str] = (),
         numeric: Collection[str] = (), rows: Any = None, missing: Collection[str] | None = None,
-        date_format: str | None = None,
+        date_format: str | Sequence[str] | None = None,
     ) -> Table:  # fmt: skip
         """Fit the preprocessing of a table.
 
@@ -125,7 +127,8 @@ class Table:
         used, follows from all rows.
 
         Texts are numbers where all of a column are, but for words such as ``NA`` or ``.`` (`MISSING`), and none is a
-        code such as 007 or 12E5. In any other column such a word is a value like others.
+        code such as 007 or 12E5. In any other column such a word is a value like others. A currency or percent sign
+        may stand beside numbers, one in a column: 45 % is 45.
 
         Parameters
         ----------
@@ -141,8 +144,9 @@ class Table:
             Rows from which medians, means, scales and categories are taken: those that are learned from. All otherwise.
         missing : collection of str, optional
             The texts that mean a missing value, in every column; no others do. Empty: only what is empty is missing.
-        date_format : str, optional
-            Of dates in texts, such as "%d/%m/%Y". Guessed otherwise.
+        date_format : str or sequence of str, optional
+            Of dates in texts, such as "%d/%m/%Y"; of several, a text is read by the first that it fits, and then as
+            ISO 8601 has it. Guessed otherwise.
 
         Raises
         ------
@@ -152,6 +156,7 @@ class Table:
         frame = as_frame(frame)
         targets = [targets] if isinstance(targets, str) else list(targets)
         require_columns(frame, [*targets, *categorical, *numeric])
+        formats = check_formats([date_format] if isinstance(date_format, str) else list(date_format or ()))
         reader = Reader(frame, missing)
         task = reader.task(targets) if task is None else checks.one_of(task, "task", TASKS)
         for name in targets:
@@ -165,7 +170,7 @@ class Table:
         for name in frame.columns:
             if name not in targets:
                 kind = "number" if name in numeric else "category" if name in categorical else None
-                column = reader.column(name, rows, kind, date_format)
+                column = reader.column(name, rows, kind, formats)
                 if isinstance(column, str):
                     left_out[name] = column
                 else:
@@ -231,6 +236,28 @@ class Table:
         words = {column.name: column.irregular(self._cells(reader, column)) for column in self.columns}
         return {name: text for name, text in words.items() if text}
 
+    def readings(self, frame: Any) -> dict[str, str]:
+        """Columns of texts that are read otherwise than they stand, by name: in words, how. As `guesses` of this table.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> table = Table.fit(pd.DataFrame({"price": ["$5", "$7", "$1,200.50"], "y": [1.5, 2.0, 4.0]}), ["y"])
+        >>> table.readings(pd.DataFrame({"price": ["$6", "NA"]}))
+        {'price': "'$6' is read as 6; 'NA' is read as missing"}
+        """
+        frame = as_frame(frame)
+        targets = [name for name in self.targets if name in frame]
+        reader = self._reader(frame, [*(column.name for column in self.columns), *targets])
+        for column in self.columns:
+            if isinstance(column, Date):
+                reader.note_dates(column.name, column.read(reader.columns[column.name])[1])
+            elif isinstance(column, Number):
+                reader.note_numbers(column.name)
+        for name in targets if self.task == "regression" else []:
+            reader.note_numbers(name)
+        return reader.guesses
+
     def has_targets(self, frame: Any) -> np.ndarray:
         """Where all targets have a value, (N,) bool. Raises ValueError where a column is missing."""
         reader = self._reader(frame, list(self.targets))
@@ -289,7 +316,7 @@ class Table:
 
         def column(data: dict[str, Any]) -> Any:
             data = dict(data)
-            lists = {k: tuple(data[k]) for k in ("values", "cycles") if k in data}
+            lists = {k: tuple(data[k]) for k in ("values", "cycles", "more") if k in data}
             return KINDS[data.pop("kind")](**data | lists)
 
         try:
@@ -309,13 +336,13 @@ class Table:
     def _reader(self, frame: Any, names: list[str]) -> Reader:
         frame = as_frame(frame)
         require_columns(frame, names)
-        return Reader(frame, self.missing, names, self.spelled)
+        return Reader(frame, self.missing, names, self.spelled, fitted=True)
 
     def _cells(self, reader: Reader, column: Number | Category | Date) -> Any:
         """What a column's ``encode`` takes."""
         cells = reader.columns[column.name]
         if isinstance(column, Number):
-            return reader.parsed[column.name].require(cells)
+            return reader.numbers(column.name)
         if isinstance(column, Category) and column.name in self.spelled:
             return pandas().Series(self._text(cells), cells.index, dtype=object, name=column.name)
         return cells

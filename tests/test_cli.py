@@ -20,9 +20,9 @@ from safetensors.numpy import save_file
 from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score, root_mean_squared_error
 
 import fastbackprop as fb
-from fastbackprop import cli, datasets, persistence, tables
+from fastbackprop import datasets, persistence, tables
 from fastbackprop.activations import ACTIVATIONS
-from fastbackprop.cli import options
+from fastbackprop.cli import commands, options
 from fastbackprop.heads import HEADS
 from tests.commands import call, one_line
 
@@ -206,7 +206,7 @@ def test_a_wrong_argument_is_one_line_and_code_2(capsys, arguments, words):
 def test_help_names_every_option(capsys, command, least):
     code, out, _ = call(capsys, command, "--help")
     assert code == 0
-    names = [p.opts[-1] for p in cli.cli.commands[command].params if p.opts[0].startswith("-")]
+    names = [p.opts[-1] for p in commands.cli.commands[command].params if p.opts[0].startswith("-")]
     assert len(names) >= least
     assert all(name in out for name in names)
 
@@ -233,7 +233,7 @@ def test_divergence_is_one_line(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("sklearn", "sklearn"), ("pandas", "cli"), ("matplotlib", "plot"), ("safetensors", "io")],
+    [("sklearn", "sklearn"), ("pandas", "cli"), ("matplotlib", "plot"), ("tqdm", "cli")],
 )
 def test_a_missing_extra_is_one_line_before_the_work(monkeypatch, tmp_path, capsys, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
@@ -352,14 +352,15 @@ def test_what_was_perhaps_not_meant_is_said(passengers, tmp_path, capsys):
     odd["survived"] = odd.survived.where(odd.index > 0)  # a row that is left out is counted all the same
     odd.assign(fine=[*"ab"] * 150).to_csv(tmp_path / "odd.csv", index=False)
     options = ("--target", "survived", "--epochs", 1, "-o", tmp_path)
-    out = call(capsys, "train", tmp_path / "odd.csv", *options)[1]
+    _, out, err = call(capsys, "train", tmp_path / "odd.csv", *options)
+    assert "warning" not in out
     numbers = passengers.age.drop([0, 3]).notna().sum()
-    assert re.findall("^warning .*", out, re.MULTILINE) == [
+    assert re.findall("^warning .*", err, re.MULTILINE) == [
         f"warning   age: read as texts, but {numbers} of {numbers + 1} values are numbers, not 'old' in row 4",
         "warning   fare: read as texts, but 298 of 299 values are numbers, not 'free' in row 8",
     ]
-    out = call(capsys, "train", tmp_path / "odd.csv", *options, "--categorical", "age", "--categorical", "fare")[1]
-    assert "warning" not in out
+    err = call(capsys, "train", tmp_path / "odd.csv", *options, "--categorical", "age", "--categorical", "fare")[2]
+    assert "warning" not in err
 
 
 def test_guesses_are_said_and_overruled(tmp_path, capsys):
@@ -372,10 +373,10 @@ def test_guesses_are_said_and_overruled(tmp_path, capsys):
     path = tmp_path / "parts.csv"
     frame.to_csv(path, index=False, sep=";", encoding="latin-1")
     options = ("--target", "kind", "--epochs", 1, "-o", tmp_path)
-    code, out, _ = call(capsys, "train", path, *options)
+    code, out, err = call(capsys, "train", path, *options)
     assert code == 0
     assert "columns   5: 3 of numbers, 1 of categories, 1 of dates; 10 inputs" in out  # year and week are two each
-    assert re.findall("^warning .*", out, re.MULTILINE) == [
+    assert re.findall("^warning .*", err, re.MULTILINE) == [
         "warning   the file is not UTF-8: it is read as cp1252, where 'größer' stands; --encoding overrules this",
         "warning   size, width: read so that 1.234,5 means 1234.5; --decimal and --thousands overrule this",
         f"warning   part: '{part[0]}' looks like a code, so it is no column of numbers; --numeric overrules this",
@@ -384,8 +385,8 @@ def test_guesses_are_said_and_overruled(tmp_path, capsys):
         "warning   kind: 'None' is a class like others, not missing; --missing overrules this",
     ]
     said = ("--encoding", "latin-1", "--decimal", ",", "--thousands", ".", "--numeric", "part", "--drop", "when")
-    out = call(capsys, "train", path, *options, *said, "--missing", "", "--categorical", "rest")[1]
-    assert "warning" not in out
+    _, out, err = call(capsys, "train", path, *options, *said, "--missing", "", "--categorical", "rest")
+    assert "warning" not in err
     assert "columns   4: 3 of numbers, 1 of categories" in out
     model = tmp_path / "parts.safetensors"
     frame[["size", "width", "part", "rest"]].to_csv(tmp_path / "new.csv", index=False, sep="#", decimal=",")
@@ -430,12 +431,12 @@ def test_very_many_classes(tmp_path, capsys):
     warning = "warning   18 classes in 30 samples; numbers are learned with --task regression\n"
     pd.DataFrame({"a": np.arange(30.0) ** 2, "y": np.arange(30) % 18}).to_csv(path, index=False)
     options = ("--target", "y", "--epochs", 1, "-o", tmp_path)
-    assert warning in call(capsys, "train", path, *options)[1]
-    assert "classes in" not in call(capsys, "train", path, *options, "--task", "classification")[1]
+    assert warning in call(capsys, "train", path, *options)[2]
+    assert "classes in" not in call(capsys, "train", path, *options, "--task", "classification")[2]
     pd.DataFrame({"a": np.arange(300.0) ** 2, "y": [f"t{i % 120}" for i in range(300)]}).to_csv(path, index=False)
-    assert "warning   120 classes in 300 samples" in call(capsys, "train", path, *options)[1]
+    assert "warning   120 classes in 300 samples" in call(capsys, "train", path, *options)[2]
     pd.DataFrame({"a": np.arange(60.0) ** 2, "y": np.arange(60) % 18}).to_csv(path, index=False)
-    assert "classes in" not in call(capsys, "train", path, *options)[1]
+    assert "classes in" not in call(capsys, "train", path, *options)[2]
 
 
 def test_several_targets(passengers, tmp_path, capsys):
@@ -496,7 +497,7 @@ def test_the_same_seed_and_resuming_give_the_same_model(tmp_path, capsys):
         (b"a,y\n,1\n,2\n,1\n", "no column is left to learn from ('a': has no value to learn from)"),
         (b"a,a,y\n1,2,3\n", "column names must differ, got 'a'"),
         (b"a,y\nJos\xe9\x81,2\n", "must be text, UTF-8 or"),
-        (b"a,y\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
+        (b"a,y\n1,2\n3,4,5\n", "line 3 holds 3 values, and line 1 has 2, with ',' between values"),
         (b"PAR1", "lacks the column 'y'|at least one row"),
     ],
 )
@@ -555,8 +556,12 @@ def test_training_never_writes_over_what_it_reads(boat, tmp_path, capsys, monkey
     assert "--checkpoint 'boat.safetensors' is where the result" in one_line(
         capsys, *learn, "--checkpoint", "boat.safetensors"
     )
-    assert "which would be lost" in one_line(capsys, *learn, "--resume", model)
+    assert "a network, but not a checkpoint" in one_line(capsys, *learn, "--resume", model)
     assert (data.read_bytes(), model.read_bytes()) == before
+    assert call(capsys, *learn, "--checkpoint", "kept", "-o", "new")[0] == 0
+    os.replace("kept", model)
+    assert "which would be lost" in one_line(capsys, *learn, "--resume", model)
+    os.replace("new/boat.safetensors", model)
     data.rename("table.safetensors")  # its text is CSV all the same
     assert "which would be lost" in one_line(capsys, "train", "table.safetensors", "--target", "survived")
     assert Path("table.safetensors").read_bytes() == before[0]

@@ -74,9 +74,9 @@ def test_a_class_that_is_not_held_out_is_said_and_the_model_keeps_the_scores(tmp
     kind = np.array(["rare", *rng.choice(["often", "at times"], 99, p=[0.8, 0.2])])
     frame = pd.DataFrame({"a": rng.normal(size=100) + (kind == "often"), "kind": kind})
     frame.to_csv(tmp_path / "d.csv", index=False)
-    code, out, _ = call(capsys, "train", tmp_path / "d.csv", "--target", "kind", "--epochs", 3, "-o", tmp_path)
+    code, out, err = call(capsys, "train", tmp_path / "d.csv", "--target", "kind", "--epochs", 3, "-o", tmp_path)
     assert code == 0
-    (warning,) = re.findall("^warning .*", out, re.MULTILINE)
+    (warning,) = re.findall("^warning .*", err, re.MULTILINE)
     assert re.fullmatch(r"warning   no sample (held out, so no score is about it|to learn from): class rare", warning)
     accuracy, scores, recall = re.search(
         r"^test (.*)\n     scores: (.*)\n     recall: (.*)$", out, re.MULTILINE

@@ -19,7 +19,7 @@ from fastbackprop import plotting
 from tests.commands import call, one_line, run
 from tests.processes import ROOT, python
 
-HEAVY = "{'numpy', 'numba', 'llvmlite', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'safetensors', 'tqdm'}"
+HEAVY = "{'numpy', 'numba', 'llvmlite', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'tqdm'}"
 
 
 def test_help_and_errors_of_usage_import_nothing_heavy():
@@ -27,11 +27,12 @@ def test_help_and_errors_of_usage_import_nothing_heavy():
 import sys
 import time
 from fastbackprop import cli
+from fastbackprop.cli import commands
 asked = [["--help"], ["--version"], [], ["trian"], ["train"], ["train", "x", "--epochs", "0"],
          ["train", "--hidden", "1,"], ["train", "iris", "--what"], ["predict", "nothing", "nothing"],
          ["info", "nothing"], ["verify", "--sizes", "3"],
          ["train", "iris", "--balanced", "--task", "regression"], ["train", "iris", "--drop", "a", "--numeric", "a"],
-         *([command, "--help"] for command in cli.cli.commands)]
+         *([command, "--help"] for command in commands.cli.commands)]
 sys.stderr = sys.stdout = open({os.devnull!r}, "w")
 for arguments in asked:
     try:
@@ -88,7 +89,6 @@ def table(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("deep", ["new", "new/and/deep"])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -97,19 +97,19 @@ def table(tmp_path):
         ["--target", "a", "--balanced"],
         ["--target", "b", "--drop", "a"],
         ["--target", "b", "--test-size", "0.999"],
-        ["--target", "b", "--checkpoint", "place/for/k", "--numeric", "q"],
+        ["--target", "b", "--checkpoint", "new/k", "--numeric", "q"],
         ["--target", "a", "--optimizer", "sgd", "--learning-rate", "1e30", "--activation", "identity"],
     ],
 )
-def test_a_training_that_fails_leaves_no_directory(deep, arguments, table, tmp_path, capsys, monkeypatch):
+def test_a_training_that_fails_leaves_no_directory(arguments, table, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = tree(tmp_path)
-    code, _, err = call(capsys, "train", table, *arguments, "-o", deep)
+    code, _, err = call(capsys, "train", table, *arguments, "-o", "new")
     assert code == (1 if "1e30" in arguments else 2)
     assert err.count("\n") == 1
     assert tree(tmp_path) == before
     (tmp_path / "new").mkdir()  # what was there stays there
-    assert call(capsys, "train", table, *arguments, "-o", deep)[0] == code
+    assert call(capsys, "train", table, *arguments, "-o", "new")[0] == code
     assert tree(tmp_path) == {**before, str(tmp_path / "new"): None}
 
 
@@ -119,9 +119,27 @@ def test_predictions_that_fail_leave_what_was_there(table, tmp_path, capsys):
     (tmp_path / "old.csv").write_text("kept")
     before = tree(tmp_path)
     model = tmp_path / "table.safetensors"
-    for out in ("old.csv", "new/deep.csv"):
+    for out in ("old.csv", "new.csv"):
         assert "lacks the column 'a'" in one_line(capsys, "predict", model, tmp_path / "bad.csv", "-o", tmp_path / out)
     assert tree(tmp_path) == before
+
+
+def test_only_the_directory_that_is_named_is_made(table, tmp_path, capsys, monkeypatch):
+    """What a file is to stand in is perhaps a slip of the pen: no command makes it, and the error names it."""
+    monkeypatch.chdir(tmp_path)
+    learn = ["train", table, "--target", "b", "--epochs", 1]
+    before = tree(tmp_path)
+    for arguments, words in (
+        ([*learn, "-o", "runs/first"], "--out: 'runs/first' cannot be written: there is no directory 'runs'"),
+        ([*learn, "--checkpoint", "kept/k"], "--checkpoint: 'kept/k' cannot be written: there is no directory 'kept'"),
+    ):
+        assert words in one_line(capsys, *arguments)
+    assert tree(tmp_path) == before
+    assert call(capsys, *learn, "-o", "runs")[0] == 0
+    model = "runs/table.safetensors"
+    err = one_line(capsys, "predict", model, table, "-o", "guesses/for/o.csv")
+    assert "--out: 'guesses/for/o.csv' cannot be written: there is no directory 'guesses/for'" in err
+    assert sorted(os.listdir(tmp_path)) == ["runs", "table.csv"]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +193,34 @@ def test_rights_that_are_lacking_are_one_line(table, tmp_path, capsys):
 
 
 # ---------------------------------------------------------------------- Ctrl-C
+
+INTERRUPTED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+from fastbackprop.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize("module", ["click", "fastbackprop.cli.commands", "fastbackprop.cli.verify", "numpy", "pandas"])
+def test_ctrl_c_while_something_is_imported_ends_quietly(module, table, tmp_path):
+    command = [sys.executable, "-c", INTERRUPTED, module, "train", str(table), "--target", "b", "-o", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 130
+    assert (done.stdout, done.stderr) in (("", ""), ("", "fastbackprop: interrupted; nothing was written\n"))
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_python_minus_m():
+    for name in ("fastbackprop", "fastbackprop.cli"):
+        done = subprocess.run([sys.executable, "-m", name, "--version"], capture_output=True, text=True, cwd=ROOT)
+        assert (done.returncode, done.stdout) == (0, f"fastbackprop {fb.__version__}\n")
 
 
 def interrupt(*_, **__):

@@ -55,8 +55,26 @@ def test_columns_of_the_input_are_kept_as_they_are(folder, plants, tmp_path, cap
     pd.testing.assert_frame_equal(written[["code", "note"]], plants[["code", "note"]], check_dtype=False)
     assert (written.kind == plants.kind).mean() > 0.7
     assert "did you mean 'code'?" in one_line(capsys, *arguments, "--keep", "Code")
-    err = one_line(capsys, *arguments, "--keep", "kind")
-    assert "--keep kind: the predictions have a column of that name" in err
+
+
+def test_a_kept_column_that_is_predicted_stands_beside_its_prediction(folder, plants, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    arguments = ["predict", folder / "plants.safetensors", folder / "plants.csv", "-o", out]
+    call(capsys, *arguments)
+    alone = pd.read_csv(out)
+    assert call(capsys, *arguments, "--keep", "code", "--keep", "kind")[0] == 0
+    written = pd.read_csv(out, dtype={"code": str})
+    assert list(written.columns) == ["code", "kind", "predicted_kind", "probability_bushy", "probability_tall"]
+    assert written.kind.tolist() == plants.kind.tolist()
+    assert written.predicted_kind.tolist() == alone.kind.tolist()
+    plants = plants.drop(columns="note")
+    plants.drop(columns="kind").to_csv(tmp_path / "new.csv", index=False)
+    err = one_line(capsys, *arguments[:2], tmp_path / "new.csv", "--keep", "kind", "-o", out)
+    assert "the table lacks the column 'kind'" in err
+    plants.assign(predicted_kind=1).to_csv(tmp_path / "both.csv", index=False)
+    keep = ["--keep", "kind", "--keep", "predicted_kind"]
+    err = one_line(capsys, *arguments[:2], tmp_path / "both.csv", *keep, "-o", out)
+    assert "--keep: a prediction would be called 'predicted_kind', and another column is" in err
 
 
 def test_kept_columns_of_parquet_keep_their_dtype(folder, plants, tmp_path, capsys):
@@ -230,9 +248,56 @@ def test_formulas_are_escaped_where_asked(tmp_path, capsys):
 def test_words_that_cost_rows_their_target_are_said(tmp_path, capsys):
     path = tmp_path / "levels.csv"
     path.write_text("x,level\n" + "".join(f"{i * i},{('1', '2', 'None')[i % 3]}\n" for i in range(60)))
-    out = call(capsys, "train", path, "--target", "level", "--epochs", 1, "-o", tmp_path)[1]
+    _, out, err = call(capsys, "train", path, "--target", "level", "--epochs", 1, "-o", tmp_path)
     assert "20 of 60 rows without a target are left out" in out
-    assert "warning   level: 'None' read as missing, since all else are numbers; --missing overrules this" in out
+    assert "warning   level: 'None' read as missing, since all else are numbers; --missing overrules this" in err
     kept = call(capsys, "train", path, "--target", "level", "--missing", "", "--epochs", 1, "-o", tmp_path)[1]
     assert "left out" not in kept
     assert "1, 2, None" in kept
+
+
+def test_a_file_without_a_header(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=50).round(3), "b": rng.normal(size=50).round(3), "y": ["u", "v"] * 25})
+    path = tmp_path / "d.csv"
+    frame.to_csv(path, index=False, header=False)
+    learn = ["train", path, "--target", "column_3", "--epochs", 1, "-o", tmp_path]
+    code, out, err = call(capsys, *learn)
+    assert (code, out) == (2, "")
+    said, error = err.splitlines()
+    assert said.endswith("and looks like values; --no-header overrules this")
+    assert "lacks the column 'column_3'; --no-header gives such names" in error
+    code, out, err = call(capsys, *learn, "--no-header")
+    assert (code, err) == (0, "")
+    assert "40 samples to learn from, 10 held out" in out
+    model = tmp_path / "d.safetensors"
+    code, out, _ = call(capsys, "predict", model, path, "--no-header", "-o", "-", "--keep", "column_1")
+    assert code == 0
+    assert pd.read_csv(io.StringIO(out)).column_1.tolist() == frame.a.tolist()
+    code, _, err = call(capsys, "predict", model, path, "-o", "-")
+    assert (code, "; --no-header gives such names" in err) == (2, True)
+    assert "--no-header goes with a file" in one_line(capsys, "train", "iris", "--no-header")
+
+
+def test_predict_says_on_standard_error_how_it_read_the_file(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"size": rng.uniform(1000, 3000, 40).round(1), "when": pd.date_range("2024-01-01", periods=40)}
+    )
+    frame["kind"] = np.where(frame["size"] > 2000, "large", "small")
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    call(capsys, "train", tmp_path / "d.csv", "--target", "kind", "--epochs", 1, "-o", tmp_path)
+    new = frame.astype({"size": object})
+    new["size"] = [f"{x:,.1f}".translate(str.maketrans(",.", ".,")) for x in frame["size"]]
+    new.loc[3, "size"] = "n/a"
+    new["note"] = "zoë, x"
+    new.to_csv(tmp_path / "new.csv", index=False, sep=";", encoding="latin-1")
+    code, out, err = call(capsys, "predict", tmp_path / "d.safetensors", tmp_path / "new.csv", "-o", tmp_path / "o.csv")
+    assert code == 0
+    assert err.splitlines() == [
+        "warning   the file is not UTF-8: it is read as cp1252, where 'zoë' stands; --encoding overrules this",
+        "warning   size: read so that 1.234,5 means 1234.5; --decimal and --thousands overrule this; "
+        "'n/a' is read as missing",
+        "warning   when: read as dates such as 2024-01-31",
+    ]
+    assert out.startswith("column    size: 1 missing, read as")

@@ -67,7 +67,7 @@ def test_nothing_from_a_file_reaches_the_terminal_raw(hostile, tmp_path, capsys)
     written += call(capsys, "info", model)
     written += call(capsys, "predict", model, hostile, "-o", tmp_path / "out.csv")
     odd = pd.read_csv(hostile, dtype=str, skipinitialspace=True).iloc[:, 5:]
-    odd.to_csv(tmp_path / "odd.csv", index=False)
+    odd.to_csv(tmp_path / "odd.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
     for arguments in (
         ["train", hostile],
         ["train", hostile, "--target", "\x1b[7mz"],

@@ -299,7 +299,7 @@ def test_dates_are_said_and_overruled():
     values = [f"0{i % 9 + 1}/0{i % 7 + 1}/2024" for i in range(ROWS)]
     column, said, _ = fitted(values)
     assert column.format == "%m/%d/%Y"
-    assert said == ("read as dates such as 01/31/2024, perhaps with day and month exchanged; "
+    assert said == ("read as dates such as 01/31/2024, the month first, though the day may be; "
                     "--date-format and --categorical overrule this")  # fmt: skip
     assert fitted(values, date_format="%d/%m/%Y")[0].format == "%d/%m/%Y"
     assert isinstance(fitted(values, categorical=["a"])[0], Category)

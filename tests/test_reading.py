@@ -128,7 +128,7 @@ def test_names():
 
 
 def test_what_is_wrong_is_counted_from_the_first_line():
-    with pytest.raises(ValueError, match="Expected 2 fields in line 5, saw 3"):
+    with pytest.raises(ValueError, match="line 5 holds 3 values, and line 3 has 2, with ',' between values"):
         tables.read(io.StringIO("sep=,\n\na,b\n1,2\n1,2,3\n"))
 
 
@@ -140,7 +140,8 @@ def test_guesses_about_a_file_can_be_overruled():
     assert list(frame.columns) == ["a;b", "c"]
     assert frame.attrs["guesses"] == []
     (line,) = tables.read(io.StringIO("1,2.5\n3,4\n")).attrs["guesses"]
-    assert line == "the first line is read as the names of the columns, '1', '2.5', and holds numbers only"
+    words = "the first line is read as the names of the columns, '1', '2.5', and holds numbers only"
+    assert line == f"{words}; --no-header overrules this"
 
 
 @pytest.mark.parametrize(
@@ -151,10 +152,11 @@ def test_guesses_about_a_file_can_be_overruled():
         ({"decimal": "'"}, r"decimal must be '\.' or ',', got \"'\""),
         ({"thousands": "_"}, "thousands must be"),
         ({"decimal": ",", "thousands": ","}, "decimal and thousands must differ, got ',' for both"),
+        ({"header": 0}, "header must be"),
     ],
 )
 def test_bad_options(options, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         tables.read(io.StringIO(PLAIN), **options)
 
 
@@ -163,3 +165,87 @@ def test_a_category_of_whole_numbers_is_one_in_parquet_too(tmp_path):
     frame.to_parquet(tmp_path / "a.parquet")
     for table in (frame, tables.read(tmp_path / "a.parquet")):
         assert Table.fit(table, ["y"]).columns == (Category("ward", ("11", "5", "8"), False),)
+
+
+# ---------------------------------------------------------------------- the first line, and lines of other lengths
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("5.1,3.5,1.4,rose", True), ("1,2,3,4", True), ("-1,2,x,y", True), ("1e-3,u,2,v", True),
+        (",0,1,2", False), ("q,0.25,x,y", False), ("a,b,c,d", False), ("year,2019,2020,2021", False),
+        ("v1.2,v1.3,x,y", False), ("x,$5.50,2024-01-31,45 %", True), ("a 1,b 2,c-3,d", False),
+    ],
+)  # fmt: skip
+def test_a_first_line_that_looks_like_values_is_said(header, said):
+    frame = tables.read(io.StringIO(f"{header}\n5,6,7,8\n"))
+    assert [line.endswith("; --no-header overrules this") for line in frame.attrs["guesses"]] == [True] * said
+    assert len(frame) == 1
+
+
+@pytest.mark.parametrize("text", ["1,2.5,x\n3,4,y\n", "sep=,\n\n1 , 2.5,x\r\n3,4,y", "\ufeff1,2.5,x\n\n3,4,y\n"])
+def test_a_file_without_a_header(text):
+    frame = tables.read(io.StringIO(text), header=False)
+    assert list(frame.columns) == ["column_1", "column_2", "column_3"]
+    assert frame.to_numpy().tolist() == [["1", "2.5", "x"], ["3", "4", "y"]]
+    assert frame.attrs["guesses"] == []
+
+
+def test_a_column_without_a_header_keeps_its_blank_lines():
+    assert rows(b"1\n\n3\n", header=False) == [["1"], [""], ["3"]]
+
+
+def test_equal_values_in_a_first_line():
+    with pytest.raises(ValueError, match="got '0' more than once; where the first line holds values, --no-header says"):
+        tables.read(io.StringIO("0,1,0\n1,0,1\n"))
+    assert rows(b"0,1,0\n1,0,1\n", header=False) == [["0", "1", "0"], ["1", "0", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ("a,b\n1,2\n3,4,5\n6,7\n", {}, "line 3 holds 3 values, and line 1 has 2, with ',' between values; --separator"),
+        ("a,b\n1,2,\n3,4,\n", {}, "line 2 holds 3 values, and line 1 has 2"),  # too many in every row
+        ('a;b\n"x\ny";2\n\n"u\r\nv";3\n1;2;3;4\n', {}, "line 7 holds 4 values, and line 1 has 2, with ';'"),
+        ("a\tb\n1\t2\t3\n4\t5\n", {}, "line 2 holds 3 values, and line 1 has 2, with a tab between"),
+        ("1,2\n3,4\n5,6,7\n", {"header": False}, "line 3 holds 3 values, and line 1 has 2"),
+        ('a,b\n1,2\n3,"4\n5,6\n', {}, r'line 3 holds a quotation mark \("\) that is not closed'),
+    ],
+)
+def test_a_line_that_is_no_row_of_the_table_is_named(text, options, words):
+    with pytest.raises(ValueError, match=words) as error:
+        tables.read(io.StringIO(text), **options)
+    assert "tokeniz" not in str(error.value)
+    assert str(error.value).startswith("cannot read 'StringIO': ")
+
+
+def test_rows_that_end_early_are_said():
+    frame = tables.read(io.StringIO("a,b,c\n1,2,3\n4\n\n5,6\n7,8,\n"))
+    assert frame.fillna("").to_numpy().tolist() == [["1", "2", "3"], ["4", "", ""], ["5", "6", ""], ["7", "8", ""]]
+    words = "2 rows end before the last column, the first in line 3; their other values are missing"
+    assert frame.attrs["guesses"] == [words]
+    (line,) = tables.read(io.StringIO('a,b\n"1\n",2\n3\n')).attrs["guesses"]
+    assert line == "a row ends before the last column, line 4; its other values are missing"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"separator": ";"}, "--separator"), ({"encoding": "utf-8"}, "--encoding"), ({"header": False}, "--no-header")],
+)
+def test_what_goes_with_csv_is_refused_for_parquet(options, words, tmp_path):
+    pd.DataFrame({"a": [1.5]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=f"{words} goes with CSV, and this is Parquet"):
+        tables.read(tmp_path / "a.parquet", **options)
+    assert tables.read(tmp_path / "a.parquet", decimal=",").a.tolist() == [1.5]
+
+
+def test_names_that_lack_say_which_option_makes_them():
+    one = tables.read(io.StringIO("a:b:y\n1:2:u\n"))
+    with pytest.raises(
+        ValueError, match=r"lacks the column 'y'; --separator ':' makes columns of it \(its columns: 'a:b:y'"
+    ):
+        tables.require_columns(one, ["y"])
+    values = tables.read(io.StringIO("1,u\n2,v\n"))
+    with pytest.raises(ValueError, match="lacks the column 'column_2'; --no-header gives such names"):
+        tables.require_columns(values, ["column_2"])

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import click
 from numba.core import event
 
-WORDS = "compiling the engine for this processor, which is done once (15 to 35 seconds) ..."
+from fastbackprop.engine import telling
+
+WORDS = "compiling the engine for this processor, which is done once (10 to 40 seconds) ..."
 
 
 class _Announcement(event.Listener):  # type: ignore[misc,unused-ignore]
@@ -29,6 +31,7 @@ class _Announcement(event.Listener):  # type: ignore[misc,unused-ignore]
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
     """Say so, with the time it took, where what is done compiles something."""
+    telling.say = lambda words: None  # the same in other words
     announcement = _Announcement()
     try:
         with event.install_listener("numba:compile", announcement):

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from fastbackprop.cli.terminal import about
+from fastbackprop.cli.terminal import about, warn
 
 STDIN = "-"
 COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
@@ -53,16 +53,23 @@ class _Pipe(io.BytesIO):
     name = ""
 
 
-def read_table(data: str, reading: Mapping[str, str]) -> Any:
-    """The table that DATA holds, read with these options of ``tables.read``. A pipe is read once, to its end."""
+def read_table(data: str, reading: Mapping[str, Any]) -> Any:
+    """The table that DATA holds, read with these options of ``tables.read``; what was guessed is said.
+
+    A pipe is read once, to its end.
+    """
     from fastbackprop import tables
 
     if is_file(data):
         with about(data):
-            return tables.read(data, **reading)
-    content = _Pipe(_content(data))
-    content.name = source_name(data)
-    return tables.read(content, **reading)
+            frame = tables.read(data, **reading)
+    else:
+        content = _Pipe(_content(data))
+        content.name = source_name(data)
+        frame = tables.read(content, **reading)
+    for line in frame.attrs["guesses"]:
+        warn(line)
+    return frame
 
 
 def _content(data: str) -> bytes:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastbackprop.network import Network
     from fastbackprop.tables import Table
 
-EXTRAS = {"sklearn": "sklearn", "pandas": "cli", "matplotlib": "plot", "safetensors": "io", "tqdm": "cli"}
+EXTRAS = {"sklearn": "sklearn", "pandas": "cli", "matplotlib": "plot", "tqdm": "cli"}
 
 
 def check_extras(*modules: str) -> None:
@@ -27,12 +27,16 @@ def check_extras(*modules: str) -> None:
 
 
 def read_model(path: Path) -> tuple[Network, Table | None, dict[str, Any]]:
-    """The network, and, where `train` wrote it, its preprocessing and how it was trained."""
-    from fastbackprop import persistence, tables
+    """The network, and, where `train` wrote it, its preprocessing and how it was trained.
 
-    net, metadata = persistence.load(path), persistence.read_metadata(path)
+    A checkpoint is one too, of the network as it was then.
+    """
+    from fastbackprop import checkpointing, persistence, tables
+
+    net, metadata, epoch = persistence.load(path), persistence.read_metadata(path), checkpointing.epoch_of(path)
+    so_far = {} if epoch is None else {"stands": f"after epoch {epoch}, in a checkpoint: `train --resume` goes on"}
     if "table" not in metadata:
-        return net, None, {}
+        return net, None, so_far
     try:
         table, training = tables.Table.from_json(metadata["table"]), json.loads(metadata.get("training", "{}"))
     except ValueError as error:
@@ -41,7 +45,7 @@ def read_model(path: Path) -> tuple[Network, Table | None, dict[str, Any]]:
         training = None
     if not isinstance(training, dict) or (table.inputs, table.outputs) != (net.sizes[0], net.sizes[-1]):
         raise click.UsageError(f"{path}: the preprocessing does not fit the network; the file is damaged")
-    return net, table, training
+    return net, table, training | so_far
 
 
 def describe(table: Table, columns: bool = False) -> None:

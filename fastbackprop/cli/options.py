@@ -74,8 +74,9 @@ _READING = (  # how a file is read, where the guess is wrong
         "--thousands", metavar="MARK", help="Mark between thousands: . , ' or a blank; '' for none.  [default: guessed]"
     ),
     click.option("--encoding", help="Such as utf-8, utf-16, latin-1.  [default: guessed]"),
+    click.option("--no-header", is_flag=True, help="The first line is a row; columns are column_1, column_2, ..."),
 )
-READING = ("separator", "decimal", "thousands", "encoding")
+READING = ("separator", "decimal", "thousands", "encoding", "no_header")
 
 
 def reading(command: Any) -> Any:
@@ -84,6 +85,7 @@ def reading(command: Any) -> Any:
     @functools.wraps(command)
     def gathered(**options: Any) -> Any:
         chosen = {name: value for name in READING if (value := options.pop(name)) is not None}
+        chosen["header"] = not chosen.pop("no_header")
         if chosen.get("separator") in ("tab", "\\t"):
             chosen["separator"] = "\t"
         return command(reading=chosen, **options)

@@ -26,32 +26,50 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how a text begins that a spreadsh
 
 
 @contextlib.contextmanager
-def writable(*files: Path, keep: Sequence[Path], option: str = "--out") -> Iterator[None]:
-    """Their directories are made, and that they can be written is tried; none may be one of those to ``keep``.
+def writable(
+    *files: Path, keep: Sequence[Path], option: str = "--out", directory: Path | None = None
+) -> Iterator[None]:
+    """That the files can be written is tried; none may be one of those to ``keep``.
 
-    Where the work fails, the directories that were made go again, unless something was written to them.
+    ``directory`` is made where it is not there yet, and where the work fails it goes again, unless something was
+    written to it. No other directory is made: it is perhaps a slip of the pen.
     """
-    made: list[Path] = []
+    made = False
     try:
+        with _reasons(option, directory or Path()):
+            if directory is not None and not directory.exists():
+                _require_parent(directory)
+                directory.mkdir()
+                made = True
         for file in files:
-            try:
-                _try_to_write(file, made, keep)
-            except (OSError, ValueError) as error:
-                why = error.strerror if isinstance(error, OSError) else error
-                raise click.UsageError(f"{option}: {str(file)!r} cannot be written: {why}") from None
+            with _reasons(option, file):
+                _try_to_write(file, keep)
         yield
     except BaseException:
-        for directory in reversed(made):
+        if made and directory is not None:
             with contextlib.suppress(OSError):
                 directory.rmdir()
         raise
 
 
-def _try_to_write(file: Path, made: list[Path], keep: Sequence[Path]) -> None:
+@contextlib.contextmanager
+def _reasons(option: str, file: Path) -> Iterator[None]:
+    """Errors name the option and the file."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise click.UsageError(f"{option}: {str(file)!r} cannot be written: {why}") from None
+
+
+def _require_parent(file: Path) -> None:
+    if not file.parent.exists():
+        raise ValueError(f"there is no directory {str(file.parent)!r}")
+
+
+def _try_to_write(file: Path, keep: Sequence[Path]) -> None:
+    _require_parent(file)
     target = Path(os.path.realpath(file))  # a link stays a link
-    for directory in reversed([d for d in (target.parent, *target.parent.parents) if not d.exists()]):
-        directory.mkdir()
-        made.append(directory)
     if target.exists():
         if not target.is_file():
             raise ValueError("it is something else than a file")

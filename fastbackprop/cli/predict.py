@@ -11,7 +11,7 @@ from fastbackprop.cli.inputs import STDIN, is_file, read_table, source_name, ste
 from fastbackprop.cli.models import check_extras, read_model
 from fastbackprop.cli.options import DATA, MODEL, THREADS, reading
 from fastbackprop.cli.outputs import STDOUT, table_writer, to_stdout, writable
-from fastbackprop.cli.terminal import INTERRUPTED, Stop, about, few, say, some
+from fastbackprop.cli.terminal import INTERRUPTED, Stop, about, few, say, some, warn, warn_of
 from fastbackprop.text import shown
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--keep", multiple=True, metavar="COLUMN",
-    help="Copy this column of DATA, for instance one of ids, to stand before the predictions. Repeatable.",
+    help="Copy this column of DATA, for instance one of ids, to stand before the predictions. Repeatable. Where it "
+    "is the one to predict, the prediction is called predicted_COLUMN.",
 )  # fmt: skip
 @click.option(
     "--escape-formulas", is_flag=True,
@@ -47,15 +48,15 @@ def command(
     keep: tuple[str, ...],
     escape_formulas: bool,
     threads: int | None,
-    reading: dict[str, str],
+    reading: dict[str, Any],
 ) -> None:
-    """Predict the rows of DATA with MODEL, a file that `train` wrote.
+    """Predict the rows of DATA with MODEL, a file that `train` wrote, which may be a checkpoint.
 
     DATA must have the columns that the model learned from, in any order; others are ignored. It is a file, or - for
     standard input. The predictions are in the order of the rows: for classes the most probable one and the probability
     of each, for numbers the values. Where DATA has the column to predict too, the predictions are compared with it.
     """
-    check_extras("pandas", "sklearn", "safetensors")
+    check_extras("pandas", "sklearn")
     out = out or (STDOUT if data == STDIN else Path(f"{stem(data)}-predictions.csv"))
     if out == STDOUT:
         _predict(model, data, out, keep, escape_formulas, threads, reading)
@@ -71,7 +72,7 @@ def _predict(
     keep: tuple[str, ...],
     escape_formulas: bool,
     threads: int | None,
-    reading: dict[str, str],
+    reading: dict[str, Any],
 ) -> None:
     import numpy as np
     import pandas as pd
@@ -80,21 +81,26 @@ def _predict(
     from fastbackprop.cli.compiling import announced
 
     content_of = table_writer(out, escape_formulas)
-    net, table, _ = read_model(model)
+    net, table, training = read_model(model)
     if table is None:
         raise click.UsageError(f"{model}: a network without the names of its columns; `train` writes one with them")
     written = table.decode(np.zeros((0, table.outputs))).columns
-    if taken := [name for name in keep if name in written]:
-        raise click.UsageError(f"--keep {taken[0]}: the predictions have a column of that name")
+    renamed = {name: f"predicted_{name}" for name in keep if name in written}
+    if taken := [name for name in renamed.values() if name in written or name in keep]:
+        raise click.UsageError(f"--keep: a prediction would be called {taken[0]!r}, and another column is")
     net.threads = threads
+    if "stands" in training:
+        warn(f"{model}: the network {training['stands']}")
     frame, source = read_table(data, reading), source_name(data)
     with about(source):
         tables.require_columns(frame, keep)
         X = table.transform(frame).astype(net.dtype)
+        warn_of(table.readings(frame))
     with announced():
         outputs = net.forward(X)
     kept = frame[list(dict.fromkeys(keep))].reset_index(drop=True)
-    content = content_of(pd.concat([kept, table.decode(outputs)], axis="columns"))
+    predictions = table.decode(outputs).rename(columns=renamed)
+    content = content_of(pd.concat([kept, predictions], axis="columns"))
     to_file = out != STDOUT
     if to_file:
         persistence.write_atomically(out, content)
@@ -113,9 +119,8 @@ def _report(table: Table, frame: Any, outputs: np.ndarray, source: str) -> list[
     """What could not be read as it is, what was predicted, and how good that is where it is known."""
     from fastbackprop.cli.scores import measure
 
-    lines = [f"warning   {line}" for line in frame.attrs["guesses"]]
     odd = [f"column    {shown(column)}: {words}" for column, words in table.irregular(frame).items()]
-    lines += some(odd, "columns with missing values or unknown texts")
+    lines = some(odd, "columns with missing values or unknown texts")
     lines += [f"{len(frame)} row{'s' * (len(frame) != 1)}: {table.task} of {few(table.targets)}"]
     if set(table.targets) <= set(frame.columns):
         known = table.has_targets(frame)

@@ -13,7 +13,7 @@ import click
 
 from fastbackprop.cli.inputs import STDIN, read_table, source_name, stem
 from fastbackprop.cli.options import DATA, given, refuse
-from fastbackprop.cli.terminal import about, few, say, some
+from fastbackprop.cli.terminal import about, few, say, warn, warn_of, warn_some
 from fastbackprop.text import shown
 
 if TYPE_CHECKING:
@@ -65,8 +65,6 @@ def from_table(data: str, targets: Sequence[str], missing: Sequence[str] | None,
     from fastbackprop import tables
 
     frame, title = read_table(data, reading), source_name(data)
-    for line in frame.attrs["guesses"]:
-        say(f"warning   {line}")
     if not targets:
         names = few([repr(name) for name in frame.columns])
         raise click.UsageError(f"--target COLUMN must say what to predict; the columns of {title} are {names}")
@@ -78,7 +76,7 @@ def from_table(data: str, targets: Sequence[str], missing: Sequence[str] | None,
         say(f"{len(frame) - len(known)} of {len(frame)} rows without a target are left out")
         if words := tables.words_for_missing(frame, targets, missing):
             said = f"{few([repr(word) for word in words])} read as missing, since all else are numbers"
-            say(f"warning   {few(targets)}: {said}; --missing overrules this")
+            warn(f"{few(targets)}: {said}; --missing overrules this")
     return Source(stem(data), title, known, list(dict.fromkeys(targets)))
 
 
@@ -127,29 +125,24 @@ def fit_table(source: Source, task: str, rows: np.ndarray, **options: Any) -> Ta
     return dataclasses.replace(table, columns=columns, left_out={})
 
 
-def warn(source: Source, table: Table, y: np.ndarray, learned: np.ndarray, held_out: np.ndarray) -> None:
+def warn_of_doubts(source: Source, table: Table, y: np.ndarray, learned: np.ndarray, held_out: np.ndarray) -> None:
     """Say what was guessed or perhaps not meant: numbers read as texts or classes, and classes that one part lacks."""
     import numpy as np
 
     from fastbackprop.tables import Category, nearly_numbers
 
-    by_words: dict[str, list[str]] = {}
-    for name, words in table.guesses.items():
-        by_words.setdefault(words, []).append(name)
-    lines = some([f"warning   {few(names)}: {words}" for words, names in by_words.items()], "guesses")
+    warn_of(table.guesses)
     inferred = not given("task")
     read = (column.name for column in table.columns if not isinstance(column, Category))
     meant = {*click.get_current_context().params["categorical"], *read, *(() if inferred else source.targets)}
     unsaid = [name for name in source.frame.columns if name not in meant]
     read_as_texts = nearly_numbers(source.frame, unsaid).items()
-    lines += some([f"warning   {shown(name)}: read as texts, but {why}" for name, why in read_as_texts], "columns")
+    warn_some([f"{shown(name)}: read as texts, but {why}" for name, why in read_as_texts], "columns")
     classes, samples = len(table.classes), len(source.frame)
     if inferred and classes > min(MOST_CLASSES, samples / 2):
-        lines += [f"warning   {classes} classes in {samples} samples; numbers are learned with --task regression"]
+        warn(f"{classes} classes in {samples} samples; numbers are learned with --task regression")
     if table.classes:
         for rows, what in ((learned, "to learn from"), (held_out, "held out, so no score is about it")):
             lacking = [table.classes[k] for k in np.flatnonzero(np.bincount(y[rows], minlength=classes) == 0)]
             if lacking:
-                lines += [f"warning   no sample {what}: class{'es' * (len(lacking) > 1)} {few(lacking)}"]
-    for line in lines:
-        say(line)
+                warn(f"no sample {what}: class{'es' * (len(lacking) > 1)} {few(lacking)}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
+from fastbackprop.cli import INTERRUPTED as INTERRUPTED
 from fastbackprop.text import shown
 
-INTERRUPTED = 130  # the shell's code for Ctrl-C
 MOST_NAMES = 30  # of columns or classes, in one list
 LONGEST_LINE = 4000  # characters
 
@@ -25,6 +25,25 @@ class Stop(Exception):
 def say(line: str, *, err: bool = False) -> None:
     """One line, to standard output or standard error."""
     click.echo(shown(line, LONGEST_LINE), err=err)
+
+
+def warn(line: str) -> None:
+    """What was guessed, or was perhaps not meant: to standard error, whatever standard output is for."""
+    say(f"warning   {line}", err=True)
+
+
+def warn_of(guesses: Mapping[str, str]) -> None:
+    """A warning for each guess, with the columns about which it is."""
+    names: dict[str, list[str]] = {}
+    for name, words in guesses.items():
+        names.setdefault(words, []).append(name)
+    warn_some([f"{few(columns)}: {words}" for words, columns in names.items()], "guesses")
+
+
+def warn_some(lines: Sequence[str], more: str) -> None:
+    """The first of many warnings, and how many ``more`` there are."""
+    for line in some([f"warning   {line}" for line in lines], more):
+        say(line, err=True)
 
 
 def some(lines: Sequence[str], more: str) -> list[str]:

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 SET_ASIDE = 0.1  # of the training samples, for early stopping
 MOST_LINES = 50  # about epochs
+STEPS_AHEAD = 10  # of a network of the same shape, so that all is compiled when the training begins
+CHECKPOINT_EVERY = timedelta(seconds=5)  # each waits for the disk, and an epoch of a small table takes no time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Options:
     numeric: tuple[str, ...]
     drop: tuple[str, ...]
     missing: tuple[str, ...] | None
-    date_format: str | None
-    reading: dict[str, str]
+    date_formats: tuple[str, ...]
+    reading: dict[str, Any]
     hidden: tuple[int, ...] | None
     activation: str
     epochs: int | None
@@ -89,7 +92,10 @@ class Options:
     help="It means a missing value in every column, and no other text does; '' for none. Repeatable.  "
     "[default: NA, null, ., - and the like, in columns of numbers and dates]",
 )  # fmt: skip
-@click.option("--date-format", metavar="FORMAT", help="Of dates, such as %d/%m/%Y.  [default: guessed]")
+@click.option(
+    "--date-format", "date_formats", multiple=True, metavar="FORMAT",
+    help="Of dates, such as %d/%m/%Y. Repeatable: a date is read by the first that it fits.  [default: guessed]",
+)  # fmt: skip
 @reading
 @click.option(
     "--hidden",
@@ -121,7 +127,8 @@ class Options:
 @click.option(
     "--checkpoint",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the training to this file after every epoch.",
+    help="Write the training to this file after the first epoch, every 5 seconds and at the end: for --resume, and a "
+    "model for `predict` and `info`.",
 )
 @click.option("--resume", type=MODEL, help="Go on from this checkpoint, of the same data and options.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32")
@@ -135,13 +142,13 @@ class Options:
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=".",
-    help="Directory for the model and the picture; earlier ones of the same name are overwritten.",
+    help="Directory for the model and the picture, made if need be; earlier ones of the same name are overwritten.",
 )
 @click.option("--progress/--no-progress", default=True, help="Show a progress bar where standard error is a terminal.")
 def command(data: str, **options: Any) -> None:
     """Train a network on DATA and report how good it is on samples it has not seen.
 
-    DATA is a file, CSV with a header line or Parquet, of which a column is to be predicted:
+    DATA is a file, CSV with a header line (else --no-header) or Parquet, of which a column is to be predicted:
 
     \b
         fastbackprop train flowers.csv --target species
@@ -184,7 +191,7 @@ def _train(options: Options) -> None:
     is_bundled = samples.is_bundled(options.data)
     if is_bundled:
         refuse(["targets", *READING], f"goes with a file; {options.data!r} is a data set that comes with scikit-learn")
-    check_extras("sklearn", "pandas", "matplotlib", "safetensors", "tqdm")
+    check_extras("sklearn", "pandas", "matplotlib", "tqdm")
     from fastbackprop import persistence
 
     name = options.data if is_bundled else stem(options.data)
@@ -194,12 +201,12 @@ def _train(options: Options) -> None:
         raise click.UsageError(f"--checkpoint {str(options.checkpoint)!r} is where the result will be written")
     read = [Path(options.data)] if not is_bundled and is_file(options.data) else []
     kept = read if options.resume is None else [*read, options.resume]
+    if options.resume is not None:
+        persistence.read_training(options.resume)  # is it one?
     with contextlib.ExitStack() as outputs:
-        outputs.enter_context(writable(model, picture, keep=kept))
+        outputs.enter_context(writable(model, picture, keep=kept, directory=options.out))
         if options.checkpoint is not None:
             outputs.enter_context(writable(options.checkpoint, keep=read, option="--checkpoint"))
-        if options.resume is not None:
-            persistence.read_training(options.resume)  # is it one?
         source = (
             samples.bundled(name)
             if is_bundled
@@ -209,7 +216,7 @@ def _train(options: Options) -> None:
 
 
 def _learn(options: Options, source: samples.Source, model: Path, picture: Path) -> None:
-    from fastbackprop import Network, __version__, optimizers, persistence, tables
+    from fastbackprop import Network, __version__, checkpointing, optimizers, persistence, tables
     from fastbackprop.cli.scores import measure
 
     with about(source.title):
@@ -222,7 +229,7 @@ def _learn(options: Options, source: samples.Source, model: Path, picture: Path)
             learned, watched = samples.split(source, task, SET_ASIDE, options.seed, learned)
         table = samples.fit_table(
             source, task, learned, categorical=options.categorical, numeric=options.numeric, missing=options.missing,
-            date_format=options.date_format,
+            date_format=options.date_formats,
         )  # fmt: skip
         X, y = table.transform(source.frame).astype(options.dtype), table.encode_targets(source.frame)
     y = y if table.classes else y.astype(options.dtype)
@@ -238,11 +245,11 @@ def _learn(options: Options, source: samples.Source, model: Path, picture: Path)
     counts = f"{source.title}: {len(learned)} samples to learn from{aside}, {len(held_out)} held out"
     say(counts)
     describe(table)
-    samples.warn(source, table, y, learned, held_out)
+    samples.warn_of_doubts(source, table, y, learned, held_out)
     say(f"{net!r}, {_few_fields(rule)}")
-    _prepare(net)
+    _prepare(net, X[learned], y[learned], rule, options)
 
-    def metadata(epochs: int, scores: dict[str, str]) -> dict[str, str]:
+    def metadata(epochs: int | str, scores: dict[str, str]) -> dict[str, str]:
         batches = "full batches" if options.optimizer == "lbfgs" else f"batches of {options.batch_size}"
         training = {
             "data": counts,
@@ -254,9 +261,11 @@ def _learn(options: Options, source: samples.Source, model: Path, picture: Path)
 
     bar = options.progress and sys.stderr.isatty()
     report = _Report(epochs, bool(table.classes), "held out" if watched is held_out else "set aside", bar)
+    before = None if options.checkpoint is None else _identity(options.checkpoint)
     start = time.perf_counter()
     try:
-        history = _fit(net, X, y, learned, watched, rule, epochs, report, options)
+        kept = metadata(f"up to {epochs}", {"held out": "not measured in a checkpoint"})
+        history = _fit(net, X, y, learned, watched, rule, epochs, report, options, kept)
         seconds = time.perf_counter() - start
         finished = len(history.cost)  # a resumed training may have had no epoch left
         test, outputs = source.frame.iloc[held_out], net.forward(X[held_out])
@@ -267,8 +276,11 @@ def _learn(options: Options, source: samples.Source, model: Path, picture: Path)
             net, unfinished, metadata(report.finished, {"held out": "not measured: the training was interrupted"})
         )
         words = f"interrupted; the network after its last finished step is in {unfinished}"
-        if options.checkpoint is not None and report.ran:
-            words += f"; --resume {options.checkpoint} goes on after epoch {report.finished}"
+        if options.checkpoint is not None and (
+            _identity(options.checkpoint) != before or options.checkpoint == options.resume
+        ):
+            epoch = checkpointing.epoch_of(options.checkpoint)
+            words += f"; --resume {options.checkpoint} goes on after epoch {epoch}"
         raise Stop(words, INTERRUPTED) from None
     except FloatingPointError as error:
         raise Stop(str(error), 1) from None
@@ -299,11 +311,14 @@ def _learn(options: Options, source: samples.Source, model: Path, picture: Path)
 
 def _fit(
     net: Network, X: np.ndarray, y: np.ndarray, learned: np.ndarray, watched: np.ndarray, rule: Any, epochs: int,
-    report: Callable[[dict[str, Any]], None], options: Options,
+    report: Callable[[dict[str, Any]], None], options: Options, metadata: dict[str, str],
 ) -> History:  # fmt: skip
     from fastbackprop import EarlyStopping
 
     patience = options.early_stopping
+    kept: dict[str, Any] = {
+        "checkpoint": options.checkpoint, "checkpoint_every": CHECKPOINT_EVERY, "checkpoint_metadata": metadata,
+    }  # fmt: skip
     return net.fit(
         X[learned], y[learned], epochs=epochs, optimizer=rule, seed=options.seed,
         batch_size=None if options.optimizer == "lbfgs" else options.batch_size,
@@ -311,8 +326,16 @@ def _fit(
         validation_data=(X[watched], y[watched]), callbacks=[report],
         progress=options.progress and sys.stderr.isatty(),
         early_stopping=None if patience is None else EarlyStopping(patience),
-        checkpoint=options.checkpoint, resume=options.resume,
+        resume=options.resume, **({} if options.checkpoint is None else kept),
     )  # fmt: skip
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """It changes when the file is written anew; None where there is none."""
+    with contextlib.suppress(OSError):
+        status = file.stat()
+        return status.st_ino, status.st_mtime_ns
+    return None
 
 
 class _Report:
@@ -340,15 +363,20 @@ class _Report:
             say(line)
 
 
-def _prepare(net: Network) -> None:
-    """Compile, or load from the cache, so that the time is not counted as training."""
-    import numpy as np
+def _prepare(net: Network, X: np.ndarray, y: np.ndarray, rule: Any, options: Options) -> None:
+    """Compile, or load from the cache, what the training needs, so that the time is not counted as training.
 
-    from fastbackprop import SGD, Network
+    A network of the same shape does some of its steps.
+    """
+    from fastbackprop import Network
     from fastbackprop.cli.compiling import announced
 
-    with announced():
-        Network((1, 2), dtype=net.dtype).fit(np.zeros((2, 1)), [0, 1], epochs=1, optimizer=SGD(0.0))
+    twin = Network(net.sizes, net.hidden, net.output, dtype=net.dtype, threads=net.threads)
+    few = slice(0, STEPS_AHEAD * options.batch_size)
+    batch = None if options.optimizer == "lbfgs" else options.batch_size
+    with announced(), contextlib.suppress(FloatingPointError):
+        twin.fit(X[few], y[few], epochs=1, optimizer=rule, batch_size=batch, l2=options.l2, dropout=options.dropout)
+        twin.forward(X[few])
 
 
 def _few_fields(rule: Any) -> str:

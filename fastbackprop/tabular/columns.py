@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import checks
-from fastbackprop.tabular.frames import pandas, texts
+from fastbackprop.tabular.as_pandas import pandas, texts
 from fastbackprop.tabular.spelling import MISSING
 from fastbackprop.tabular.wording import at, listed, shown
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from fastbackprop.tabular.as_pandas import columns, is_category, pandas, texts, without
 from fastbackprop.tabular.columns import LONGEST, MOST_CATEGORIES, WHOLE, Category, Number
-from fastbackprop.tabular.dates import Date, cycles_of, example, is_date, read_days, recognised
-from fastbackprop.tabular.frames import columns, is_category, pandas, texts, without
+from fastbackprop.tabular.dates import Date, Order, cycles_of, examples, is_date, nearly_dates, read_days, recognised
+from fastbackprop.tabular.signs import signs_in, without_sign
 from fastbackprop.tabular.spelling import MISSING, PLAIN, Parsed, Spelling, parse, respelled
-from fastbackprop.tabular.wording import at, listed
+from fastbackprop.tabular.wording import at, listed, shown
 
+OF_MODEL = ("--categorical", "--date-format", "--missing", "--numeric", "--task")  # options that a model has decided
 FEW_VALUES = 20  # a target of at most so many different whole numbers is one of classes
 SHORT = 10  # at most so many different texts are categories, however few the rows
 ROW_NAMES = re.compile(r"(?i:unnamed: \d+|index|id|.*[_ .-]id)|.*[a-z](Id|ID)")
@@ -36,12 +38,15 @@ class Reader:
         The columns that are wanted; all otherwise.
     saved : mapping of str to Spelling, optional
         How their numbers were spelled before.
+    fitted : bool
+        Whether what the columns are has been decided: then options that say so are not offered.
     """
 
     frame: Any
     missing: Collection[str] | None = None
     names: list[str] | None = None
     saved: Mapping[str, Spelling] = field(default_factory=dict)
+    fitted: bool = False
     guesses: dict[str, str] = field(default_factory=dict)
     columns: dict[str, Any] = field(init=False)
     parsed: dict[str, Parsed] = field(init=False)
@@ -87,22 +92,39 @@ class Reader:
         plain = pandas().Series(text, dtype="string").str.replace(WHOLE, r"\1", regex=True)
         return np.asarray(plain.to_numpy(object, na_value=None))
 
+    def numbers(self, name: str) -> np.ndarray:
+        """A column's numbers, NaN where they are missing; ValueError for other texts, and for another sign than before.
+
+        A model that learned from $ knows nothing about €; numbers without a sign are read as those with it.
+        """
+        parsed, column = self.parsed[name], self.columns[name]
+        values, sign = parsed.require(column), parsed.spelling.sign
+        known = self.saved[name].sign if name in self.saved else ""
+        if known and sign not in ("", known):
+            row = next(row for row, text in enumerate(texts(column)) if isinstance(text, str) and sign in text)
+            raise ValueError(f"column {name!r} must hold numbers with {known}, as it had, got {at(column, row)}")
+        return values
+
     # ------------------------------------------------------------------ inputs
 
     def column(
-        self, name: str, rows: np.ndarray, kind: str | None = None, date_format: str | None = None
+        self, name: str, rows: np.ndarray, kind: str | None = None, date_formats: Sequence[str] = ()
     ) -> Number | Category | Date | str:
         """A fitted column, or why it is left out. ``kind`` is what the user said that it is: "number" or "category"."""
         column, parsed = self.columns[name], self.parsed[name]
         if kind == "number" or (kind is None and self.is_number(name)):
-            parsed.require(column)
+            self.numbers(name)
             found = self._number(name, rows, kind)
             if not isinstance(found, str) or not parsed.words:
                 return found
         if kind is None and not is_category(column) and not parsed.numbers:
-            dates = recognised(column, self.words, date_format)
+            dates = recognised(column, self.words, date_formats)
             if dates is not None:
                 return self._date(name, rows, *dates)
+            why, option = nearly_dates(column, self.words, date_formats)
+            if why:
+                self._guess(name, f"read as texts, but {why}", option)
+            self._guess_signs(name)
         return self._category(name, rows, kind)
 
     def _number(self, name: str, rows: np.ndarray, kind: str | None) -> Number | str:
@@ -113,28 +135,22 @@ class Reader:
         fitted = None if reason else _standard(values, rows)
         if fitted is None:
             return reason or "has numbers too large or too close to be standardised"
-        self._guess_spelling(name)
-        self._guess_points(name)
-        self._guess_missing(name)
+        self.note_numbers(name, "" if kind else "--categorical")
         return Number(name, *fitted)
 
-    def _date(self, name: str, rows: np.ndarray, form: str, ambiguous: bool) -> Date | str:
-        days, _ = read_days(self.columns[name], form, self.words)
+    def _date(self, name: str, rows: np.ndarray, formats: tuple[str, ...], order: Order) -> Date | str:
+        days, _ = read_days(self.columns[name], formats, self.words)
         reason = _useless(days)
         fitted = None if reason else _standard(days, rows)
         if fitted is None:
             return reason or "has dates too close to be standardised"
-        if not is_date(self.columns[name]):
-            unsure = ", perhaps with day and month exchanged" if ambiguous else ""
-            how = "--date-format and --categorical overrule this"
-            self._guess(name, f"read as dates such as {example(form)}{unsure}; {how}")
-            self._guess_missing(name)
-        return Date(name, form, *fitted, cycles_of(days))
+        self.note_dates(name, formats, order)
+        return Date(name, formats[0], *fitted, cycles_of(days), formats[1:])
 
     def _category(self, name: str, rows: np.ndarray, kind: str | None) -> Category | str:
         pd, text = pandas(), self.labels(name)
         if (code := self.parsed[name].code) and kind is None and not is_category(self.columns[name]):
-            self._guess(name, f"'{code}' looks like a code, so it is no column of numbers; --numeric overrules this")
+            self._guess(name, f"'{code}' looks like a code, so it is no column of numbers", "--numeric")
         absent = pd.isna(text)
         counts = pd.Series(text[~absent], dtype=object).value_counts()
         if not len(counts):
@@ -146,7 +162,7 @@ class Reader:
         named = kind is not None or is_category(self.columns[name])
         if not named and len(counts) > max(SHORT, len(text) / 2):
             return "has a text of its own in nearly every row"
-        self._guess_spelling(name)
+        self._guess_spelling(name, "")
         self._guess_words(name, list(counts.index), "value")
         for part in (text[rows], text):  # of all where the rows have none
             learned = pd.Series(part, dtype=object).value_counts().items()
@@ -162,7 +178,7 @@ class Reader:
         """The different labels of a target in their order."""
         column, parsed = self.columns[name], self.parsed[name]
         labels = [str(label) for label in pandas().unique(self.labels(name))]
-        self._guess_spelling(name)
+        self._guess_spelling(name, "")
         if parsed.numbers:
             return tuple(sorted(labels, key=float))
         if longest := [label for label in labels if len(label) > LONGEST]:
@@ -173,15 +189,15 @@ class Reader:
             count = f"{len(labels)} classes in {len(column)} rows"
             raise ValueError(f"target {name!r} has {count}; as numbers it cannot be read{why}")
         if parsed.code and not is_category(column):
-            self._guess(name, f"'{parsed.code}' looks like a code, so these are classes; --task overrules this")
+            self._guess(name, f"'{parsed.code}' looks like a code, so these are classes", "--task")
         self._guess_words(name, labels, "class")
         return tuple(sorted(labels))
 
     def values(self, names: list[str]) -> np.ndarray:
         """Targets that are numbers, (N, targets)."""
         for name in names:
-            self._guess_spelling(name)
-        return np.column_stack([self.parsed[name].require(self.columns[name]) for name in names])
+            self._guess_spelling(name, "--task" if len(names) == 1 else "")
+        return np.column_stack([self.numbers(name) for name in names])
 
     def dtype(self, name: str, classes: tuple[str, ...]) -> tuple[str, bool]:
         """Of the classes in predictions: a name, empty for text, and whether they are a category of pandas."""
@@ -199,13 +215,54 @@ class Reader:
 
     # ------------------------------------------------------------------ what was guessed
 
-    def _guess(self, name: str, words: str) -> None:
+    def note_numbers(self, name: str, overruled_by: str = "") -> None:
+        """Keep in ``guesses`` how a column of numbers is read, where that is not plain; an option that overrules it."""
+        self._guess_spelling(name, overruled_by)
+        self._guess_points(name)
+        self._guess_missing(name)
+
+    def note_dates(self, name: str, formats: tuple[str, ...], order: Order = "") -> None:
+        """Keep in ``guesses`` that texts are read as dates of these formats, and which order was one of two."""
+        if is_date(self.columns[name]):
+            return
+        unsure = f", the {order} first, though the {'month' if order == 'day' else 'day'} may be" if order else ""
+        self._guess(name, f"read as dates such as {examples(formats)}{unsure}", "--date-format", "--categorical")
+        self._guess_missing(name)
+
+    def _guess(self, name: str, words: str, *overruled_by: str) -> None:
+        """Keep what was guessed, with those of the options that can still say otherwise."""
+        options = [option for option in overruled_by if option and not (self.fitted and option in OF_MODEL)]
+        if options:
+            first = ", ".join(options[:-1])
+            words += f"; {f'{first} and ' if first else ''}{options[-1]} overrule{'s' * (len(options) == 1)} this"
         self.guesses[name] = f"{self.guesses[name]}; {words}" if name in self.guesses else words
 
-    def _guess_spelling(self, name: str) -> None:
-        given = {"decimal", "thousands"} & set(self.file)
-        if self.parsed[name].spelling != PLAIN and not given:
-            self._guess(name, f"read so that {self.parsed[name].spelling}; --decimal and --thousands overrule this")
+    def _guess_spelling(self, name: str, overruled_by: str) -> None:
+        parsed = self.parsed[name]
+        marks = parsed.spelling._replace(sign="")
+        options = [] if {"decimal", "thousands"} & set(self.file) or marks == PLAIN else ["--decimal", "--thousands"]
+        known = self.saved[name].sign if name in self.saved else ""
+        if parsed.spelling.sign:
+            text = texts(self.columns[name])
+            row = max(range(len(text)), key=lambda row: len(text[row]) if parsed.spelling.sign in str(text[row]) else 0)
+            words = f"'{shown(text[row])}' is read as {parsed.values[row]:.15g}"
+            self._guess(name, words, *options, overruled_by)
+        elif known:
+            self._guess(name, f"read as numbers with {known}, as the model learned, though they have none")
+        elif options:
+            self._guess(name, f"read so that {marks}", *options)
+
+    def _guess_signs(self, name: str) -> None:
+        """Numbers that have not the same sign."""
+        text = texts(self.columns[name])
+        signs = signs_in(text[self.parsed[name].bad])
+        if len(signs) > 1:
+            for sign in signs:
+                text = np.array(
+                    [without_sign(value, sign) if isinstance(value, str) else value for value in text], object
+                )
+            if parse({name: pandas().Series(text)}, words=self.words, file=self.file)[name].numbers:
+                self._guess(name, f"read as texts, since numbers in it have different signs, {listed(signs)}")
 
     def _guess_points(self, name: str) -> None:
         """Points that may stand between thousands, in a file as programs write it where the comma is decimal."""
@@ -214,20 +271,17 @@ class Reader:
             return
         pointed = [value for value in parsed.text if isinstance(value, str) and "." in value]
         if any(map(THOUSANDS.fullmatch, pointed)) and all(map(THOUSANDS.fullmatch, set(pointed) - set(parsed.words))):
-            self._guess(
-                name, f"{pointed[0]} is read as a decimal number, not as thousands; --thousands . overrules this"
-            )
+            self._guess(name, f"{pointed[0]} is read as a decimal number, not as thousands", "--thousands .")
 
     def _guess_missing(self, name: str) -> None:
         words = self.parsed[name].words
         if words:
-            self._guess(name, f"{listed(words, 5)} {_is(words)} read as missing; --missing overrules this")
+            self._guess(name, f"{listed(words, 5)} {_is(words)} read as missing", "--missing")
 
     def _guess_words(self, name: str, labels: list[str], what: str) -> None:
         words = sorted(label for label in labels if label.strip().casefold() in self.words)
         if words:
-            how = f"{_is(words)} a {what} like others, not missing"
-            self._guess(name, f"{listed(words, 5)} {how}; --missing overrules this")
+            self._guess(name, f"{listed(words, 5)} {_is(words)} a {what} like others, not missing", "--missing")
 
 
 def _is(words: Collection[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import contextlib
 import csv
 import gzip
 import importlib
@@ -14,14 +15,19 @@ import re
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fastbackprop.tabular.frames import as_frame, pandas
+from fastbackprop import checks
+from fastbackprop.tabular.as_pandas import as_frame, pandas
 from fastbackprop.tabular.wording import listed, shown
 
 PARQUET = (".parquet", ".pq")
+OTHERS = (  # by the end of a name: tables that are not read
+    ".arrow", ".feather", ".h5", ".hdf5", ".json", ".jsonl", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".pickle",
+    ".pkl", ".sqlite", ".xls", ".xlsb", ".xlsm", ".xlsx",
+)  # fmt: skip
 COMPRESSED = {  # by the end of a name: the first bytes of such a file
     ".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00", ".zip": b"PK\x03\x04", ".zst": b"\x28\xb5\x2f\xfd",
 }  # fmt: skip
@@ -34,21 +40,24 @@ WESTERN = "cp1252"  # Windows' Latin-1
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)  # for Excel, which shows no such line
 QUOTED = re.compile('"[^"]*"')
 HEADER = re.compile(f'(?:[^"\\r\\n]|{QUOTED.pattern})*')
+LETTER = re.compile(r"[^\W\d_]")
+NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?")
 BLANK = re.compile(r"[ \t]*(?:\r\n|\r|\n)")
 AROUND = " \t\u00a0"  # what no value begins or ends with
 
 
 def read(
     source: Any, *, separator: str | None = None, decimal: str | None = None, thousands: str | None = None,
-    encoding: str | None = None,
+    encoding: str | None = None, header: bool = True,
 ) -> Any:  # fmt: skip
-    r"""A table from a file or a stream: CSV with a header line, or Parquet (needs pyarrow).
+    r"""A table from a file or a stream: CSV, with a header line unless that is denied, or Parquet (needs pyarrow).
 
     The source is read once, from its beginning to its end: a pipe will do. ``.gz``, ``.bz2``, ``.xz``, ``.zip``,
     ``.zst`` and ``.tar`` (also compressed) are unpacked; a stream is known by its first bytes. Of CSV every value is
     kept as text: which are numbers, dates or missing is decided later, from a whole column. Only an empty value is
     missing here. Blanks around names and values are no part of them; lines without anything are no rows, except in a
-    table of one column, where they are missing values.
+    table of one column, where they are missing values. A row that ends before the last column, which is said, lacks the
+    other values; one with more values than there are columns is an error.
 
     Parameters
     ----------
@@ -61,6 +70,8 @@ def read(
         The marks in numbers; "" for none between thousands. By default guessed for each column.
     encoding : str, optional
         By default that of a byte order mark, else UTF-8, else (said) Windows' Latin-1.
+    header : bool
+        Whether the first line holds the names of the columns. Without, they are column_1, column_2, ...
 
     Returns
     -------
@@ -75,7 +86,7 @@ def read(
     OSError
         Where the file cannot be read.
     ValueError
-        Where it is not a table.
+        Where it is not a table, or an option for CSV is given for Parquet.
 
     Examples
     --------
@@ -85,15 +96,23 @@ def read(
     """
     pd = pandas()
     _check_marks(separator, decimal, thousands, encoding)
+    checks.boolean(header, "header")
     name, guesses = _name(source), list[str]()
     content, suffix = _content(source)
+    if suffix in OTHERS:
+        raise ValueError(
+            f"cannot read {name!r}: {suffix} is not a kind of table that is read, save it as CSV or Parquet"
+        )
     try:
         unpacked = _unpacked(content, suffix)
         if suffix in PARQUET or (len(unpacked) > 8 and unpacked[:4] == unpacked[-4:] == b"PAR1"):
+            given = {"--separator": separator, "--encoding": encoding, "--no-header": None if header else False}
+            if for_csv := [option for option, value in given.items() if value is not None]:
+                raise ValueError(f"{for_csv[0]} goes with CSV, and this is Parquet")
             frame = _read_parquet(pd, unpacked)
         else:
             text = _decoded(unpacked, encoding, guesses.append)
-            frame = _read_csv(pd, text, separator, guesses.append)
+            frame = _read_csv(pd, text, separator, header, guesses.append)
     except ImportError as error:
         needed = "zstandard" if "zst" in str(error) else "pyarrow"
         raise ImportError(f"reading {name!r} needs {needed}: pip install {needed}") from None
@@ -106,8 +125,8 @@ def read(
     if not len(frame):
         raise ValueError(f"cannot read {name!r}: it must hold at least one row below the header, got none")
     frame = as_frame(frame)
-    given = {"decimal": decimal, "thousands": thousands}
-    frame.attrs |= {key: mark for key, mark in given.items() if mark is not None} | {"guesses": guesses}
+    marks = {"decimal": decimal, "thousands": thousands}
+    frame.attrs |= {key: mark for key, mark in marks.items() if mark is not None} | {"guesses": guesses}
     return frame
 
 
@@ -215,35 +234,91 @@ def _read_parquet(pd: Any, content: bytes) -> Any:
 # ---------------------------------------------------------------------- text
 
 
-def _read_csv(pd: Any, text: str, separator: str | None, guess: Callable[[str], None]) -> Any:
-    lines, start = 0, 0  # that stand before the header
+def _read_csv(pd: Any, text: str, separator: str | None, header: bool, guess: Callable[[str], None]) -> Any:
+    lines, start = 1, 0  # the first one that is read
     if said := SEP_LINE.match(text):
-        separator, lines, start = separator or said[1], 1, said.end()
+        separator, lines, start = separator or said[1], 2, said.end()
     while blank := BLANK.match(text, start):
         lines, start = lines + 1, blank.end()
     if start == len(text) or not text[start:].strip():
         raise pd.errors.EmptyDataError
     separator = separator or _separator(text, start, guess)
-    header = [name.strip() for name in _first_record(text, start, separator)]
-    twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
-    if twice:  # pandas would rename the second
-        raise ValueError(f"column names must differ, got {listed(twice)} more than once")
-    if all(re.fullmatch(r"[+-]?\d*[.,]?\d+", name) for name in header):
-        guess(f"the first line is read as the names of the columns, {listed(header, 3)}, and holds numbers only")
+    table = _Lines(text[start:], lines, separator)
+    first = [name.strip(AROUND) for name in next(table.records(), (0, []))[1]]
+    if not first:
+        raise ValueError("its first line is no line of a table")
+    names = first if header else [f"column_{k}" for k in range(1, len(first) + 1)]
+    if header:
+        _check_names(first, guess)
     try:
         frame = pd.read_csv(
-            io.StringIO(text[start:], newline=""), sep=separator, dtype=object, skipinitialspace=True,
-            low_memory=False, keep_default_na=False, na_values=[""], skip_blank_lines=len(header) > 1,
+            io.StringIO(table.text, newline=""), sep=separator, dtype=object, skipinitialspace=True,
+            low_memory=False, keep_default_na=False, na_values=[""], skip_blank_lines=len(names) > 1,
+            **({} if header else {"header": None, "names": names}),
         )  # fmt: skip
-    except pd.errors.ParserError as error:  # counts from the header on
-        raise ValueError(re.sub(r"(?<=line )\d+", lambda n: str(int(n[0]) + lines), str(error))) from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError(f"the rows hold more values than the header has names, {len(header)}")
+    except pd.errors.ParserError as error:
+        raise ValueError(table.unlike(len(names)) or str(error).rpartition("C error: ")[2]) from None
+    if not isinstance(frame.index, pd.RangeIndex):  # of the values that are too many in every row
+        raise ValueError(table.unlike(len(names)) or f"the rows hold more than {len(names)} values")
+    if len(names) > 1 and frame.iloc[:, -1].isna().any() and (short := table.short(len(names))):
+        these, their = ("a row ends", "its") if len(short) == 1 else (f"{len(short)} rows end", "their")
+        first_one = f"line {short[0]}" if len(short) == 1 else f"the first in line {short[0]}"
+        guess(f"{these} before the last column, {first_one}; {their} other values are missing")
     frame = frame.rename(columns=lambda name: name.strip(AROUND))
     if re.search(rf"[{AROUND}]", text):
         frame = frame.apply(_stripped)
     frame.attrs["separator"] = separator
     return frame
+
+
+def _check_names(names: list[str], guess: Callable[[str], None]) -> None:
+    """Names of columns differ, and are no values of a first row."""
+    numbers = [name for name in names if NUMBER.fullmatch(name)]
+    values = [name for name in names if name in numbers or (re.search(r"\d", name) and not LETTER.search(name))]
+    like_values = 2 * len(values) >= len(names) and not all(map(str.isdigit, values))
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
+    if twice:  # pandas would rename the second
+        hint = "; where the first line holds values, --no-header says so" if values else ""
+        raise ValueError(f"column names must differ, got {listed(twice)} more than once{hint}")
+    if like_values or len(numbers) == len(names):
+        why = "holds numbers only" if len(numbers) == len(names) else "looks like values"
+        named = f"the first line is read as the names of the columns, {listed(names, 3)}"
+        guess(f"{named}, and {why}; --no-header overrules this")
+
+
+class _Lines:
+    """The lines of a table as Python's csv module sees them, to say where something is that pandas cannot read."""
+
+    def __init__(self, text: str, first: int, separator: str) -> None:
+        self.text, self.first, self.separator = text, first, separator
+
+    def records(self) -> Iterator[tuple[int, list[str]]]:
+        """Each record, and the number of the line in which it begins; they end before a value beyond csv's limit."""
+        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator, skipinitialspace=True)
+        begin = 0
+        with contextlib.suppress(csv.Error):
+            for record in reader:
+                yield self.first + begin, record
+                begin = reader.line_num
+
+    def unlike(self, width: int) -> str:
+        """In words, the first record that holds more values than there are columns, or does not end; else empty."""
+        last, values = 0, list[str]()
+        for line, record in self.records():
+            if len(record) > width:
+                between = "a tab" if self.separator == "\t" else f"{self.separator!r}"
+                return (
+                    f"line {line} holds {len(record)} values, and line {self.first} has {width}, with {between} "
+                    "between values; --separator overrules this"
+                )
+            last, values = line, record
+        if any(re.search("[\r\n]", value) for value in values):
+            return f'line {last} holds a quotation mark (") that is not closed'
+        return ""
+
+    def short(self, width: int) -> list[int]:
+        """The lines of the records that end before the last column."""
+        return [line for line, record in self.records() if len(record) < width and any(map(str.strip, record))]
 
 
 def _separator(text: str, start: int, guess: Callable[[str], None]) -> str:
@@ -255,12 +330,6 @@ def _separator(text: str, start: int, guess: Callable[[str], None]) -> str:
     if sum(separator in header for separator in SEPARATORS) > 1:
         guess(f"{best!r} is read as what stands between values; --separator overrules this")
     return best
-
-
-def _first_record(text: str, start: int, separator: str) -> list[str]:
-    lines = io.StringIO(text, newline="")
-    lines.seek(start)
-    return next(csv.reader(lines, delimiter=separator, skipinitialspace=True))
 
 
 def _stripped(column: Any) -> Any:

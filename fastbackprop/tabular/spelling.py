@@ -1,4 +1,4 @@
-"""Columns of texts as numbers: marks between digits, words for a missing value, codes that only look like numbers.
+"""Columns of texts as numbers: marks between digits, signs beside them, words for a missing value, codes.
 
 What a column's numbers look like is guessed from all its texts; pandas then reads them.
 """
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbackprop.tabular.frames import columns, is_number, pandas, texts
+from fastbackprop.tabular.as_pandas import columns, is_number, pandas, texts
+from fastbackprop.tabular.signs import signs_in, without_sign
 from fastbackprop.tabular.wording import at
 
 # Small letters; what stands in a column of numbers in place of one that is not known. pandas' words are among them.
@@ -24,6 +25,7 @@ WORDS = r"""
 MISSING = frozenset(word for line in WORDS.split("\n") for word in line.split("|")) - {""}
 NEARLY = 0.9  # of a column's values: if so many are numbers, all were perhaps meant to be
 EXACT = 1 << 53  # float64 holds every whole number up to it
+FIRST = 100  # texts that are looked at before all
 BLOCK = 1 << 20  # cells that are read at once
 CODE = re.compile(r"^(?:0\d+|\d\d+[eE]\d+|\d{16,})$", re.MULTILINE | re.ASCII)  # 007, 12E5, 4012345678901234567
 DIGITS = re.compile(r"\d+(?:[eE]\d+)?", re.ASCII)
@@ -32,10 +34,11 @@ LIKE = {" ": " \u00a0\u2009\u202f", "'": "'’"}  # marks that are one to the re
 
 
 class Spelling(NamedTuple):
-    """The marks in a number: before the decimals, and between thousands (none: empty)."""
+    """The marks in a number: before the decimals, between thousands, and a sign such as $ or % (none: empty)."""
 
     decimal: str = "."
     thousands: str = ""
+    sign: str = ""
 
     def __str__(self) -> str:
         return f"1{self.thousands}234{self.decimal}5 means 1234.5"
@@ -102,6 +105,7 @@ def parse(
 ) -> dict[str, Parsed]:  # fmt: skip
     """Columns as numbers.
 
+    One currency or percent sign may stand beside some or all of a column's numbers: 45 % is 45.
     Where the texts of a column can mean two numbers (1,234), others decide: the marks of the file, if they are given,
     ``saved``, columns that have one meaning only, and at last the file's separator: between semicolons the comma is a
     decimal one.
@@ -132,25 +136,37 @@ def parse(
     width = max(1, BLOCK // max(1, max(map(len, cells.values()), default=0)))
     for start in range(0, len(names), width):
         found |= _plain(cells, names[start : start + width], words)
-    for name, spelling in _spellings(found, cells, allowed, saved or {}, file.get("separator")).items():
-        found[name] = _spelled(cells[name], spelling, words)
+    signs = {name: sign for name in names if (sign := _sign(cells[name][found[name].bad]))}
+    bare = {name: _without(cells[name], sign) for name, sign in signs.items()}
+    for name, text in bare.items():
+        found |= _plain({name: text}, [name], words)
+    for name, spelling in _spellings(found, cells | bare, allowed, saved or {}, file.get("separator")).items():
+        found[name] = _spelled((cells | bare)[name], spelling, words)
+    for name, sign in signs.items():
+        spelling = PLAIN if len(found[name].bad) else found[name].spelling._replace(sign=sign)
+        found[name] = replace(found[name], spelling=spelling, text=cells[name])
     return found
 
 
 def respelled(text: np.ndarray, spelling: Spelling) -> np.ndarray:
-    """Texts that are numbers in ``spelling`` with decimal points and no marks between thousands; others as they are.
+    """Texts that are numbers in ``spelling`` with decimal points, without other marks and signs; others as they are.
 
     Examples
     --------
     >>> respelled(np.array(["1 234,5", "x", None], object), Spelling(",", " ")).tolist()
     ['1234.5', 'x', None]
+    >>> respelled(np.array(["45 %", "-7,5 %", "%"], object), Spelling(",", "", "%")).tolist()
+    ['45', '-7.5', '%']
     """
     drop = str.maketrans("", "", LIKE.get(spelling.thousands, spelling.thousands))
 
     def plain(value: Any) -> Any:
-        if not (isinstance(value, str) and _pattern(spelling).fullmatch(value)):
+        if not isinstance(value, str):
             return value
-        return value.translate(drop).replace(spelling.decimal, ".").replace("−", "-")
+        number = without_sign(value, spelling.sign) if spelling.sign else value
+        if not _pattern(spelling).fullmatch(number):
+            return value
+        return number.translate(drop).replace(spelling.decimal, ".").replace("−", "-")
 
     return np.array([plain(value) for value in text], object)
 
@@ -212,6 +228,19 @@ def _parsed(text: np.ndarray, values: np.ndarray, others: np.ndarray | None, wor
         is_word = np.array([value.strip().casefold() in words for value in text[rows]], bool)
         bad, missing = rows[~is_word], tuple(dict.fromkeys(text[rows[is_word]]))
     return Parsed(values, bad, missing, text=text)
+
+
+def _sign(others: np.ndarray) -> str:
+    """The one sign in the texts of a column that are no numbers; empty where the first with one are none without it."""
+    signs = signs_in(others)
+    if len(signs) != 1:
+        return ""
+    first = [text for text in others[:FIRST] if signs[0] in text]
+    return signs[0] if not first or any(without_sign(text, signs[0]) != text for text in first) else ""
+
+
+def _without(text: np.ndarray, sign: str) -> np.ndarray:
+    return np.array([without_sign(value, sign) if isinstance(value, str) else value for value in text], object)
 
 
 # ---------------------------------------------------------------------- the marks

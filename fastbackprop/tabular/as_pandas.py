@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastbackprop.tabular.wording import listed, suggestion
+from fastbackprop.tabular.wording import listed, shown, suggestion
 
 
 def pandas() -> Any:
@@ -60,6 +61,10 @@ def require_columns(frame: Any, names: Sequence[str]) -> None:
     if not missing:
         return
     hint = suggestion(missing[0], list(frame.columns)) if len(missing) == 1 else ""
+    if all(re.fullmatch(r"column_\d+", name) for name in missing):
+        hint = "; --no-header gives such names to a file that has none"
+    elif len(frame.columns) == 1 and (mark := re.search(r"[^\w\"'.()-]", frame.columns[0])):
+        hint = f"; --separator '{shown(mark[0])}' makes columns of it"
     plural = "s" if len(missing) > 1 else ""
     raise ValueError(
         f"the table lacks the column{plural} {listed(missing)}{hint} (its columns: {listed(list(frame.columns))})"
