@@ -221,6 +221,7 @@ def test_what_is_compared_is_each_network_with_each_form_of_X_once():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_compare_hands_X_over_as_it_is_told_and_says_beforehand_how_long_it_takes(tmp_path, monkeypatch, capsys):
     measured = compare.compare
 
@@ -348,6 +349,7 @@ def test_peers_take_any_form_of_X_and_do_the_same_work(module, form):
     compare.check(problem.work, 0, module, engine.result(), baseline.result())
 
 
+@pytest.mark.slow
 def test_inputs_measures_and_writes_its_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(inputs, "QUICK", replace(inputs.QUICK, rows=128, forward_rows=256, rounds=3))
     arguments = ["--networks", "tiny", "--forms", "float32", "int64", "csr", "--threads", "1", "--quick"]
@@ -576,6 +578,7 @@ if "folder" in globals():  # compiled just now, and nowhere else
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_suites_ratios_come_from_one_comparison(monkeypatch):
     monkeypatch.setitem(PEERS, "absent", "benchmarks.peers.no_such_library")
     measured, engines = compare.compare, ["ours", "numpy", "absent"]
@@ -629,6 +632,7 @@ def test_scaling_covers_three_decades():
         assert all(work.samples == work.steps * work.batch for work in works)
 
 
+@pytest.mark.slow
 def test_scaling_measures_and_writes_its_files(tmp_path):
     points = {"batch": [16, 64], "parameters": [8]}
     report = scaling.scaling("float64", threads=[1], rounds=1, points=points)
@@ -655,6 +659,7 @@ def test_peers_give_the_same_outputs(module, name):
     np.testing.assert_allclose(peer.Engine(problem, threads=1).forward(problem.X[:3]), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_latency_of_the_same_outputs(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(PEERS, "absent", "benchmarks.peers.no_such_library")
     names = ["ours", "numpy", "sklearn", "absent"]

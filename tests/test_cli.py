@@ -373,6 +373,7 @@ def test_guesses_are_said_and_overruled(tmp_path, capsys):
     assert (code, out.splitlines()[0]) == (0, "60 rows: classification of kind")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="has no shell of its own to make the pipes")
 def test_pipes(tmp_path):
     lines = ["a,y", *(f"{i * i},{'uv'[i % 2]}" for i in range(40)), ""]
