@@ -516,7 +516,7 @@ def run(steps: int, start: int, seconds: float = np.inf) -> None:
     end = time.monotonic() + seconds
     number = start
     options = settings(
-        max_examples=20, stateful_step_count=50, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=5, stateful_step_count=50, deadline=None, database=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     while done["steps"] < steps and time.monotonic() < end:

@@ -17,6 +17,7 @@ def test_scores_are_those_of_held_out_samples(capsys, data):
     assert f"| {data} | {estimators.mean_and_error(found['scikit-learn'])} |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_turn_of_either_library_measures_the_same():
     theirs, own = (estimators.turn(lib, seed=0, inputs=[*estimators.INPUTS], max_iter=2) for lib in estimators.MODULES)
     assert set(estimators.INPUTS) == {"float64", "float32", "Fortran", "frame", "CSR"}

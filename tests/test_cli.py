@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -242,25 +241,6 @@ def test_a_missing_extra_is_one_line_before_the_work(monkeypatch, tmp_path, caps
     assert err == f"fastbackprop: {module} is not installed: pip install 'fastbackprop[{extra}]'\n"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_keeps_the_network(tmp_path):
-    command = [sys.executable, "-m", "fastbackprop.cli", "train", "digits", "--epochs", "100000", "-o", str(tmp_path)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
-    )  # fmt: skip
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            break
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("fastbackprop: interrupted; the network after its last finished step is in")
-    assert fb.load(tmp_path / "digits-interrupted.safetensors").sizes == (64, 256, 10)
-    assert not (tmp_path / "digits.safetensors").exists()
-
-
 def test_a_network_beyond_memory_is_one_line(tmp_path, capsys):
     code, _, err = call(capsys, "train", "digits", "--hidden", "3000000,3000000", "-o", tmp_path)
     assert code == 1
@@ -394,6 +374,7 @@ def test_guesses_are_said_and_overruled(tmp_path, capsys):
     assert (code, out.splitlines()[0]) == (0, "60 rows: classification of kind")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="has no shell of its own to make the pipes")
 def test_pipes(tmp_path):
     lines = ["a,y", *(f"{i * i},{'uv'[i % 2]}" for i in range(40)), ""]
@@ -402,16 +383,12 @@ def test_pipes(tmp_path):
     commands = f"""
         set -e
         cat a.csv | {command} train - --target y --epochs 1
-        gzip < a.csv | {command} train - --target y --epochs 1
-        {command} train <(cat a.csv) --target y --epochs 1 -o out
-        head -n 5 a.csv | {command} predict stdin.safetensors - -o guess.csv
+        {command} predict stdin.safetensors <(head -n 5 a.csv) -o guess.csv
     """
     done = subprocess.run(["bash", "-c", commands], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("standard input: 32 samples to learn from, 8 held out") == 2
-    assert ": 32 samples to learn from, 8 held out" in done.stdout.split("standard input")[2]
+    assert "standard input: 32 samples to learn from, 8 held out" in done.stdout
     assert len(pd.read_csv(tmp_path / "guess.csv")) == 4
-    assert len([*(tmp_path / "out").glob("*.safetensors")]) == 1
 
 
 def test_every_row_of_one_column_gets_a_prediction(tmp_path, capsys):
@@ -612,16 +589,6 @@ def test_the_preprocessing_is_plain_json_in_the_model(boat):
     age = pd.read_csv(boat[1]).age
     assert table["columns"][0]["fill"] == pytest.approx(age.median(), abs=5)
     assert "100" not in table["classes"]
-
-
-def test_the_guides_python_runs(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    guide = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
-    datasets.load_frame("iris")[0].to_csv("iris.csv", index=False)
-    call(capsys, "train", "iris.csv", "--target", "target", "--epochs", 1)
-    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    exec(compile(code, "cli.md", "exec"), {})
-    assert "[150 rows x 4 columns]" in capsys.readouterr().out
 
 
 def test_names_beyond_the_terminals_encoding(monkeypatch, capsys):

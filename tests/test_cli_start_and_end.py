@@ -268,7 +268,7 @@ def test_ctrl_c_after_predictions_were_written_says_so(table, tmp_path, capsys, 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_in_the_training_says_how_to_go_on(tmp_path):
+def test_ctrl_c_in_the_training_says_how_to_go_on(tmp_path, capsys):
     """One line on standard error, the network and the checkpoint both of use."""
     kept = tmp_path / "kept"
     command = ["train", "iris", "--epochs", "100000", "--checkpoint", str(kept), "-o", str(tmp_path)]
@@ -290,7 +290,8 @@ def test_ctrl_c_in_the_training_says_how_to_go_on(tmp_path):
     found = re.fullmatch(rf"{words}etensors; --resume {kept} goes on after epoch (\d+)\n", err)
     assert found, err
     assert fb.load(tmp_path / "iris-interrupted.safetensors").sizes == (4, 100, 3)
+    assert not (tmp_path / "iris.safetensors").exists()
     last = int(found[1]) + 2
-    code, out, _ = run(*command[:3], last, "--resume", kept, "-o", tmp_path)
+    code, out, _ = call(capsys, *command[:3], last, "--resume", kept, "-o", tmp_path)
     assert code == 0
-    assert re.search(rf"epoch {last}/{last} ", out.decode())
+    assert re.search(rf"epoch {last}/{last} ", out)

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import fastbackprop as fb
+from fastbackprop import cli
 from fastbackprop.cli import inputs
 from tests.commands import call, one_line, run
 
@@ -41,8 +42,10 @@ def folder(plants, tmp_path_factory):
     """A directory with the table and a model of it."""
     path = tmp_path_factory.mktemp("plants")
     plants.to_csv(path / "plants.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
-    arguments = ["train", "plants.csv", "--target", "kind", "--drop", "note", "--epochs", "20"]
-    assert run(*arguments, cwd=path)[0] == 0
+    arguments = ["train", path / "plants.csv", "--target", "kind", "--drop", "note", "--epochs", "20", "-o", path]
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(a) for a in arguments])
+    assert not end.value.code
     return path
 
 
@@ -139,11 +142,12 @@ def test_a_table_from_standard_input(ending, folder, plants, capsys, monkeypatch
     assert "compared with standard input: accuracy" in err
 
 
-def test_training_on_standard_input_gives_the_model_of_the_file(folder, plants, tmp_path):
+def test_training_on_standard_input_gives_the_model_of_the_file(folder, plants, tmp_path, capsys, monkeypatch):
     arguments = ["--target", "kind", "--drop", "note", "--epochs", "20", "-o", tmp_path]
-    code, out, _ = run("train", "-", *arguments, stdin=packed(plants, None))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(packed(plants, None))))
+    code, out, _ = call(capsys, "train", "-", *arguments)
     assert code == 0
-    assert b"standard input: 96 samples to learn from, 24 held out" in out
+    assert "standard input: 96 samples to learn from, 24 held out" in out
     assert sorted(os.listdir(tmp_path)) == ["stdin.png", "stdin.safetensors"]
     first, second = (fb.load(path) for path in (folder / "plants.safetensors", tmp_path / "stdin.safetensors"))
     assert first.params.tobytes() == second.params.tobytes()

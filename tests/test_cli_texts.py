@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import unicodedata
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ import fastbackprop as fb
 from fastbackprop import persistence, plotting
 from fastbackprop.text import printable, shown
 from tests.commands import call
-from tests.processes import python
 
 HOSTILE = [
     "\x1b]0;title\x07", "\x1b[2J\x1b[1;1H", "bell\x07", "\u202ernd", "e\x08\x08f", "\x9b31m", "a\rb",
@@ -117,19 +117,16 @@ def test_a_long_argument_gives_a_short_error(capsys):
     assert len(err) < 2500
 
 
-def test_warnings_of_libraries_are_plain_lines(tmp_path):
-    code = f"""
-import sys, warnings, fastbackprop as fb
-from fastbackprop import cli
-fit = fb.Network.fit
-def fit_that_warns(*arguments, **options):
-    warnings.warn("first\\x1b[1m line\\nsecond")
-    return fit(*arguments, **options)
-fb.Network.fit = fit_that_warns
-sys.stderr = sys.stdout
-cli.main(["train", "iris", "--epochs", "1", "-o", {str(tmp_path)!r}])
-"""
-    warned = [line for line in python(code).splitlines() if line.startswith("warning")]
+def test_warnings_of_libraries_are_plain_lines(tmp_path, capsys, monkeypatch):
+    fit = fb.Network.fit
+
+    def fit_that_warns(*arguments, **options):
+        warnings.warn("first\x1b[1m line\nsecond", stacklevel=1)
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(fb.Network, "fit", fit_that_warns)
+    _, out, err = call(capsys, "train", "iris", "--epochs", 1, "-o", tmp_path)
+    warned = [line for line in (out + err).splitlines() if line.startswith("warning")]
     assert warned == ["warning   first\\x1b[1m line second"]
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.browser
+
 ROOT = Path(__file__).parents[1]
 MODULES = ROOT / "tests" / "browser" / "node_modules"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -174,7 +176,6 @@ def visit(browser, profile, url, *options):
     return done.stdout
 
 
-@pytest.mark.browser
 def test_the_dashboard_draws_what_was_measured(browser, site, address, tmp_path):
     measured = site[1]
     choice = urllib.parse.urlencode({"p-network": "'tiny'", "p-dtype": "'float32'", "p-threads": "'1'"})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+import runpy
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,31 +14,37 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / "examples").exists(), reason="needs examples: run from a clone")
 
 
-def output_of(example, directory):
+@pytest.fixture
+def output_of(tmp_path, monkeypatch, capsys):
     """What a script prints, started in a directory that is not the clone's."""
-    search = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    script = [sys.executable, str(ROOT / "examples" / example)]
-    run = subprocess.run(script, cwd=directory, env=os.environ | {"PYTHONPATH": search}, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert not run.stderr
-    assert not list(directory.iterdir())
-    return run.stdout
+
+    def run(example):
+        monkeypatch.chdir(tmp_path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            runpy.run_path(str(ROOT / "examples" / example), run_name="__main__")
+        out, err = capsys.readouterr()
+        assert not err
+        assert not list(tmp_path.iterdir())
+        return out
+
+    return run
 
 
 def number(pattern, text):
     return float(re.search(pattern, text)[1])
 
 
-def test_digits(tmp_path):
-    text = output_of("digits.py", tmp_path)
+def test_digits(output_of):
+    text = output_of("digits.py")
     assert number(r"test accuracy ([\d.]+)%", text) > 96.5
     epochs, best = number(r"trained for (\d+) epochs", text), number(r"parameters of epoch (\d+)", text)
     assert best == epochs - 10 < 290
     assert len(re.findall(r"^  a \d taken for a \d, with probability [01]\.\d\d$", text, re.MULTILINE)) == 5
 
 
-def test_diabetes(tmp_path):
-    text = output_of("diabetes.py", tmp_path)
+def test_diabetes(output_of):
+    text = output_of("diabetes.py")
     mean, linear, alone, restrained = (
         number(rf"  {name} +([\d.]+)", text)
         for name in ("always the mean", "linear model", "network, left alone", "network, restrained")
@@ -47,8 +52,8 @@ def test_diabetes(tmp_path):
     assert restrained < linear + 1 < alone < mean  # it learns by heart if nothing holds it back
 
 
-def test_matrix_exponential(tmp_path):
-    text = output_of("matrix_exponential.py", tmp_path)
+def test_matrix_exponential(output_of):
+    text = output_of("matrix_exponential.py")
     assert number(r"relative error (\S+)", text) < 5e-3
     assert number(r"largest error of an entry ([^;]+)", text) < 0.1
     assert number(r"holds to (\S+)", text) < 5e-3

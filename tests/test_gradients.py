@@ -249,7 +249,7 @@ def test_gradients_are_those_of_autograd(hidden, output):
 def test_layers_of_few_outputs(dtype, samples):
     """Their gradients are made from panels, a few outputs and inputs at a time; and SGD's step with them."""
     for outputs in (1, 2, 3, 4, 7, 10, 16, 17):
-        for inputs in (1, 3, 8, 13):
+        for inputs in (1, 3, 8, 13) if samples < 1000 else (3, 13):
             net, X, y, Y = make_case((5, inputs, outputs), "tanh", "identity", samples, dtype, seed=outputs)
             _, vector, _ = reference_gradient(net, X, Y)
             before = net.params.copy()

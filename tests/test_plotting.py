@@ -73,8 +73,9 @@ def test_wrong_predictions_come_first_and_are_marked():
     assert "30 images, 2 of them wrong" in figure.get_suptitle()
 
 
-@pytest.mark.parametrize("names", [None, ["malignant", "benign"], ["class number 0", "class number 1"]])
-@pytest.mark.parametrize("count", [2, 24])
+@pytest.mark.parametrize(
+    ("count", "names"), [(24, None), (2, ["malignant", "benign"]), (24, ["class number 0", "class number 1"])]
+)
 def test_texts_do_not_overlap_and_are_not_cut(history, names, count):
     images, predictions, labels = np.zeros((50, 8, 8)), np.arange(50) % 2, np.zeros(50, int)
     alone = plotting.digits_with_predictions(
@@ -145,7 +146,7 @@ def test_names_of_classes_are_in_the_picture(history, classes):
         assert not any(box.overlaps(after) for box, after in zip(boxes, boxes[1:]))
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
 def test_predicted_and_true_values(history, scale):
     rng = np.random.default_rng(0)
     y = scale * rng.normal(size=(50, 3))

@@ -69,8 +69,7 @@ def assert_same(theirs_fitted, ours_fitted, rtol=1e-9):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
-@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(("Estimator", "solver"), [(MLPClassifier, "adam"), (MLPRegressor, "sgd")])
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_checks_of_estimators(Estimator, solver):
     check_estimator(Estimator(solver=solver))
