@@ -416,7 +416,8 @@ class Session(RuleBasedStateMachine):
                 for _ in range(3):
                     assert known.net.forward(X).tobytes() == expected
                     known.net.gradients(X, y)
-                    copy.deepcopy(known.net).fit(X, y, epochs=1, optimizer=fb.SGD(1e-6))
+                    with contextlib.suppress(FloatingPointError):  # an earlier training left huge parameters
+                        copy.deepcopy(known.net).fit(X, y, epochs=1, optimizer=fb.SGD(1e-6))
             except BaseException as error:
                 errors.append(error)
 
