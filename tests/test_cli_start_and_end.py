@@ -42,7 +42,7 @@ for arguments in asked:
 sys.stdout = sys.__stdout__
 print(len(asked), sorted(set(sys.modules) & {HEAVY}))
 """
-    assert python(code) == "17 []"
+    assert python(code) == "18 []"
 
 
 def test_a_name_that_does_not_exist_is_said_without_what_trains():

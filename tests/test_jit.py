@@ -295,11 +295,12 @@ def test_the_key_holds_every_file_of_the_engine(tmp_path):
     (package / "engine" / "inner").mkdir()
     one_process = """
 from pathlib import Path
-from fastbackprop.engine.jit import source_hash
+from fastbackprop.engine.cache import source_hash
+from fastbackprop.engine.jit import entry
 engine = Path(module.__file__).parent
 def from_disk():
     source_hash.cache_clear()  # as in a new process
-    return use(module._compiled(source_hash()))[1]
+    return use(entry(module.shuffle.py_func))[1]
 def change(name):
     with open(engine / name, "a") as file:
         file.write("# changed")

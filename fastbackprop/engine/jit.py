@@ -13,7 +13,6 @@ from numba import njit
 
 from fastbackprop.engine import telling
 from fastbackprop.engine.cache import Cache
-from fastbackprop.engine.cache import source_hash as source_hash
 from fastbackprop.engine.compiler import KernelCompiler
 
 # No fastmath anywhere: it drops signed zeros and NaN checks, and lets sums be reordered.
