@@ -79,7 +79,7 @@ def test_compiling_is_explained_and_nothing_else(compiles, tmp_path, capsys, mon
     monkeypatch.setattr(fb.Network, "fit", fit_after_something_else)
     code, _, err = call(capsys, "train", "iris", "--epochs", 1, "-o", tmp_path)
     assert code == 0
-    assert re.fullmatch(r"compiling the engine .* \d+\.\d s\n" if compiles else "", err)
+    assert re.fullmatch(r"compiling the engine .*\n" if compiles else "", err)
 
 
 def test_the_seed_decides(tmp_path, capsys):

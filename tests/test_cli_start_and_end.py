@@ -106,7 +106,7 @@ def test_a_training_that_fails_leaves_no_directory(arguments, table, tmp_path, c
     before = tree(tmp_path)
     code, _, err = call(capsys, "train", table, *arguments, "-o", "new")
     assert code == (1 if "1e30" in arguments else 2)
-    assert err.count("\n") == 1
+    assert len([line for line in err.splitlines() if not line.startswith("compiling the engine")]) == 1
     assert tree(tmp_path) == before
     (tmp_path / "new").mkdir()  # what was there stays there
     assert call(capsys, "train", table, *arguments, "-o", "new")[0] == code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 
 import click
@@ -11,18 +10,18 @@ from numba.core import event
 
 from fastbackprop.engine import telling
 
-WORDS = "compiling the engine for this processor, which is done once (10 to 40 seconds) ..."
+WORDS = "compiling the engine for this processor, which is done once (10 to 40 seconds)"
 
 
 class _Announcement(event.Listener):  # type: ignore[misc,unused-ignore]
     """Numba tells of what it compiles, and not of what it takes from its cache."""
 
-    start = 0.0
+    said = False
 
     def on_start(self, event: object) -> None:
-        if not self.start:
-            self.start = time.perf_counter()
-            click.echo(WORDS, err=True, nl=False)
+        if not self.said:
+            self.said = True
+            click.echo(WORDS, err=True)
 
     def on_end(self, event: object) -> None:
         """The first of many functions is done."""
@@ -30,12 +29,7 @@ class _Announcement(event.Listener):  # type: ignore[misc,unused-ignore]
 
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
-    """Say so, with the time it took, where what is done compiles something."""
+    """Say so, once, where what is done compiles something."""
     telling.say = lambda words: None  # the same in other words
-    announcement = _Announcement()
-    try:
-        with event.install_listener("numba:compile", announcement):
-            yield
-    finally:
-        if announcement.start:
-            click.echo(f" {time.perf_counter() - announcement.start:.1f} s", err=True)
+    with event.install_listener("numba:compile", _Announcement()):
+        yield

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 SET_ASIDE = 0.1  # of the training samples, for early stopping
 MOST_LINES = 50  # about epochs
-STEPS_AHEAD = 10  # of a network of the same shape, so that all is compiled when the training begins
+# Steps of a network of the same shape, of at most so many parameters, so that all is compiled when the training begins.
+STEPS_AHEAD, MOST_AHEAD = 10, 1_000_000
 CHECKPOINT_EVERY = timedelta(seconds=5)  # each waits for the disk, and an epoch of a small table takes no time
 
 
@@ -212,7 +213,10 @@ def _train(options: Options) -> None:
             if is_bundled
             else samples.from_table(options.data, options.targets, options.missing, options.reading)
         )
-        _learn(options, samples.without(source, options.drop), model, picture)
+        from fastbackprop.cli.compiling import announced
+
+        with announced():
+            _learn(options, samples.without(source, options.drop), model, picture)
 
 
 def _learn(options: Options, source: samples.Source, model: Path, picture: Path) -> None:
@@ -366,15 +370,16 @@ class _Report:
 def _prepare(net: Network, X: np.ndarray, y: np.ndarray, rule: Any, options: Options) -> None:
     """Compile, or load from the cache, what the training needs, so that the time is not counted as training.
 
-    A network of the same shape does some of its steps.
+    A network of the same shape does some of its steps; where it is large, the training itself takes longer than that.
     """
     from fastbackprop import Network
-    from fastbackprop.cli.compiling import announced
 
+    if net.params.size > MOST_AHEAD:
+        return
     twin = Network(net.sizes, net.hidden, net.output, dtype=net.dtype, threads=net.threads)
     few = slice(0, STEPS_AHEAD * options.batch_size)
     batch = None if options.optimizer == "lbfgs" else options.batch_size
-    with announced(), contextlib.suppress(FloatingPointError):
+    with contextlib.suppress(FloatingPointError):
         twin.fit(X[few], y[few], epochs=1, optimizer=rule, batch_size=batch, l2=options.l2, dropout=options.dropout)
         twin.forward(X[few])
 
