@@ -195,7 +195,7 @@ class Plan:
         self.half_tables = self._tables_of_halves() if halved else None
         self.unit_sums = np.zeros(3 * units if learning else 0)
         job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
-        self.tasks = self._cut_weights(sizes) if learning else np.zeros((0, at.TASK_FIELDS), np.int64)
+        self.pieces = self._cut_weights(sizes) if learning else np.zeros((0, at.PIECE_FIELDS), np.int64)
         self._job = job
 
     @staticmethod
@@ -228,11 +228,11 @@ class Plan:
         rows: list[list[int]] = []
         for (l, first, last), task in zip(pieces, cut(pieces, count)):
             if rows and rows[-1][:1] == [l] and rows[-1][2:] == [first, task]:
-                rows[-1][at.TASK_LAST] = last
+                rows[-1][at.PIECE_LAST] = last
             else:
                 rows.append([l, first, last, task])
         table = np.array(rows, np.int64)
-        table[:, at.TASK] = np.unique(table[:, at.TASK], return_inverse=True)[1]  # no number without work
+        table[:, at.PIECE_TASK] = np.unique(table[:, at.PIECE_TASK], return_inverse=True)[1]  # no number without work
         return table
 
     def new_job(self, samples: int, batch: int, steps: int | None = None, first_step: int = 0) -> np.ndarray:
@@ -299,7 +299,7 @@ class Plan:
         work = Work.of(job)
         if work not in self._programs:
             start = time.perf_counter()
-            program = make(self._shape, work, self.threads, self.tasks, self.half)
+            program = make(self._shape, work, self.threads, self.pieces, self.half)
             compiled_for(run, program, program, 0)
             self._programs[work] = program
             self.seconds_compiling += time.perf_counter() - start

@@ -30,6 +30,9 @@ class _Announcement(event.Listener):  # type: ignore[misc,unused-ignore]
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
     """Say so, once, where what is done compiles something."""
-    telling.say = lambda words: None  # the same in other words
-    with event.install_listener("numba:compile", _Announcement()):
-        yield
+    before, telling.say = telling.say, lambda words: None  # the same in other words
+    try:
+        with event.install_listener("numba:compile", _Announcement()):
+            yield
+    finally:
+        telling.say = before

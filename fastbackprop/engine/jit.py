@@ -28,7 +28,7 @@ _njit: Any = partial(njit, **_OPTIONS)
 kernel: Any = _njit(forceinline=False, pipeline_class=KernelCompiler)
 inline: Any = _njit(forceinline=True, pipeline_class=KernelCompiler)
 # Inlined before anything is compiled: LLVM sees such a function once, in its caller, not again at every level above.
-part: Any = _njit(forceinline=False, inline="always")
+spliced: Any = _njit(forceinline=False, inline="always")
 callable_kernel: Any = _njit(forceinline=False)  # one that Python calls too, and that is not kept on disk
 
 # As an argument of compiled functions in the place of 0: Numba compiles a function anew for each literal.
@@ -44,19 +44,20 @@ def need_compiler() -> None:
         )
 
 
-def entry(function: Any = None, nogil: bool = True, name: str | None = None) -> Any:
-    """Compile a function that is called from outside, and keep it on disk where that is possible.
+def entry(function: Any = None, nogil: bool = True, name: str | None = None, keep: bool = True) -> Any:
+    """Compile a function that is called from outside, and ``keep`` it on disk where that is possible.
 
     ``name`` is that of its files, and tells functions from each other that are made of one text; else its own.
     With ``nogil`` it runs without the interpreter's lock; to give that back and take it again takes 35 ns.
     """
     if function is None:
-        return partial(entry, nogil=nogil, name=name)
+        return partial(entry, nogil=nogil, name=name, keep=keep)
     if numba.config.DISABLE_JIT:
         return lambda *_: need_compiler()
     dispatcher = _njit(forceinline=False, nogil=nogil)(function)
-    with contextlib.suppress(RuntimeError):  # Numba has found no directory that it may write to
-        dispatcher._cache = Cache(function, name or function.__name__)
+    if keep:
+        with contextlib.suppress(RuntimeError):  # Numba has found no directory that it may write to
+            dispatcher._cache = Cache(function, name or function.__name__)
     return dispatcher
 
 

@@ -28,10 +28,10 @@ FIRST_UNIT = 11  # the number of its first unit, where the units of layers 1 to 
 HALF = 12  # the first input of the second half, where Z[l] is the sum of two chains, one a half; else 0: it is one
 LAYER_FIELDS = 13
 
-# ---- the table `tasks` of a plan: the work on the weights, cut by outputs
-TASK_LAYER, TASK_FIRST, TASK_LAST = 0, 1, 2  # outputs first to last - 1 of a layer
-TASK = 3  # the task that does it; rows are sorted by it
-TASK_FIELDS = 4
+# ---- the table `pieces` of a plan: the work on the weights, cut by outputs
+PIECE_LAYER, PIECE_FIRST, PIECE_LAST = 0, 1, 2  # outputs first to last - 1 of a layer
+PIECE_TASK = 3  # the task that does it; rows are sorted by it
+PIECE_FIELDS = 4
 CUT = 8  # outputs that are not divided
 
 # ---- the vector `job`: what is to be done
@@ -95,19 +95,19 @@ HALF_VECTORS = 52  # workspace offset of a half's parameters, gradient and the o
 # ---- where a thread is, in its copy of the job
 SLOT = 53  # the thread's number
 MAIN = 54  # address of the job that all threads share
-STEP = 55  # that is worked on; in halves also the next after COMMON_STEP
-EPOCH = 67  # of the step, as a row of ORDER
-ENDS_EPOCH = 68  # whether the step is its last
-STEP_ROW = 56  # the place in ORDER of the step's first sample
-STEP_SAMPLES = 57
-ROW = 58  # the place in ORDER of the first sample that is worked on: of the block, or of a part's
-ROWS = 59  # how many are
-BEGINS, ENDS = 60, 61  # whether they are the first, and the last, of what makes one gradient
-END_ROW = 62  # the place in ORDER after the job's last sample
-GATHERED = 63  # panels of inputs that were gathered ahead: of the first block of a part
-GATHERED_FOR = 64  # of which part, counted from 1 over all steps; else 0
-OTHER_HALF = 65  # bytes from a half's workspace to the other's
-COMMON_STEP = 66  # that all threads are at
+COMMON_STEP = 55  # that all threads are at
+STEP = 56  # that is worked on: the same, or in halves the next
+EPOCH = 57  # of the step, as a row of ORDER
+ENDS_EPOCH = 58  # whether the step is its last
+STEP_ROW = 59  # the place in ORDER of the step's first sample
+STEP_SAMPLES = 60
+ROW = 61  # the place in ORDER of the first sample that is worked on: of the block, or of a part's
+ROWS = 62  # how many are
+BEGINS, ENDS = 63, 64  # whether they are the first, and the last, of what makes one gradient
+END_ROW = 65  # the place in ORDER after the job's last sample
+GATHERED = 66  # panels of inputs that were gathered ahead: of the first block of a part
+GATHERED_FOR = 67  # of which part, counted from 1 over all steps; else 0
+OTHER_HALF = 68  # bytes from a half's workspace to the other's
 JOB_FIELDS = 69  # then the copy of each thread, and the clock
 
 # ---- a program: PROGRAM_HEAD words, then its phases, their tasks and their operations

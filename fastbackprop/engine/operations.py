@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import address_of, entry, part
+from fastbackprop.engine.jit import address_of, entry, spliced
 from fastbackprop.engine.simd import INT, int_const
 
 OPERATION = types.int64(types.int64, types.int64)
@@ -106,9 +106,11 @@ class Operation:
         return self._addresses[dtype]
 
     def _entry(self, dtype: np.dtype[Any]) -> Any:
-        body, like = part(self.function), dtype.type(0)
+        body, like = spliced(self.function), dtype.type(0)
+        # The directory of compiled code stands for the engine's source. Who tries out one that is elsewhere changes it.
+        keep = self.function.__module__.startswith(f"{__package__}.")
 
-        @entry(name=f"{self.name}.{dtype}")
+        @entry(name=f"{self.name}.{dtype}", keep=keep)
         def operation(job, record):
             own = words_at(job, at.JOB_FIELDS)
             layers = layers_at(own[at.LAYERS], own[at.LAYER_COUNT])

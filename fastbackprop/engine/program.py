@@ -156,8 +156,8 @@ def _updates(work: Work, l: int, outputs: tuple[int, int], *, with_gradient: boo
 
 
 def _weights(work: Work, pieces: np.ndarray) -> list[Phase]:
-    """The phases in which the threads share the weights; ``pieces`` are the rows of the table `tasks`."""
-    count = int(pieces[-1, at.TASK]) + 1 if len(pieces) and work.update != NO_GRADIENT else 0
+    """The phases in which the threads share the weights; ``pieces``: the table of that name, see layout.py."""
+    count = int(pieces[-1, at.PIECE_TASK]) + 1 if len(pieces) and work.update != NO_GRADIENT else 0
     tasks: list[Task] = [[] for _ in range(max(count, int(work.has_losses)))]
     clipped: list[Task] = [[] for _ in range(count)]
     if work.has_losses:
@@ -235,7 +235,7 @@ def make(shape: Shape, work: Work, threads: int, pieces: np.ndarray, first_half:
     Parameters
     ----------
     threads : tasks of the samples
-    pieces : the rows of the table `tasks`, see layout.py
+    pieces : the table of that name, see layout.py
     first_half : units of the first half of layer 1, where the work is in halves
     """
     if work.halves:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import kernel, part
+from fastbackprop.engine.jit import kernel, spliced
 from fastbackprop.engine.operations import doubles_at, operation
 from fastbackprop.engine.places import (
     reciprocal,
@@ -38,7 +38,7 @@ def weigh(job, op, layers, like):
 # ---------------------------------------------------------------- penalties
 
 
-@part
+@spliced
 def _penalty(row, count, hyper, scratch, like):
     """l2 / 2 sum W^2 + l1 sum |W| of some weights."""
     penalty = 0.5 * hyper[L2] * sum_of_powers(row, count, 2, scratch, like)
@@ -109,7 +109,7 @@ def _losses_of_parts(job):
     return total
 
 
-@part
+@spliced
 def _costs(job):
     """The row of `costs` of the step's epoch."""
     return doubles_at(job[at.COSTS] + job[at.EPOCH] * at.COST_FIELDS * 8, at.COST_FIELDS)
@@ -147,7 +147,7 @@ def count(job, penalty, fails, like):
         store_release(clock(job) + at.STOPPED * 8, job[at.STEP] + 1)
 
 
-@part
+@spliced
 def clock(job):
     """The address of the clock."""
     return job[at.MAIN] + at.JOB_FIELDS * 8 * (1 + job[at.THREADS])
