@@ -522,10 +522,10 @@ class Network:
         """
         count = x.shape[0]
         job = plan.new_job(count, count)
-        if not whole:
-            plan.divide(job, count)
         put_data(job, x, y, weights)
         job[at.UPDATE], job[at.GRADIENT_AT] = GRADIENT, vector.ctypes.data
+        if not whole:
+            plan.divide(job, count)
         job[at.INPUT_GRADIENT] = 0 if dX is None else dX.ctypes.data
         hyper = None
         if penalty:

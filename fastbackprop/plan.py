@@ -290,7 +290,7 @@ class Plan:
         return np.stack(tables)
 
     def _can_be_halved(self, job: np.ndarray) -> bool:
-        """Whether the steps of a job can be done in halves: neither knows the norm of the whole gradient."""
+        """Whether the steps of a job can be done in halves: of one block, with an update that needs no norm."""
         updates = job[at.UPDATE] > GRADIENT and not job[at.CLIP]
         return bool(updates and job[at.PARTS] == 1 and job[at.BATCH] <= job[at.BLOCK] and self.half > 0)
 

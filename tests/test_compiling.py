@@ -87,3 +87,51 @@ def test_nothing_to_compile():
     assert steps == []
     with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64'"):
         fb.compile(["float16"])
+
+
+def test_what_two_processes_compile_has_different_names(tmp_path):
+    """Linked into several pieces on disk, a function that bears another's name would be run in its place."""
+    code = """
+import numpy as np
+from fastbackprop.engine import activations, jit
+names = []
+compile_ = jit._compile
+def compile_and_look(function, signature):
+    compile_(function, signature)
+    [compiled] = function.overloads.values()
+    names.extend(f.name for f in compiled.library.get_defined_functions())
+jit._compile = compile_and_look
+activations.pass_address(activations.LEAKY_RELU, np.dtype("float32"))
+print(*names)
+"""
+    one, two = (python(code, NUMBA_CACHE_DIR=str(tmp_path / name)).split() for name in ("one", "two"))
+    assert len(one) == len(two) > 1
+    assert not set(one) & set(two)
+
+
+@pytest.mark.slow
+def test_what_several_processes_have_compiled_is_used_together(tmp_path):
+    """Activations and optimizers are made of one text each."""
+    use = """
+import sys
+import numpy as np
+import fastbackprop as fb
+from fastbackprop import reference
+X, y = np.random.default_rng(0).standard_normal((40, 3)).astype("f4"), np.arange(40) % 2
+for name in sys.argv[1].split():
+    net = fb.Network((3, 8, 2), name, seed=0)
+    Z = X @ net.weights[0].T + net.biases[0]
+    Z = reference.ACTIVATIONS[name][0](Z.astype("f8")) @ net.weights[1].T + net.biases[1]
+    o = np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)
+    print(bool(np.allclose(net.forward(X), o, atol=1e-5)))
+for name in sys.argv[2].split():
+    net = fb.Network((3, 8, 2), seed=0)
+    net.fit(X, y, epochs=1, optimizer=eval("fb." + name), seed=0)
+    print(hash(net.params.tobytes()) % 1000003)
+"""
+    names, optimizers = ("gelu", "silu", "tanh"), ("Adam(0.01)", "SGD(0.01,momentum=0.9)", "RMSprop(0.01)")
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONHASHSEED": "0"}
+    alone = [python(use, *pair, **environment).split() for pair in zip(names, optimizers)]
+    assert [first for first, _ in alone] == ["True"] * 3
+    together = python(use, " ".join(names), " ".join(optimizers), **environment).split()
+    assert together == ["True"] * 3 + [second for _, second in alone]

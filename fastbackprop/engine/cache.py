@@ -35,6 +35,8 @@ _VERSIONS = (
     ABI, __version__, numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag,
     sys.hexversion,
 )  # fmt: skip
+_OPTIONS = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE")  # of Numba, from its environment
+_LANES = os.environ.get("FASTBACKPROP_LANES")  # as simd.py read it
 _DAY = 24 * 3600
 UNUSED = 30 * _DAY  # seconds after which the files of another state of the engine go
 LARGEST_FILE = 1 << 28  # a compiled engine takes a few megabytes
@@ -160,7 +162,7 @@ class Cache(FunctionCache):
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         """What the machine code depends on: the directory stands for the source, the file for the function."""
-        return sig, codegen.magic_tuple(), os.environ.get("FASTBACKPROP_LANES")
+        return sig, codegen.magic_tuple(), _LANES, [getattr(numba.config, name) for name in _OPTIONS]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

@@ -1,4 +1,8 @@
-"""How kernels are compiled: for those that call them, not by themselves.
+"""How the engine's functions are compiled: with names of their own, and kernels only for those that call them.
+
+Numba numbers the functions that a process compiles, and the numbers are in the names of the machine code. What another
+process has left on disk may bear the same names, for functions that are made of one text; and of functions with one
+name, which are linked into several pieces, the linker keeps the first. So here the numbers are random.
 
 Numba finishes whatever it compiles: it optimizes the function with all that it calls, makes machine code of it and a
 wrapper for Python. A kernel is only called by others, and is optimized and made machine code there, again at each level
@@ -7,6 +11,7 @@ above. So here it stays what it was before: typed, lowered, and linked into who 
 
 from __future__ import annotations
 
+import secrets
 from functools import cache
 from typing import Any
 
@@ -22,8 +27,11 @@ class _Unfinished(JITCodeLibrary):
 
     def _optimize_final_module(self) -> None:
         # Numba optimizes twice, the first time for the sake of references, which are not counted here.
-        manager, builder = self._codegen._module_pass_manager()
-        manager.run(self._final_module, builder)
+        made = self._codegen._module_pass_manager()
+        if isinstance(made, tuple):
+            made[0].run(self._final_module, made[1])
+        else:  # Numba 0.61
+            made.run(self._final_module)
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -61,11 +69,26 @@ class _KernelLowering(NativeLowering):
         return True
 
 
-class KernelCompiler(CompilerBase):
-    """Numba's pipeline with another last step."""
+class EntryCompiler(CompilerBase):
+    """Numba's pipeline, for functions with names of their own."""
 
     def define_pipelines(self) -> list[Any]:
         """Its passes."""
+        self._take_a_name()
+        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+    def _take_a_name(self) -> None:
+        function = self.state.func_id
+        function.unique_id = secrets.randbits(63)
+        function.unique_name = f"{function.func_qualname}${function.unique_id}"
+
+
+class KernelCompiler(EntryCompiler):
+    """The same with another last step."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Its passes."""
+        self._take_a_name()
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.passes = [(_KernelLowering if p is NativeLowering else p, text) for p, text in passes.passes]
         passes.finalize()

@@ -10,10 +10,11 @@ from typing import Any
 import numba
 import numpy as np
 from numba import njit
+from numba.core.compiler_lock import global_compiler_lock
 
 from fastbackprop.engine import telling
 from fastbackprop.engine.cache import Cache
-from fastbackprop.engine.compiler import KernelCompiler
+from fastbackprop.engine.compiler import EntryCompiler, KernelCompiler
 
 # No fastmath anywhere: it drops signed zeros and NaN checks, and lets sums be reordered.
 # error_model="numpy": a division by zero gives inf or nan, as in NumPy, without a branch.
@@ -24,7 +25,7 @@ from fastbackprop.engine.compiler import KernelCompiler
 # have other bits then, for everyone and, from the disk, for ever.
 SAME_BITS: dict[str, Any] = {"fastmath": False, "boundscheck": False}  # what Numba's universal functions take of it
 _OPTIONS: dict[str, Any] = {**SAME_BITS, "error_model": "numpy", "_nrt": False, "debug": False}
-_njit: Any = partial(njit, **_OPTIONS)
+_njit: Any = partial(njit, **_OPTIONS, pipeline_class=EntryCompiler)
 kernel: Any = _njit(forceinline=False, pipeline_class=KernelCompiler)
 inline: Any = _njit(forceinline=True, pipeline_class=KernelCompiler)
 # Inlined before anything is compiled: LLVM sees such a function once, in its caller, not again at every level above.
@@ -87,10 +88,11 @@ def address_of(function: Any, signature: Any) -> int:
     """
     if numba.config.DISABLE_JIT:
         need_compiler()
-    _compile(function, signature)
-    compiled = function.overloads[signature.args]
-    _called_by_address.append(function)
-    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
+    with global_compiler_lock:
+        _compile(function, signature)
+        compiled = function.overloads[signature.args]
+        _called_by_address.append(function)
+        return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
 
 
 _called_by_address: list[Any] = []  # what has an address lives as long as the process

@@ -17,7 +17,7 @@ SIZE = 0  # n[l]
 STRIDE = 1  # units from panel to panel
 WEIGHTS = 2  # offset in params of W[l], row-major (n[l], n[l-1])
 BIASES = 3  # offset in params of b[l]
-ACTIVATION = 4  # code, see activations.py; of the output layer 0
+ACTIVATION = 4  # code of a hidden layer, see activations.py; else IDENTITY
 ACTIVATION_PASS = 5  # address of the pass that applies it; 0 where the product does so itself
 PANELS = 6  # offset in the workspace of A[l] as panels
 UNITS = 7  # offset of A[l] as units
@@ -70,7 +70,8 @@ INPUT_GRADIENT = 31  # address of dX, rows, or 0
 RATES = 32  # address of float64 learning rates, one a step to be done
 DONE_STEPS = 33  # optimizer steps done before this job
 SAMPLE_WEIGHTS = 34  # address of the rows' weights in the loss, of the element type, or 0: all are 1
-WEIGHT_SUMS = 35  # workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights
+# workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights; in halves two
+WEIGHT_SUMS = 35  # penalties, by turns, begin at its third number
 PENALTY = 36  # NO_PENALTY, PENALTY_OF_COST or PENALTY_PER_SAMPLE
 CLIP = 37  # whether the gradient is clipped: the update then waits for its norm
 # address of float64, by unit: the penalty of a row of weights, or of its first half; the square of the norm of its
@@ -116,11 +117,12 @@ WORDS = 4  # of the clock, for the tasks of all phases
 PROGRAM_HEAD = 5
 # a phase: its tasks do not depend on each other, and may be done by any thread
 FIRST_TASK, TASK_COUNT = 0, 1
-WHEN = 2  # AT_BEGIN of the job, IN_BLOCK: of each step, IN_STEP: once after all blocks of a step, AT_END of the job
+WHEN = 2  # AT_BEGIN of the job, IN_BLOCK of each step (one in parts and halves), AFTER_BLOCKS, AT_END of the job
 FIRST_WORD = 3  # of the clock
-IDLE = 4  # the operation, of the first task's place, that is done while waiting until it does not GO_ON; or -1
+# the first of as many operations as tasks, one of which a thread does while it waits, as long as it says GO_ON; or -1
+IDLE = 4
 PHASE_FIELDS = 5
-AT_BEGIN, IN_BLOCK, IN_STEP, AT_END = 0, 1, 2, 3
+AT_BEGIN, IN_BLOCK, AFTER_BLOCKS, AT_END = 0, 1, 2, 3
 # a task: operations that follow each other
 FIRST_OP, OP_COUNT = 0, 1
 TASK_WORDS = 2
@@ -128,7 +130,7 @@ TASK_WORDS = 2
 FUNCTION = 0  # its address
 LAYER = 1
 SLICE, SLICES = 2, 3  # of the samples; of parts: its place; of halves: which half
-FIRST, LAST = 4, 5  # outputs of the layer
+FIRST, LAST = 4, 5  # outputs of the layer; of dropout the number of its first unit
 ALWAYS = 6  # whether it is done, too, where another of the step has FAILED
 BACK = 7  # where a task goes on from an operation that says AGAIN
 OP_FIELDS = 8

@@ -119,8 +119,6 @@ class Operation:
         return operation
 
 
-def operation(function: Any = None, *, name: str = "") -> Any:
+def operation(function: Any) -> Operation:
     """Make a function of (job, op, layers, like), which returns GO_ON, FAILED, LEAVE or AGAIN, an `Operation`."""
-    if function is None:
-        return lambda function: Operation(function, name)
     return Operation(function, function.__name__)

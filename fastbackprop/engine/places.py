@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import kernel, spliced
+from fastbackprop.engine.jit import NIL, kernel, spliced
 from fastbackprop.engine.simd import const, itemsize, line, load_double, load_int, load_scalar
 from fastbackprop.engine.update import NO_GRADIENT
 
@@ -20,7 +20,8 @@ NARROW_PANELS = 4
 # ---------------------------------------------------------------- steps, blocks and slices
 
 
-# A division takes as long as a hundred additions; a step of a small network has time for few.
+# A step of a small network has time for a thousand operations, and a division takes as long as ten or twenty: here, in
+# `panel_count` and in `panels_of` there are few.
 
 
 @spliced
@@ -73,7 +74,7 @@ def panels_of(job, op, like):
     """The first panel of an operation's slice of the block, and the first after it."""
     panels = panel_count(job[at.ROWS], like)
     if op[at.SLICES] == 1:
-        return op[at.SLICE], panels
+        return NIL, panels
     return op[at.SLICE] * panels // op[at.SLICES], (op[at.SLICE] + 1) * panels // op[at.SLICES]
 
 
@@ -83,7 +84,31 @@ def learns(job):
     return job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
 
 
+# ---------------------------------------------------------------- parts
+
+
+@kernel
+def part_count(job):
+    """How many parts the step has: a small last batch may have fewer."""
+    return (job[at.STEP_SAMPLES] + job[at.PART_SIZE] - 1) // job[at.PART_SIZE]
+
+
+@kernel
+def part_at(job, step, place):
+    """Which part of a step's samples is done at a place, and at which place a part: the threads change sides each step.
+
+    Parts are not of equal size: who has the smaller one gathers ahead for the larger.
+    """
+    return (place + step % 2 * (job[at.PARTS] // 2)) % job[at.PARTS]
+
+
 # ---------------------------------------------------------------- addresses
+
+
+@spliced
+def clock(job):
+    """The address of the clock."""
+    return job[at.MAIN] + at.JOB_FIELDS * 8 * (1 + job[at.THREADS])
 
 
 @kernel

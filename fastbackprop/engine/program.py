@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.operations import OPERATIONS as OPERATIONS
+from fastbackprop.engine.operations import OPERATIONS as OPERATIONS  # to who asks here, all of them are there
 from fastbackprop.engine.operations import Operation
 from fastbackprop.engine.ops import backward, costs, forward, gather, gradient, halves, parts, update
 from fastbackprop.engine.ops.head import OUTPUT_LAYERS
@@ -83,7 +83,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Op:
-    """One record; see layout.py. ``back``: how many operations before it a task goes on from where it says AGAIN."""
+    """One record; see layout.py.
+
+    ``always``: all but what changes parameters or goes on to the next step, which is not done where a step has failed.
+    ``back``: how many operations before it a task goes on from where it says AGAIN.
+    """
 
     operation: Operation
     layer: int = 0
@@ -168,7 +172,7 @@ def _weights(work: Work, pieces: np.ndarray) -> list[Phase]:
             if work.clip:
                 clipped[task].append(Op(update.APPLY_CLIPPED[work.update], l, outputs=(first, last)))
     phases = [Phase(at.IN_BLOCK, tasks)] if tasks else []
-    return [*phases, Phase(at.IN_STEP, clipped)] if work.clip else phases
+    return [*phases, Phase(at.AFTER_BLOCKS, clipped)] if work.clip else phases
 
 
 # ---------------------------------------------------------------- the kinds of step
@@ -180,7 +184,7 @@ def _shared(shape: Shape, work: Work, threads: int, pieces: np.ndarray) -> list[
     tasks = [first + _samples(shape, work, slice_) for first, slice_ in zip(penalties, slices, strict=True)]
     phases = [Phase(at.IN_BLOCK, tasks), *_weights(work, pieces)]
     if work.check_inputs and work.update == GRADIENT:
-        phases.append(Phase(at.AT_END, [[Op(costs.check_gradient)]]))
+        phases.append(Phase(at.AT_END, [[Op(costs.check_inputs_of_gradient)]]))
     return phases
 
 
@@ -197,7 +201,8 @@ def _in_parts(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phase]:
             for l in range(1, shape.last + 1)
         ]
         tasks.append([*ops, *block, Op(parts.next_block, 0, place, always=True, back=len(block))])
-    idle = [] if work.check_inputs else [Op(parts.gather_ahead, 0, (i, work.parts)) for i in range(work.parts)]
+    assert not work.check_inputs  # of small calls only
+    idle = [Op(parts.gather_ahead, 0, (i, work.parts)) for i in range(work.parts)]
     return [Phase(at.IN_BLOCK, tasks, idle), *_weights(work, pieces)]
 
 

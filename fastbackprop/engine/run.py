@@ -15,6 +15,7 @@ import numpy as np
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import entry, kernel
 from fastbackprop.engine.operations import call_operation, words_at
+from fastbackprop.engine.places import clock as clock_of
 from fastbackprop.engine.places import enter_block, enter_step
 from fastbackprop.engine.simd import (
     compare_swap,
@@ -121,7 +122,7 @@ def _wait_for_idle(words, count):
     """
     for i in range(count):
         spins = 0
-        while not compare_swap(words + i * WORD_BYTES, 0, 0):
+        while not compare_swap(words + i * WORD_BYTES, 0, 0):  # looks, and lets no later access come before
             spins = _rest(spins)
 
 
@@ -129,8 +130,8 @@ def _wait_for_idle(words, count):
 def _do_phases(job, program, when, turn, clock):
     """The phases of a time."""
     for i in range(program[at.PHASES]):
-        at_ = program[at.PHASES_AT] + i * at.PHASE_FIELDS
-        phase = program[at_ : at_ + at.PHASE_FIELDS]
+        first = program[at.PHASES_AT] + i * at.PHASE_FIELDS
+        phase = program[first : first + at.PHASE_FIELDS]
         if phase[at.WHEN] == when:
             _do_phase(job, program, phase, turn, clock)
 
@@ -144,8 +145,8 @@ def run(jobs, program, slot):
     job = jobs[(1 + slot) * at.JOB_FIELDS : (2 + slot) * at.JOB_FIELDS]
     for field in range(at.JOB_FIELDS):
         job[field] = jobs[field]
-    clock = np.intp(jobs.ctypes.data) + (1 + job[at.THREADS]) * at.JOB_FIELDS * 8
     job[at.SLOT], job[at.MAIN] = slot, np.intp(jobs.ctypes.data)
+    clock = clock_of(job)
     job[at.SCRATCH] += slot * job[at.SCRATCH_BYTES]
     enter_step(job, job[at.STEPS] - 1)
     job[at.END_ROW] = job[at.STEP_ROW] + job[at.STEP_SAMPLES]
@@ -161,7 +162,7 @@ def run(jobs, program, slot):
             break
         job[at.COMMON_STEP] = step
         enter_step(job, step)
-        done, batch = 0, job[at.STEP_SAMPLES]
+        done, batch = 0, job[at.STEP_SAMPLES]  # read before the phases: operations may go on to the next step
         while True:
             done += job[at.ROWS]
             blocks += 1
@@ -169,7 +170,7 @@ def run(jobs, program, slot):
             if done == batch:
                 break
             enter_block(job, done)
-        _do_phases(job, program, at.IN_STEP, step + 1, clock)
+        _do_phases(job, program, at.AFTER_BLOCKS, step + 1, clock)
     _do_phases(job, program, at.AT_END, 1, clock)
     if slot == 0:
         _wait_for_idle(clock + program[at.WORDS] * WORD_BYTES, job[at.THREADS])

@@ -1,5 +1,6 @@
-"""Vectors, lines, atomics: what Numba does not have and the kernels need. The one file that writes LLVM IR for
-single operations (``tile.py`` writes the loop of the product with the same helpers).
+"""Vectors, lines, atomics: what Numba does not have and the kernels need, each written as LLVM IR.
+
+With the same helpers ``tile.py`` writes the loop of the product, and ``readers.py`` conversions.
 
 A *line* is 64 bytes: 16 float32 or 8 float64 values, whatever the processor. Data are laid out in lines, so the
 results do not depend on the width of the registers. A *vector* is what one register holds: a line is 1 (AVX-512),

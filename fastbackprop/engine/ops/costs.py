@@ -6,6 +6,8 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import kernel, spliced
 from fastbackprop.engine.operations import doubles_at, operation
 from fastbackprop.engine.places import (
+    clock,
+    part_count,
     reciprocal,
     sample_weight,
     unit_count,
@@ -26,7 +28,7 @@ from fastbackprop.engine.update import L1, L2, sum_of_powers
 
 @operation
 def weigh(job, op, layers, like):
-    """The sum of the sample weights of the step, for a slice."""
+    """The sum of all sample weights of the step, which each slice makes for itself."""
     if job[at.BEGINS] != 0:
         total = 0.0
         for k in range(job[at.STEP_ROW], job[at.STEP_ROW] + job[at.STEP_SAMPLES]):
@@ -104,7 +106,7 @@ def add_losses(job, factor, total, like):
 def _losses_of_parts(job):
     """The sum of a step's losses, part by part."""
     total = 0.0
-    for number in range((job[at.STEP_SAMPLES] + job[at.PART_SIZE] - 1) // job[at.PART_SIZE]):
+    for number in range(part_count(job)):
         total += load_double(job[at.PART_SUMS] + number * LINE_BYTES)
     return total
 
@@ -129,10 +131,10 @@ def _stops(job, costs):
 
 
 @kernel
-def count(job, penalty, fails, like):
-    """Add the block's losses, and once a step the penalty of the weights, to the epoch's cost; stop where that says so.
+def add_costs(job, penalty, fails, like):
+    """Add the block's losses, and once a step the penalty of the weights, to the epoch's cost.
 
-    `fails`: whether the step does, and so is not to stop the job.
+    At the end of an epoch, stop the job where STOP says so, unless the step `fails`.
     """
     costs, batch = _costs(job), job[at.STEP_SAMPLES]
     factor = batch * reciprocal(weight_sum(job, 0, like))  # 1 where all samples weigh 1
@@ -147,24 +149,18 @@ def count(job, penalty, fails, like):
         store_release(clock(job) + at.STOPPED * 8, job[at.STEP] + 1)
 
 
-@spliced
-def clock(job):
-    """The address of the clock."""
-    return job[at.MAIN] + at.JOB_FIELDS * 8 * (1 + job[at.THREADS])
-
-
 @operation
 def count_costs(job, op, layers, like):
     """The costs of the block."""
     penalty = 0.0
     if job[at.BEGINS] != 0 and job[at.PENALTY] != at.NO_PENALTY:
         penalty = sum_penalties(job, layers, len(layers) - 1)
-    count(job, penalty, load_acquire(clock(job) + at.FAILED_STEP * 8) != 0, like)
+    add_costs(job, penalty, load_acquire(clock(job) + at.FAILED_STEP * 8) != 0, like)
     return at.GO_ON
 
 
 @operation
-def check_gradient(job, op, layers, like):
+def check_inputs_of_gradient(job, op, layers, like):
     """Make the cost NaN where an input is not finite: then no row of dW[1] is, even where dZ[1] is 0."""
     row = job[at.GRADIENT_AT] + layers[1, at.WEIGHTS] * itemsize(like)
     _costs(job)[at.MEAN_LOSS] += 0.0 * sum_of_powers(row, layers[0, at.SIZE], 1, job[at.SCRATCH], like)

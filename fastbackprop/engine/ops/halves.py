@@ -17,10 +17,10 @@ from __future__ import annotations
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import NIL, kernel, spliced
 from fastbackprop.engine.operations import Operation, layers_at, operation, words_at
-from fastbackprop.engine.ops.costs import clock, count, penalize, sum_penalties
+from fastbackprop.engine.ops.costs import add_costs, penalize, sum_penalties
 from fastbackprop.engine.ops.forward import SUM_HALF, add_halves, half_sums_at
 from fastbackprop.engine.panels import load_part, store_part
-from fastbackprop.engine.places import enter_step, panel_count, parameter_count, weight_sum_at
+from fastbackprop.engine.places import clock, enter_step, panel_count, parameter_count, weight_sum_at
 from fastbackprop.engine.simd import itemsize, lanes, line, load_acquire, load_double, store
 
 
@@ -32,7 +32,11 @@ def _table_of(job, half):
 
 @operation
 def enter_half(job, op, layers, like):
-    """Let the thread's job be that of half SLICE, and at the step that all threads are at."""
+    """Let the thread's job be that of half SLICE, and at the step that all threads are at.
+
+    So begins each task of a step in halves: the thread may have done the other half before, up to the next step. Where
+    the vectors of the whole network lie, the job MAIN still says.
+    """
     enter_step(job, job[at.COMMON_STEP])
     n, size, half = line(like), itemsize(like), op[at.SLICE]
     main = words_at(job[at.MAIN], at.JOB_FIELDS)
@@ -159,5 +163,5 @@ def count_costs_of_halves(job, op, layers, like):
     if job[at.PENALTY] != at.NO_PENALTY:
         address = _penalty_at(job, like)
         penalty = load_double(address) + load_double(address + job[at.OTHER_HALF])
-    count(job, penalty, load_acquire(clock(job) + at.FAILED_STEP * 8) != 0, like)
+    add_costs(job, penalty, load_acquire(clock(job) + at.FAILED_STEP * 8) != 0, like)
     return at.GO_ON

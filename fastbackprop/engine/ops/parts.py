@@ -12,11 +12,12 @@ from fastbackprop.engine.jit import kernel, spliced
 from fastbackprop.engine.operations import operation, words_at
 from fastbackprop.engine.ops.costs import add_losses, penalize
 from fastbackprop.engine.ops.gather import gather_panels
-from fastbackprop.engine.ops.update import part_at
 from fastbackprop.engine.places import (
     enter_rows,
     panel_count,
     parameter_count,
+    part_at,
+    part_count,
     row_of,
     start_of,
     weight_sum,
@@ -84,7 +85,7 @@ def enter_part(job, op, layers, like):
 @operation
 def penalize_part(job, op, layers, like):
     """The penalties of a part's share of the rows of all weights."""
-    parts = (job[at.STEP_SAMPLES] + job[at.PART_SIZE] - 1) // job[at.PART_SIZE]
+    parts = part_count(job)
     # where all exist, each place those of the weights that the same thread updates
     place = op[at.SLICE] if parts == job[at.PARTS] else part_at(job, job[at.STEP], op[at.SLICE])
     if job[at.BEGINS] != 0:

@@ -7,7 +7,15 @@ import numpy as np
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import kernel, spliced
 from fastbackprop.engine.operations import Operation, doubles_at, operation
-from fastbackprop.engine.places import learning_rate, parameter_count, reciprocal, unit_count, weight_sum
+from fastbackprop.engine.places import (
+    learning_rate,
+    parameter_count,
+    part_at,
+    part_count,
+    reciprocal,
+    unit_count,
+    weight_sum,
+)
 from fastbackprop.engine.simd import itemsize, load_double, load_scalar, store
 from fastbackprop.engine.update import (
     CLIP_NORM,
@@ -24,23 +32,13 @@ from fastbackprop.engine.update import (
 
 
 @kernel
-def part_at(job, step, place):
-    """Which part of a step's samples is done at a place, and at which place a part: the threads change sides each step.
-
-    Parts are not of equal size: who has the smaller one gathers ahead for the larger.
-    """
-    return (place + step % 2 * (job[at.PARTS] // 2)) % job[at.PARTS]
-
-
-@kernel
 def _gradients(job, layers, like):
     """Where the gradient lies: that of the whole batch, or those of its parts, with `places` as `update` takes them."""
     if job[at.PARTS] == 1:
         return job[at.GRADIENT_AT], WHOLE
     part_bytes = parameter_count(layers) * itemsize(like)
-    parts = (job[at.STEP_SAMPLES] + job[at.PART_SIZE] - 1) // job[at.PART_SIZE]
     first = part_at(job, job[at.STEP], 0) * part_bytes
-    return job[at.PART_GRADIENTS], (first, parts, (job[at.PARTS] - 1) * part_bytes, part_bytes)
+    return job[at.PART_GRADIENTS], (first, part_count(job), (job[at.PARTS] - 1) * part_bytes, part_bytes)
 
 
 @spliced
