@@ -76,7 +76,8 @@ for use in [{", ".join(f"lambda: {use}" for use in uses)}]:
     use()  # what it needs is compiled before memory is short: LLVM ends the process then
     net.params = start
     path.write_bytes(saved)
-    for room in [100_000, *range(1_000_000, 12_000_000, 4_000_000), *range(12_000_000, 140_000_000, 16_000_000), 2 * 10**9]:
+    rooms = [100_000, *range(1_000_000, 12_000_000, 4_000_000), *range(12_000_000, 140_000_000, 16_000_000), 2 * 10**9]
+    for room in rooms:
         net._plans.clear()  # what was allocated by an earlier call is not there
         net._small_forward.waiting.clear()
         net._small_gradients.waiting.clear()
