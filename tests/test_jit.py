@@ -62,6 +62,26 @@ print(again(), again())
     assert out[-1] == f"({EXPECTED}, False) ({EXPECTED}, False)"  # no file can be there
 
 
+def test_an_interrupt_while_llvm_hands_the_code_over_is_not_lost(tmp_path):
+    """There the interpreter prints it and goes on; it is noticed when the code is missing."""
+    code = """
+from llvmlite.binding.executionengine import ExecutionEngine
+from fastbackprop.engine.jit import entry
+notify = ExecutionEngine._raw_object_cache_notify
+def interrupted(self, data):
+    raise KeyboardInterrupt
+ExecutionEngine._raw_object_cache_notify = interrupted
+try:
+    entry(module.shuffle.py_func)(order, 1, 1)
+except KeyboardInterrupt:
+    print("interrupted", end=" ")
+ExecutionEngine._raw_object_cache_notify = notify
+print(use(entry(module.shuffle.py_func)), use(entry(module.shuffle.py_func)))
+"""
+    out = python(SHUFFLE + code, NUMBA_CACHE_DIR=str(tmp_path))
+    assert out == f"interrupted ({EXPECTED}, False) ({EXPECTED}, True)"
+
+
 AGAIN = """
 import os, stat
 from pathlib import Path

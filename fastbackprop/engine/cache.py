@@ -175,6 +175,11 @@ class Cache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
+        except RuntimeError as error:
+            # LLVM hands the machine code over in a callback; what is raised there, by Ctrl-C, is printed and forgotten.
+            if "no compiled object" in str(error):
+                raise KeyboardInterrupt from None
+            raise
         except OSError as error:
             warnings.warn(
                 f"the compiled engine could not be written to {self._cache_path} ({error.strerror}), so every process "
