@@ -65,17 +65,18 @@ print(again(), again())
 def test_an_interrupt_while_llvm_hands_the_code_over_is_not_lost(tmp_path):
     """There the interpreter prints it and goes on; it is noticed when the code is missing."""
     code = """
-from llvmlite.binding.executionengine import ExecutionEngine
+from numba.core.codegen import JITCodeLibrary
 from fastbackprop.engine.jit import entry
-notify = ExecutionEngine._raw_object_cache_notify
-def interrupted(self, data):
-    raise KeyboardInterrupt
-ExecutionEngine._raw_object_cache_notify = interrupted
+serialize = JITCodeLibrary.serialize_using_object_code
+def without_code(self):
+    self._compiled_object = None
+    return serialize(self)
+JITCodeLibrary.serialize_using_object_code = without_code
 try:
     entry(module.shuffle.py_func)(order, 1, 1)
 except KeyboardInterrupt:
     print("interrupted", end=" ")
-ExecutionEngine._raw_object_cache_notify = notify
+JITCodeLibrary.serialize_using_object_code = serialize
 print(use(entry(module.shuffle.py_func)), use(entry(module.shuffle.py_func)))
 """
     out = python(SHUFFLE + code, NUMBA_CACHE_DIR=str(tmp_path))
