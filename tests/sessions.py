@@ -269,7 +269,8 @@ class Session(RuleBasedStateMachine):
         if known.is_tame() and not at_a_kink:
             _, Z = model_forward(W, b, dense, net.hidden[0] if net.hidden else "relu", net.output)
             np.testing.assert_allclose(g.vector, expected, **self.tolerance(net, Z, expected))
-        assert np.array_equal(net.value_and_grad(X, y, sample_weight=given)[1], g.vector)
+        same = net.value_and_grad(X, y, sample_weight=given)[1]
+        assert np.array_equal(same, g.vector, equal_nan=True)  # of huge parameters all of it is NaN
 
     @rule(data=st.data())
     def learn(self, data: st.DataObject) -> None:
