@@ -247,7 +247,11 @@ class Session(RuleBasedStateMachine):
         X, dense, y, Y = self.samples(data, net)
         W, b = known.layers()
         A, Z = model_forward(W, b, dense, net.hidden[0] if net.hidden else "relu", net.output)
-        np.testing.assert_allclose(net.forward(X), A[-1], **self.tolerance(net, Z, A[-1]))
+        o = net.forward(X)
+        if (
+            max(float(np.abs(z).max(initial=0.0)) for z in Z[1:]) < np.finfo(net.dtype).max / 1e6
+        ):  # it does not overflow
+            np.testing.assert_allclose(o, A[-1], **self.tolerance(net, Z, A[-1]))
         if net.output == "identity":
             expected = 0.5 * np.mean(np.sum((A[-1] - Y) ** 2, axis=1))
             np.testing.assert_allclose(net.cost(X, y), expected, **self.tolerance(net, Z, np.array(expected)))
