@@ -114,7 +114,8 @@ class Writer:
     ----------
     path : path
     every : int or datetime.timedelta
-        After so many epochs; or after the first epoch, and the next one that ends when so much time has passed.
+        A number of epochs: a checkpoint is due each time that many are done. A time: one is due after the first epoch,
+        and then at the first epoch's end after the time has passed.
     metadata : mapping of str to str
         As :func:`fastbackprop.persistence.save` has it.
     parts : tuple

@@ -4,7 +4,7 @@ They are plain Python threads that run compiled code without the interpreter's l
 job is complete when its tasks are done, by whomever. After a fork the child starts threads of its own.
 
 Ctrl-C, or another exception that comes from outside, is raised between two of the interpreter's instructions. There
-are none between the first word to a helper and the end of the job: it is one call of C (`_in_one_go`), so an interrupt
+are none between the first word to a helper and the end of the job: it is one call of C (`in_one_go`), so an interrupt
 finds either nothing begun or all done. No lock is taken by lines of Python, where it would be left held.
 """
 
@@ -78,10 +78,10 @@ class _Helpers:
     def share(self, own: partial[Any], turns: list[partial[Any]]) -> None:
         """Call ``own`` here and ``turns`` on helpers that come before it returns."""
         words = [partial(self._work.put, turns)] * len(turns)
-        _in_one_go(*words, own, partial(turns.clear), partial(self._wanted.pop, get_ident(), None))
+        in_one_go(*words, own, partial(turns.clear), partial(self._wanted.pop, get_ident(), None))
 
 
-def _in_one_go(*calls: partial[Any]) -> None:
+def in_one_go(*calls: partial[Any]) -> None:
     """Call functions of C one after the other, with nothing of the interpreter between them."""
     deque(map(partial.__call__, calls), maxlen=0)
 

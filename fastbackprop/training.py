@@ -23,7 +23,7 @@ from fastbackprop.pace import LONG_STEP, Pace, pace_of
 from fastbackprop.penalty import Penalty
 from fastbackprop.rows import Rows, put_data, targets
 from fastbackprop.schedules import Schedule
-from fastbackprop.threads import _in_one_go
+from fastbackprop.threads import in_one_go
 from fastbackprop.weights import scaled_weights
 
 if TYPE_CHECKING:
@@ -301,12 +301,12 @@ class Training:
     def _keep(self) -> None:
         """Copy what a step changes, to go back to; the memory is taken once."""
         copied = [partial(setitem, copy, ..., vector) for copy, vector in zip(self._kept, self._vectors(), strict=True)]
-        _in_one_go(*copied, partial(setattr, self, "_kept_steps", self.state.steps))
+        in_one_go(*copied, partial(setattr, self, "_kept_steps", self.state.steps))
 
     def _go_back(self) -> None:
         """Restore what was kept."""
         copied = [partial(setitem, vector, ..., copy) for copy, vector in zip(self._kept, self._vectors(), strict=True)]
-        _in_one_go(*copied, partial(setattr, self.state, "steps", self._kept_steps))
+        in_one_go(*copied, partial(setattr, self.state, "steps", self._kept_steps))
 
     def _settle(self) -> None:
         """After an error or an interrupt, wherever it came: bring the state to a whole number of steps, all finite.

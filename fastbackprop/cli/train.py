@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 SET_ASIDE = 0.1  # of the training samples, for early stopping
 MOST_LINES = 50  # about epochs
-# Steps of a network of the same shape, of at most so many parameters, so that all is compiled when the training begins.
+# Before the training begins, a network of the same shape does STEPS_AHEAD steps, so that all is compiled. A network of
+# more than MOST_AHEAD parameters does without.
 STEPS_AHEAD, MOST_AHEAD = 10, 1_000_000
 CHECKPOINT_EVERY = timedelta(seconds=5)  # each waits for the disk, and an epoch of a small table takes no time
 

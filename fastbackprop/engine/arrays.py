@@ -8,6 +8,7 @@ import numpy as np
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import entry, inline
+from fastbackprop.engine.places import clock_at
 
 _entry = partial(entry, nogil=False)  # each takes no longer than to give the interpreter's lock back
 
@@ -29,7 +30,7 @@ def _are_rows(array, width):
 def _put_inputs(job, X):
     job[at.SAMPLES] = job[at.BATCH] = X.shape[0]
     job[at.INPUTS] = np.intp(X.ctypes.data)
-    job[(1 + job[at.THREADS]) * at.JOB_FIELDS :] = 0  # the clock
+    job[clock_at(job[at.THREADS]) :] = 0
     return _are_rows(X, job[at.INPUT_STRIDE])
 
 

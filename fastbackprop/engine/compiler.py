@@ -74,13 +74,10 @@ class EntryCompiler(CompilerBase):
 
     def define_pipelines(self) -> list[Any]:
         """Its passes."""
-        self._take_a_name()
-        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
-
-    def _take_a_name(self) -> None:
         function = self.state.func_id
         function.unique_id = secrets.randbits(63)
         function.unique_name = f"{function.func_qualname}${function.unique_id}"
+        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
 
 
 class KernelCompiler(EntryCompiler):
@@ -88,8 +85,7 @@ class KernelCompiler(EntryCompiler):
 
     def define_pipelines(self) -> list[Any]:
         """Its passes."""
-        self._take_a_name()
-        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        [passes] = super().define_pipelines()
         passes.passes = [(_KernelLowering if p is NativeLowering else p, text) for p, text in passes.passes]
         passes.finalize()
         return [passes]

@@ -55,31 +55,26 @@ def _emit_array(context: Any, bld: Any, array_type: Any, address: Any, shape: li
     return array._getvalue()
 
 
-@intrinsic
-def words_at(typingctx: Any, address: Any, count: Any) -> Any:
-    """The int64 vector at an address."""
-    array = types.Array(types.int64, 1, "C")
+def _vector_at(element: Any) -> Any:
+    """What makes a vector of elements of the memory at an address, of a length."""
+    array = types.Array(element, 1, "C")
 
-    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return _emit_array(context, bld, array, args[0], [args[1]])
+    @intrinsic
+    def vector_at(typingctx: Any, address: Any, count: Any) -> Any:
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            return _emit_array(context, bld, array, args[0], [args[1]])
 
-    return array(types.intp, types.intp), codegen
+        return array(types.intp, types.intp), codegen
+
+    return vector_at
 
 
-@intrinsic
-def doubles_at(typingctx: Any, address: Any, count: Any) -> Any:
-    """The float64 vector at an address."""
-    array = types.Array(types.float64, 1, "C")
-
-    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return _emit_array(context, bld, array, args[0], [args[1]])
-
-    return array(types.intp, types.intp), codegen
+words_at, doubles_at = _vector_at(types.int64), _vector_at(types.float64)
 
 
 @intrinsic
 def layers_at(typingctx: Any, address: Any, count: Any) -> Any:
-    """The table of so many layers at an address."""
+    """The table of layers at an address; ``count``: how many there are."""
     array = types.Array(types.int64, 2, "C")
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
@@ -100,7 +95,10 @@ class Operation:
         OPERATIONS.append(self)
 
     def address(self, dtype: np.dtype[Any]) -> int:
-        """Of the machine code for float32 or float64, which is compiled, or read from the disk, at the first time."""
+        """The address of the machine code for float32 or float64.
+
+        The first call compiles it, or reads it from the disk.
+        """
         if dtype not in self._addresses:
             self._addresses[dtype] = address_of(self._entry(dtype), OPERATION)
         return self._addresses[dtype]

@@ -9,13 +9,15 @@ from fastbackprop.engine.jit import NIL, kernel, spliced
 from fastbackprop.engine.simd import const, itemsize, line, load_double, load_int, load_scalar
 from fastbackprop.engine.update import NO_GRADIENT
 
-# The gradient of at most so many outputs, and of two for each panel of a block, is made from panels: to add up lanes
-# takes two operations a weight, to transpose inputs four and more an input and panel. In the first layer fewer: a half
-# of a network (ops/halves.py) may have as few outputs, and its bits are to be those of the whole.
+# A layer with at most FEW outputs, and at most two for each panel of a block, has its gradient made from panels. To add
+# up lanes takes two operations a weight; to transpose inputs takes four and more an input and panel. The limit of the
+# first layer is lower: a half of a network (ops/halves.py) may have as few, and its bits are to be those of the whole.
 FEW, FEW_OF_FIRST = 16, 8
 # So is that of inputs that fill at most half of a line, from so many panels on: its other lanes would take as long.
 NARROW_PANELS = 4
 
+
+clock_at = kernel(at.clock_at)
 
 # ---------------------------------------------------------------- steps, blocks and slices
 
@@ -108,7 +110,7 @@ def part_at(job, step, place):
 @spliced
 def clock(job):
     """The address of the clock."""
-    return job[at.MAIN] + at.JOB_FIELDS * 8 * (1 + job[at.THREADS])
+    return job[at.MAIN] + clock_at(job[at.THREADS]) * 8
 
 
 @kernel

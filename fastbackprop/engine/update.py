@@ -127,6 +127,7 @@ def power(base, exponent):
 
 def make_update(formula):
     """The pass of an optimizer's formula over a stretch of the parameters."""
+    has_powers = formula is _adam  # the others do not look at them
 
     @kernel
     def update(w, g, places, s1, s2, count, rate, scale, l1, l2, decays, hyper, step, like):
@@ -140,7 +141,9 @@ def make_update(formula):
         n, size = lanes(like), itemsize(like)
         decay = hyper[DECAY] if decays else 0.0
         shrink = 1.0 - rate * hyper[DECOUPLED_DECAY] if decays else 1.0
-        powers = power(hyper[BETA1], step), power(hyper[BETA2], step)
+        powers = 0.0, 0.0
+        if has_powers:
+            powers = power(hyper[BETA1], step), power(hyper[BETA2], step)
         for i in range(0, count, n):
             at, exist = i * size, count - i
             prefetch_write(w + at + AHEAD)

@@ -27,7 +27,7 @@ from fastbackprop.network import Network
 from fastbackprop.penalty import Penalty
 from fastbackprop.sklearn.arrays import READ, in_dtype
 from fastbackprop.sklearn.model import Model
-from fastbackprop.threads import _in_one_go
+from fastbackprop.threads import in_one_go
 from fastbackprop.training import Training
 from fastbackprop.weights import sample_weights
 
@@ -116,7 +116,7 @@ class MLP(Model):
                 train()
         except BaseException:
             if not has_learned():  # what cannot be learned from leaves the estimator as it was
-                _in_one_go(partial(self.__dict__.clear), partial(self.__dict__.update, before))
+                in_one_go(partial(self.__dict__.clear), partial(self.__dict__.update, before))
             raise
         if not np.isfinite(net.params).all():
             raise ValueError(NOT_FINITE)
@@ -324,7 +324,7 @@ class MLP(Model):
             if score > self.best_validation_score_:
                 new |= {"best_validation_score_": score, "_best_params": net.params.copy()}
         new["_no_improvement_count"] = 0 if improved else self._no_improvement_count + 1
-        _in_one_go(*records, partial(self.__dict__.update, new))  # an interrupt finds none of it done, or all
+        in_one_go(*records, partial(self.__dict__.update, new))  # an interrupt finds none of it done, or all
 
     def _no_improvement(self, training: Training) -> bool:
         """Whether to stop after too many epochs without; if not, a smaller rate is tried."""
@@ -344,7 +344,7 @@ class MLP(Model):
     def _set_rate(self, training: Training, old: float, new: float) -> None:
         """Change SGD's rate as scikit-learn does, whose velocity is ours times the rate at which it was gathered."""
         scaled = [partial(imul, velocity, old / new) for velocity in training.state.vectors]
-        _in_one_go(*scaled, partial(setattr, self, "_rate", new))
+        in_one_go(*scaled, partial(setattr, self, "_rate", new))
 
     def _bar(self) -> Any:
         return progress_bar(self.max_iter) if self.progress else nullcontext()
