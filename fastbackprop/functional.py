@@ -29,7 +29,8 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike, NDArray
 
 from fastbackprop.engine import activations, elementary, heads
-from fastbackprop.engine.jit import SAME_BITS, callable_kernel, need_compiler
+from fastbackprop.engine.entry import need_compiler
+from fastbackprop.engine.jit import SAME_BITS, callable_kernel
 from fastbackprop.engine.simd import const, fma, if_equal, if_less
 from fastbackprop.reference import _numbers
 

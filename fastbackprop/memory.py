@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbackprop.engine.simd import LINE_BYTES
+from fastbackprop.engine.layout import LINE_BYTES
 
 
 def zeros(elements: int, dtype: np.dtype[Any]) -> np.ndarray:

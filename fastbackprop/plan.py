@@ -11,11 +11,10 @@ import numpy as np
 from fastbackprop import memory
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import pass_address
-from fastbackprop.engine.jit import compiled_for
+from fastbackprop.engine.layout import LINE_BYTES
 from fastbackprop.engine.product import scratch_size
 from fastbackprop.engine.program import Shape, Work, make
 from fastbackprop.engine.run import run
-from fastbackprop.engine.simd import LINE_BYTES
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.parameters import parameter_count
 from fastbackprop.threads import run_on
@@ -300,7 +299,7 @@ class Plan:
         if work not in self._programs:
             start = time.perf_counter()
             program = make(self._shape, work, self.threads, self.pieces, self.half)
-            compiled_for(run, program, program, 0)
+            assert run.call
             self._programs[work] = program
             self.seconds_compiling += time.perf_counter() - start
         return self._programs[work]
@@ -333,7 +332,7 @@ class Plan:
             job[at.HALF_TABLES] = self.half_tables.ctypes.data
         program = self.program(job)
         jobs = self.with_clock(job, program)
-        run_on(threads, run, jobs, program)
+        run_on(threads, run.call, jobs, program)
         clock = jobs[at.clock_at(self.threads) :]
         return int(clock[at.FAILED_STEP]), int(clock[at.STOPPED])
 

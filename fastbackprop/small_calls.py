@@ -17,7 +17,6 @@ from numpy import empty, ndarray
 from fastbackprop import checks
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.arrays import put_classes, put_rows, put_targets
-from fastbackprop.engine.jit import compiled_for
 from fastbackprop.engine.run import run
 from fastbackprop.engine.update import GRADIENT, NO_GRADIENT
 from fastbackprop.plan import LINE_OF_FLOATS, WAKING_WORK, Plan, block_of, parts_of_batch, samples_of_block
@@ -47,14 +46,14 @@ class _Call:
 class _SmallCalls:
     """The calls of a network, of at most so many samples, that are not in use: two threads at once get one each.
 
-    Compiled functions are called without the question of which, since the types of their arguments are known: of eight
-    arrays it takes 0.1 us. To take a call and to put it back is written out in both kinds: a function takes 50 ns.
+    To take a call and to put it back is written out in both kinds: a function takes 50 ns.
     """
 
     update, target_kind = NO_GRADIENT, at.NO_TARGETS
 
     def __init__(self, net: Network, most: int) -> None:
         self.most, self.dtype, self.inputs, self.outputs = most, net.dtype, net.sizes[0], net.sizes[-1]
+        self.itemsize = net.dtype.itemsize
         self.waiting: dict[int, list[_Call]] = {}  # by the number of samples
 
     def _most_of_one_thread(self, net: Network) -> int:
@@ -77,7 +76,7 @@ class _SmallCalls:
 
     def _new_call(self, net: Network, samples: int) -> _Call:
         call = _Call(net.plan(samples, self.update != NO_GRADIENT, 1), net, self.update, self.target_kind)
-        self.run = compiled_for(run, *call.arguments)
+        self.run = run.call
         return call
 
 
@@ -88,9 +87,8 @@ class SmallForward(_SmallCalls):
         super().__init__(net, max(LINE_OF_FLOATS, self._most_of_one_thread(net)))
 
     def _new_call(self, net: Network, samples: int) -> _Call:
-        call, rows = super()._new_call(net, samples), np.empty((1, 1), self.dtype)
-        self.put = compiled_for(put_rows, call.job, rows, rows)
-        return call
+        self.put = put_rows.call
+        return super()._new_call(net, samples)
 
     def outputs_of(self, net: Network, X: Any) -> np.ndarray | None:
         """The outputs, (N, n[L]), of X; ValueError where it is not finite."""
@@ -108,7 +106,7 @@ class SmallForward(_SmallCalls):
             call = self._new_call(net, len(X))
         try:
             o = empty((len(X), self.outputs), self.dtype)
-            if not (self.put(call.job, X, o) or self.put(call.job, X := X.copy(), o)):
+            if not (self.put(call.job, X, o, self.itemsize) or self.put(call.job, X := X.copy(), o, self.itemsize)):
                 return None
             self.run(*call.arguments)
             if call.clock.item(at.FAILED_STEP):
@@ -133,11 +131,8 @@ class SmallGradients(_SmallCalls):
         self.parameters = len(net.params)
 
     def _new_call(self, net: Network, samples: int) -> _Call:
-        call = super()._new_call(net, samples)
-        rows, Y = np.empty((1, 1), self.dtype), np.empty((1,) * self.dimensions, self.targets)
-        put = put_classes if self.dimensions == 1 else put_targets
-        self.put = compiled_for(put, call.job, rows, Y, net.params, call.costs)
-        return call
+        self.put = (put_classes if self.dimensions == 1 else put_targets).call
+        return super()._new_call(net, samples)
 
     def gradient_of(self, net: Network, X: Any, Y: Any) -> tuple[float, np.ndarray] | None:
         """The cost and its gradient; None also where X, Y or a loss is not what it should be."""
@@ -160,7 +155,7 @@ class SmallGradients(_SmallCalls):
             call = self._new_call(net, len(X))
         try:
             vector = empty(self.parameters, self.dtype)
-            if not self.put(call.job, X, Y, vector, call.costs):
+            if not self.put(call.job, X, Y, vector, call.costs, self.itemsize):
                 return None
             self.run(*call.arguments)
             cost = call.costs.item(0) / len(X)

@@ -15,15 +15,14 @@ import math
 import os
 from _thread import get_ident, start_new_thread
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 from fastbackprop.cgroups import cpu_quota
-from fastbackprop.engine.jit import compiled_for
 
 MOST_HELPERS = 64  # unless there are more processors
-_compiled: dict[tuple[Any, ...], Any] = {}  # what has been called, with the types of its arrays
 
 
 def available() -> int:
@@ -99,27 +98,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
 
 
-def _compiled_for(function: Any, args: tuple[Any, ...]) -> Any:
-    """What is to be called, compiled or loaded: Ctrl-C in the seconds that takes finds no helper at work."""
-    key = (function, *((array.dtype, array.ndim, array.flags.num) for array in args))
-    if key not in _compiled:
-        _compiled[key] = compiled_for(function, *args, 0)
-    return _compiled[key]
-
-
-def run_on(threads: int, function: Any, *args: Any) -> None:
+def run_on(threads: int, function: Callable[..., int], *args: Any) -> None:
     """Call ``function(*args, slot)`` on this thread with slot 0 and on ``threads - 1`` helpers with slots 1, 2, ...
 
-    ``function``, an entry of the engine, returns once the whole job is done, wherever it runs; a helper that wakes up
-    later finds no work left. ``args`` are arrays.
+    ``function``, what Python calls of an entry of the engine, returns once the whole job is done, wherever it runs; a
+    helper that wakes up later finds no work left.
     """
     if threads == 1:
         function(*args, 0)
         return
-    run = _compiled_for(function, args)
     helpers = _helpers
     helpers.want(threads - 1)
-    own, turns = partial(run, *args, 0), [partial(run, *args, slot) for slot in range(1, threads)]
+    own, turns = partial(function, *args, 0), [partial(function, *args, slot) for slot in range(1, threads)]
     try:
         helpers.share(own, turns)
     except MemoryError:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
-from fastbackprop.engine.jit import address_of, entry, inline, kernel
-from fastbackprop.engine.operations import PASS, call_pass
+from fastbackprop.engine.entry import Entry
+from fastbackprop.engine.jit import inline, kernel
+from fastbackprop.engine.operations import call_pass
 from fastbackprop.engine.simd import (
     const,
     fma,
@@ -148,14 +149,17 @@ def pass_address(code: int, dtype: np.dtype[Any]) -> int:
     """The address of the pass of an activation, to be called as `call_pass` does; 0 where there is none."""
     if code not in _PASSES:
         return 0
-    apply, like = _make_pass(_PASSES[code]), dtype.type(0)
 
-    @entry(name=f"{_PASSES[code].__name__}.{dtype}")
-    def activate(z, slopes, rows):
-        apply(z, slopes, rows, like)
-        return 0
+    def source() -> Any:
+        apply, like = _make_pass(_PASSES[code]), dtype.type(0)
 
-    return address_of(activate, PASS)
+        def activate(z, slopes, rows):
+            apply(z, slopes, rows, like)
+            return 0
+
+        return activate
+
+    return Entry(f"{_PASSES[code].__name__}.{dtype}", "iii", source).address
 
 
 def _make_sum(activation):

@@ -1,77 +1,99 @@
-"""The arrays of a call written into its job by compiled code: their addresses cost microseconds in Python."""
+"""The arrays of a call written into its job by compiled code: their addresses cost microseconds in Python.
+
+It gets the arrays themselves, and reads the fields of NumPy's PyArrayObject, which are a part of NumPy's binary interface.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import entry, inline
+from fastbackprop.engine.entry import Entry
+from fastbackprop.engine.jit import inline
+from fastbackprop.engine.machine_code import HEAD
+from fastbackprop.engine.operations import words_at
 from fastbackprop.engine.places import clock_at
+from fastbackprop.engine.simd import load_int
 
-_entry = partial(entry, nogil=False)  # each takes no longer than to give the interpreter's lock back
-
-
-@inline
-def _is_aligned(array):
-    return np.intp(array.ctypes.data) % array.itemsize == 0
+DIMENSIONS, STRIDES = HEAD + 16, HEAD + 24  # bytes from an array; HEAD: of the address of its data
 
 
 @inline
-def _are_rows(array, width):
+def _data(array):
+    return load_int(array + HEAD)
+
+
+@inline
+def _length(array, axis):
+    return load_int(load_int(array + DIMENSIONS) + axis * 8)
+
+
+@inline
+def _stride(array, axis):
+    return load_int(load_int(array + STRIDES) + axis * 8)
+
+
+@inline
+def _is_aligned(array, itemsize):
+    return _data(array) & (itemsize - 1) == 0
+
+
+@inline
+def _are_rows(array, width, itemsize):
     """Whether a matrix has rows of so many elements that lie one after the other, as they can be read."""
-    rows_follow = array.strides[0] == width * array.itemsize or array.shape[0] == 1
-    elements_follow = array.strides[1] == array.itemsize or width == 1
-    return array.shape[1] == width and rows_follow and elements_follow and _is_aligned(array)
+    rows_follow = _stride(array, 0) == width * itemsize or _length(array, 0) == 1
+    elements_follow = _stride(array, 1) == itemsize or width == 1
+    return _length(array, 1) == width and rows_follow and elements_follow and _is_aligned(array, itemsize)
 
 
 @inline
-def _put_inputs(job, X):
-    job[at.SAMPLES] = job[at.BATCH] = X.shape[0]
-    job[at.INPUTS] = np.intp(X.ctypes.data)
-    job[clock_at(job[at.THREADS]) :] = 0
-    return _are_rows(X, job[at.INPUT_STRIDE])
+def _put_inputs(job, X, itemsize):
+    """The fields of the job; whether X has rows as they can be read."""
+    fields, words = words_at(_data(job), at.JOB_FIELDS), _length(job, 0)
+    fields[at.SAMPLES] = fields[at.BATCH] = _length(X, 0)
+    fields[at.INPUTS] = _data(X)
+    clock = clock_at(fields[at.THREADS])
+    words_at(_data(job) + clock * 8, words - clock)[:] = 0
+    return _are_rows(X, fields[at.INPUT_STRIDE], itemsize)
 
 
 @inline
-def _put_gradient(job, X, Y, vector, costs):
-    job[at.TARGETS], job[at.GRADIENT_AT] = np.intp(Y.ctypes.data), np.intp(vector.ctypes.data)
-    costs[:] = 0.0
-    return _put_inputs(job, X) and len(Y) == len(X)
+def _put_gradient(job, X, Y, vector, costs, itemsize):
+    fields = words_at(_data(job), at.JOB_FIELDS)
+    fields[at.TARGETS], fields[at.GRADIENT_AT] = _data(Y), _data(vector)
+    words_at(_data(costs), at.COST_FIELDS)[:] = 0  # of float64
+    return _put_inputs(job, X, itemsize) and _length(Y, 0) == _length(X, 0)
 
 
-@_entry
-def put_rows(job, X, outputs):
-    """Describe a forward pass of X (N, n[0]) whose outputs are to be written to `outputs` (N, n[L]).
-
-    The widths of the rows of X and of targets are in the job's INPUT_STRIDE and TARGET_STRIDE; its clock is set to 0.
-    Returns False where X has another width, or its rows cannot be read as if it were contiguous and aligned.
-    """
-    job[at.OUTPUTS] = np.intp(outputs.ctypes.data)
-    return _put_inputs(job, X)
+def _put_rows(job, X, outputs, itemsize):
+    words_at(_data(job), at.JOB_FIELDS)[at.OUTPUTS] = _data(outputs)
+    return _put_inputs(job, X, itemsize)
 
 
-@_entry
-def put_targets(job, X, Y, vector, costs):
-    """Describe a gradient of X (N, n[0]), with targets Y (N, n[L]), to be written to `vector`.
-
-    What the call fills, `costs` and the clock, is set to 0. Returns False where X or Y is not as X has to be in
-    `put_rows`.
-    """
-    return _put_gradient(job, X, Y, vector, costs) and _are_rows(Y, job[at.TARGET_STRIDE])
+def _put_targets(job, X, Y, vector, costs, itemsize):
+    width = words_at(_data(job), at.JOB_FIELDS)[at.TARGET_STRIDE]
+    return _put_gradient(job, X, Y, vector, costs, itemsize) and _are_rows(Y, width, itemsize)
 
 
-@_entry
-def put_classes(job, X, y, vector, costs):
-    """As `put_targets`, with classes y (N,), int64.
-
-    Returns False also where one is below 0 or not below n[L].
-    """
-    follow = y.strides[0] == y.itemsize or len(y) == 1
-    if not (_put_gradient(job, X, y, vector, costs) and follow and _is_aligned(y)):
+def _put_classes(job, X, y, vector, costs, itemsize):
+    count, last = _length(y, 0), words_at(_data(job), at.JOB_FIELDS)[at.TARGET_STRIDE] - 1
+    follow = _stride(y, 0) == 8 or count == 1
+    if not (_put_gradient(job, X, y, vector, costs, itemsize) and follow and _is_aligned(y, 8)):
         return False
-    wrong, last = 0, job[at.TARGET_STRIDE] - 1
-    for i in range(len(y)):  # without a way out, so it is done by vectors
-        wrong |= y[i] | (last - y[i])
+    wrong, classes = 0, words_at(_data(y), count)
+    for i in range(count):  # without a way out, so it is done by vectors
+        wrong |= classes[i] | (last - classes[i])
     return wrong >= 0  # the sign bit of numbers below 0
+
+
+_entry = partial(Entry, releases_gil=False)  # each takes no longer than to give the interpreter's lock back
+
+# (job, X, outputs, itemsize): describe a forward pass of X (N, n[0]) whose outputs are to be written to `outputs` (N, n[L]).
+# The widths of the rows of X and of targets are in the job's INPUT_STRIDE and TARGET_STRIDE; its clock is set to 0. Returns
+# 0 where X has another width, or its rows cannot be read as if it were contiguous and aligned; else 1.
+put_rows = _entry("put_rows", "oooi", lambda: _put_rows)
+# (job, X, Y, vector, costs, itemsize): describe a gradient of X (N, n[0]), with targets Y (N, n[L]), to be written to
+# `vector`. What the call fills, `costs` and the clock, is set to 0. Returns 0 where X or Y is not as X has to be in `put_rows`.
+put_targets = _entry("put_targets", "oooooi", lambda: _put_targets)
+# The same with classes y (N,), int64. Returns 0 also where one is below 0 or not below n[L].
+put_classes = _entry("put_classes", "oooooi", lambda: _put_classes)

@@ -12,31 +12,19 @@ import errno
 import functools
 import hashlib
 import os
-import pickle
 import secrets
 import stat
 import sys
 import time
 import warnings
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import llvmlite
-import numba
-import numpy as np
-from numba.core.caching import FunctionCache
-from numba.core.serialize import dumps
-
+from fastbackprop.engine import processor
 from fastbackprop.version import __version__
 
 # Of the files and of what is in them: raised where a file of before would be wrong though all else in its key is equal.
-ABI = 1
-_VERSIONS = (
-    ABI, __version__, numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag,
-    sys.hexversion,
-)  # fmt: skip
-_OPTIONS = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE")  # of Numba, from its environment
-_LANES = os.environ.get("FASTBACKPROP_LANES")  # as simd.py read it
+ABI = 2
 _DAY = 24 * 3600
 UNUSED = 30 * _DAY  # seconds after which the files of another state of the engine go
 LARGEST_FILE = 1 << 28  # a compiled engine takes a few megabytes
@@ -78,29 +66,67 @@ def _read(path: Path) -> bytes:
         os.close(descriptor)
 
 
-class Files:
-    """The files of one function: each named after its key, with a digest of the rest at its begin.
+@functools.cache
+def _key() -> str:
+    """Of all that machine code depends on but the engine's source, which the directory stands for."""
+    versions = ABI, __version__, version("numba"), version("llvmlite"), sys.implementation.cache_tag, sys.hexversion
+    return repr((versions, processor.NAME, processor.FEATURES, processor.LANES32))
 
-    Numba's own files, an index and numbered data, have no digest: what is left of a full disk, or of a process killed
-    between the two, raises errors for ever after, or is run in the place of other code.
 
-    They lie in a directory of their own for each state of the engine's source, which only we may enter. Those of other
+def _candidates() -> list[Path]:
+    """The directories in which the one for the engine's files may be: the first that we may write to."""
+    package = Path(__file__).parents[1] / "__pycache__"
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return [Path(chosen)]
+    home = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    with contextlib.suppress(RuntimeError):  # there is no home
+        return [package, (Path(home) if home else Path.home() / ".cache") / "fastbackprop"]
+    return [package]
+
+
+@functools.cache
+def _parent() -> Path:
+    """Where that directory is."""
+    candidates = _candidates()
+    for path in candidates:
+        with contextlib.suppress(OSError):
+            path.mkdir(parents=True, exist_ok=True)
+            if os.access(path, os.W_OK):
+                return path
+    return candidates[0]  # what lies there may be read, at least
+
+
+def directory() -> Path:
+    """Where this state of the engine's machine code lies."""
+    return _parent() / f"fastbackprop-{source_hash()[:16]}"
+
+
+class File:
+    """The file of one entry: named after all that it depends on, with a digest of the rest at its begin.
+
+    It lies in a directory of its own for each state of the engine's source, which only we may enter. Those of other
     states go when something new is saved, if none of their files was used for a month.
     """
 
-    def __init__(self, parent: str, name: str) -> None:
-        self.directory, self.name = Path(parent) / f"fastbackprop-{source_hash()[:16]}", name
+    def __init__(self, name: str) -> None:
+        self.name = name
 
-    def _path(self, key: Any) -> Path:
-        digest = hashlib.sha256(repr((_VERSIONS, key)).encode()).hexdigest()
-        return self.directory / f"{self.name}.{digest[:32]}.nbc"
+    @property
+    def key(self) -> str:
+        """A digest of what the code depends on."""
+        return hashlib.sha256(f"{self.name} {source_hash()} {_key()}".encode()).hexdigest()[:32]
 
-    def load(self, key: Any) -> Any:
+    def _path(self) -> Path:
+        return directory() / f"{self.name}.{self.key}.nbc"
+
+    def load(self) -> bytes | None:
         """What was saved; None where there is no file, a damaged one, or one that others may have written."""
+        path = self._path()
         try:
-            status = os.stat(self.directory)
+            status = os.stat(path.parent)
             _check(status)
-            content = _read(self._path(key))
+            content = _read(path)
         except OSError:
             return None
         size = hashlib.sha256().digest_size
@@ -108,82 +134,50 @@ class Files:
             return None
         if time.time() - status.st_mtime > _DAY:  # the time of the last use
             with contextlib.suppress(OSError):
-                os.utime(self.directory)
-        return pickle.loads(content[size:])
+                os.utime(path.parent)
+        return content[size:]
 
-    def save(self, key: Any, data: Any) -> None:
-        """Write a file that appears whole or not at all."""
-        content = dumps(data)
-        self.directory.mkdir(0o700, exist_ok=True)
-        _check(os.stat(self.directory))
-        path = self._path(key)
+    def save(self, code: bytes) -> None:
+        """Write a file that appears whole or not at all; where that cannot be, say so."""
+        path = self._path()
+        try:
+            self._write(path, code)
+        except OSError as error:
+            warnings.warn(
+                f"the compiled engine could not be written to {path.parent} ({error.strerror}), so every process "
+                "compiles it anew; NUMBA_CACHE_DIR names another directory",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _write(self, path: Path, code: bytes) -> None:
+        path.parent.mkdir(0o700, exist_ok=True)
+        _check(os.stat(path.parent))
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(hashlib.sha256(content).digest() + content)
+                file.write(hashlib.sha256(code).digest() + code)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        self._remove_unused()
-
-    def _remove_unused(self) -> None:
-        """What other states of the engine have left, and what processes have that were killed while they wrote."""
-        now, parent = time.time(), self.directory.parent
-        with contextlib.suppress(OSError):
-            for path in self.directory.glob("*.tmp"):
-                if now - path.lstat().st_mtime > _DAY:
-                    path.unlink()
-        with contextlib.suppress(OSError):
-            _check(os.stat(parent))  # else another user may put a link to elsewhere into it
-            for directory in parent.glob("fastbackprop-" + 16 * "[0-9a-f]"):
-                with contextlib.suppress(OSError):  # one with something else in it stays
-                    status = directory.lstat()
-                    unused = stat.S_ISDIR(status.st_mode) and now - status.st_mtime > UNUSED
-                    if unused and directory != self.directory:
-                        for path in [*directory.glob("*.nbc"), *directory.glob("*.tmp")]:
-                            path.unlink()
-                        directory.rmdir()
-
-    def flush(self) -> None:
-        """Forget all of the function, as Numba's ``recompile`` wants."""
-        for path in self.directory.glob(f"{self.name}.*.nbc"):
-            path.unlink(missing_ok=True)
+        _remove_unused(path.parent)
 
 
-class Cache(FunctionCache):
-    """Numba's cache of a function, in such files; where they cannot be read or written, nothing fails."""
-
-    def __init__(self, function: Any, name: str) -> None:
-        super().__init__(function)
-        self._cache_file = Files(self._cache_path, name)
-        self._cache_path: Any = str(self._cache_file.directory)
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        """What the machine code depends on: the directory stands for the source, the file for the function."""
-        return sig, codegen.magic_tuple(), _LANES, [getattr(numba.config, name) for name in _OPTIONS]
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except MemoryError:
-            raise
-        except Exception:  # whole, ours and yet nothing that Numba has written: as if it were missing
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except RuntimeError as error:
-            # LLVM hands the machine code over in a callback; what is raised there, by Ctrl-C, is printed and forgotten.
-            if "no compiled object" in str(error):
-                raise KeyboardInterrupt from None
-            raise
-        except OSError as error:
-            warnings.warn(
-                f"the compiled engine could not be written to {self._cache_path} ({error.strerror}), so every process "
-                "compiles it anew; NUMBA_CACHE_DIR names another directory",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+def _remove_unused(used: Path) -> None:
+    """What other states of the engine have left, and what processes have that were killed while they wrote."""
+    now, parent = time.time(), used.parent
+    with contextlib.suppress(OSError):
+        for path in used.glob("*.tmp"):
+            if now - path.lstat().st_mtime > _DAY:
+                path.unlink()
+    with contextlib.suppress(OSError):
+        _check(os.stat(parent))  # else another user may put a link to elsewhere into it
+        for old in parent.glob("fastbackprop-" + 16 * "[0-9a-f]"):
+            with contextlib.suppress(OSError):  # one with something else in it stays
+                status = old.lstat()
+                if stat.S_ISDIR(status.st_mode) and now - status.st_mtime > UNUSED and old != used:
+                    for path in [*old.glob("*.nbc"), *old.glob("*.tmp")]:
+                        path.unlink()
+                    old.rmdir()

@@ -1,62 +1,105 @@
-"""How the engine's functions are compiled: with names of their own, and kernels only for those that call them.
+"""How Numba is used: its front end makes LLVM's IR of the engine's functions. All of its private names are here.
 
-Numba numbers the functions that a process compiles, and the numbers are in the names of the machine code. What another
-process has left on disk may bear the same names, for functions that are made of one text; and of functions with one
-name, which are linked into several pieces, the linker keeps the first. So here the numbers are random.
-
-Numba finishes whatever it compiles: it optimizes the function with all that it calls, makes machine code of it and a
-wrapper for Python. A kernel is only called by others, and is optimized and made machine code there, again at each level
-above. So here it stays what it was before: typed, lowered, and linked into who calls it. That is half of the time.
+Numba finishes whatever it compiles: it optimizes the function with all that it calls, at each level above again, makes
+machine code of it, and a wrapper for Python. Here a function stays as Numba has lowered it: text. Only what is called
+from outside becomes machine code (machine_code.py), with all that it calls linked to it, each once, and optimized once.
 """
 
 from __future__ import annotations
 
-import secrets
-from functools import cache
 from typing import Any
 
-from numba import _dynfunc, njit
-from numba.core.codegen import JITCodeLibrary
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import _dynfunc, njit, types
+from numba.core import cgutils
+from numba.core.codegen import CodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
+from numba.core.registry import cpu_target
 from numba.core.typed_passes import NativeLowering
 
+from fastbackprop.engine import machine_code
 
-class _Unfinished(JITCodeLibrary):
-    """Code that waits to be linked into other code."""
 
-    def _optimize_final_module(self) -> None:
-        # Numba optimizes twice, the first time for the sake of references, which are not counted here.
-        made = self._codegen._module_pass_manager()
-        if isinstance(made, tuple):
-            made[0].run(self._final_module, made[1])
-        else:  # Numba 0.61
-            made.run(self._final_module)
+class _Library(CodeLibrary):  # type: ignore[misc,unused-ignore]
+    """The IR of a function, and the libraries of those that it calls."""
 
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
+    def __init__(self, codegen: Any, name: str) -> None:
+        super().__init__(codegen, name)
+        self.texts: list[str] = []
+        self.called: list[Any] = []
+        self._module: Any = None
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        self.texts.append(cgutils.normalize_ir_text(str(ir_module)))
+
+    def add_linking_library(self, library: Any) -> None:
+        library._ensure_finalized()
+        self.called.append(library)
+
+    def finalize(self) -> None:
         self._finalized = True
 
+    def module(self) -> Any:
+        """Its IR, with that of all that it calls."""
+        libraries: dict[Any, None] = {}
 
-@cache
+        def add(library: Any) -> None:
+            if library not in libraries:
+                libraries[library] = None
+                for other in getattr(library, "called", ()):
+                    add(other)
+
+        add(self)
+        ours = [text for library in libraries if isinstance(library, _Library) for text in library.texts]
+        others = [library._get_module_for_linking() for library in libraries if not isinstance(library, _Library)]
+        return machine_code.link(ours, others)
+
+    def _get_module_for_linking(self) -> Any:
+        """For functions that Numba compiles for others: of the names that several have, any may be taken."""
+        if self._module is None:
+            self._module = self.module()
+            for function in self._module.functions:
+                if not function.is_declaration and function.linkage == llvm.Linkage.external:
+                    function.linkage = "linkonce_odr"
+        return self._module
+
+    def get_function(self, name: str) -> Any:
+        return self._get_module_for_linking().get_function(name)
+
+    def get_llvm_str(self) -> str:
+        return str(self._get_module_for_linking())
+
+    def get_asm_str(self) -> str:
+        return str(machine_code.target_machine().emit_assembly(self._get_module_for_linking()))
+
+
+_refusals: list[Any] = []
+
+
 def _refusal() -> tuple[Any, int]:
     """What Python calls in the place of a kernel, and its address: it takes no arguments, whatever there are."""
+    if not _refusals:
 
-    @njit(_nrt=False)
-    def kernel_of_the_engine_is_not_for_python():
-        raise TypeError("a kernel of the engine is for compiled code, not for Python")
+        @njit(_nrt=False)
+        def kernel_of_the_engine_is_not_for_python():
+            raise TypeError("a kernel of the engine is for compiled code, not for Python")
 
-    kernel_of_the_engine_is_not_for_python.compile(())
-    [compiled] = kernel_of_the_engine_is_not_for_python.overloads.values()
-    return compiled, compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cpython_wrapper_name)
+        kernel_of_the_engine_is_not_for_python.compile(())
+        [compiled] = kernel_of_the_engine_is_not_for_python.overloads.values()
+        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cpython_wrapper_name)
+        _refusals.extend((compiled, address))
+    return _refusals[0], _refusals[1]
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _KernelLowering(NativeLowering):
-    _name = "kernel_lowering"
+class _Lowering(NativeLowering):  # type: ignore[misc,unused-ignore]
+    _name = "lowering_to_text"
 
     def run_pass(self, state: Any) -> bool:
-        state.library = _Unfinished(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = state.flags.no_compile = True
         super().run_pass(state)
         result, (compiled, address) = state["cr"], _refusal()
@@ -69,23 +112,34 @@ class _KernelLowering(NativeLowering):
         return True
 
 
-class EntryCompiler(CompilerBase):
-    """Numba's pipeline, for functions with names of their own."""
+class Pipeline(CompilerBase):  # type: ignore[misc,unused-ignore]
+    """Numba's passes, with another last one."""
 
     def define_pipelines(self) -> list[Any]:
         """Its passes."""
-        function = self.state.func_id
-        function.unique_id = secrets.randbits(63)
-        function.unique_name = f"{function.func_qualname}${function.unique_id}"
-        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
-
-
-class KernelCompiler(EntryCompiler):
-    """The same with another last step."""
-
-    def define_pipelines(self) -> list[Any]:
-        """Its passes."""
-        [passes] = super().define_pipelines()
-        passes.passes = [(_KernelLowering if p is NativeLowering else p, text) for p, text in passes.passes]
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [(_Lowering if p is NativeLowering else p, text) for p, text in passes.passes]
         passes.finalize()
         return [passes]
+
+
+def compiled(dispatcher: Any, symbol: str, arguments: str, releases_gil: bool) -> bytes:
+    """The machine code of a function of 64-bit numbers, under the name ``symbol``, and of what Python calls for it.
+
+    ``dispatcher`` has this file's `Pipeline`; ``arguments`` and ``releases_gil`` are those of `machine_code.add_call`.
+    """
+    with global_compiler_lock:
+        signature = types.int64(*[types.int64] * len(arguments))
+        dispatcher.compile(signature)
+        [result] = dispatcher.overloads.values()
+        library, context = result.library, cpu_target.target_context
+        outside = context.codegen()._create_empty_module(symbol)
+        function = ir.Function(outside, ir.FunctionType(machine_code.INT, [machine_code.INT] * len(arguments)), symbol)
+        bld = ir.IRBuilder(function.append_basic_block())
+        body = context.declare_function(outside, result.fndesc)
+        _, value = context.call_conv.call_function(bld, body, types.int64, signature.args, function.args)
+        bld.ret(value)
+        call = machine_code.add_call(outside, function, arguments, releases_gil)
+        module = library.module()
+        module.link_in(llvm.parse_assembly(str(outside)))
+        return machine_code.object_code(module, {symbol, call})

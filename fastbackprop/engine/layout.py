@@ -10,6 +10,7 @@ a layer of n units (LINE = 16 float32 or 8 float64, one cache line):
 
 from __future__ import annotations
 
+LINE_BYTES = 64
 DEPTH = 192  # of a block of the forward and backward products: two such lines, 24 KB, stay in the first-level cache
 
 # ---- the table `layers`, one row a layer, 0 (the input) to L

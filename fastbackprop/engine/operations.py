@@ -16,11 +16,9 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import address_of, entry, spliced
+from fastbackprop.engine.entry import Entry
+from fastbackprop.engine.jit import spliced
 from fastbackprop.engine.simd import INT, int_const
-
-OPERATION = types.int64(types.int64, types.int64)
-PASS = types.int64(types.int64, types.int64, types.int64)
 
 
 def _emit_call(bld: Any, args: Any) -> Any:
@@ -37,7 +35,7 @@ def call_operation(typingctx: Any, function: Any, job: Any, record: Any) -> Any:
 @intrinsic
 def call_pass(typingctx: Any, function: Any, z: Any, slopes: Any, rows: Any) -> Any:
     """Call the activation's pass at an address."""
-    return types.int64(types.intp, *PASS.args), lambda context, bld, sig, args: _emit_call(bld, args)
+    return types.int64(types.intp, types.intp, types.intp, types.intp), lambda context, bld, sig, args: _emit_call(bld, args)
 
 
 def _emit_array(context: Any, bld: Any, array_type: Any, address: Any, shape: list[Any]) -> Any:
@@ -91,7 +89,7 @@ class Operation:
 
     def __init__(self, function: Any, name: str) -> None:
         self.function, self.name, self.__doc__ = function, name, function.__doc__
-        self._addresses: dict[np.dtype[Any], int] = {}
+        self.entries = {np.dtype(kind): self._entry(np.dtype(kind)) for kind in ("float32", "float64")}
         OPERATIONS.append(self)
 
     def address(self, dtype: np.dtype[Any]) -> int:
@@ -99,22 +97,22 @@ class Operation:
 
         The first call compiles it, or reads it from the disk.
         """
-        if dtype not in self._addresses:
-            self._addresses[dtype] = address_of(self._entry(dtype), OPERATION)
-        return self._addresses[dtype]
+        return self.entries[dtype].address
 
-    def _entry(self, dtype: np.dtype[Any]) -> Any:
-        body, like = spliced(self.function), dtype.type(0)
+    def _entry(self, dtype: np.dtype[Any]) -> Entry:
+        def source() -> Any:
+            body, like = spliced(self.function), dtype.type(0)
+
+            def operation(job, record):
+                own = words_at(job, at.JOB_FIELDS)
+                layers = layers_at(own[at.LAYERS], own[at.LAYER_COUNT])
+                return body(own, words_at(record, at.OP_FIELDS), layers, like)
+
+            return operation
+
         # The directory of compiled code stands for the engine's source. Who tries out one that is elsewhere changes it.
         keep = self.function.__module__.startswith(f"{__package__}.")
-
-        @entry(name=f"{self.name}.{dtype}", keep=keep)
-        def operation(job, record):
-            own = words_at(job, at.JOB_FIELDS)
-            layers = layers_at(own[at.LAYERS], own[at.LAYER_COUNT])
-            return body(own, words_at(record, at.OP_FIELDS), layers, like)
-
-        return operation
+        return Entry(f"{self.name}.{dtype}", "ii", source, keep=keep)
 
 
 def operation(function: Any) -> Operation:

@@ -11,7 +11,7 @@ writes has the bits of ``X.astype(dtype)``.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastbackprop.engine.jit import address_of, entry, inline
+from fastbackprop.engine.entry import Entry
+from fastbackprop.engine.jit import inline
 from fastbackprop.engine.panels import panel_to_units, transpose_line, zero_line
 from fastbackprop.engine.simd import (
     INT,
@@ -46,7 +47,7 @@ COLUMNS, STARTS, STORED = 1, 2, 3  # of CSR: addresses of the columns' numbers a
 
 GROUP = 8  # panels that are made together where the elements of a row lie apart
 
-CALL = types.int64(*[types.int64] * 12)  # what every reader's signature is
+ARGUMENTS = 12  # of every reader, as of `_dense`
 
 
 def _many(count: int | None, element: Any) -> Any:
@@ -182,10 +183,10 @@ def call_reader(
     """
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        function = ir.FunctionType(INT, [INT] * len(CALL.args)).as_pointer()
+        function = ir.FunctionType(INT, [INT] * ARGUMENTS).as_pointer()
         return bld.call(bld.inttoptr(args[0], function), args[1:])
 
-    return types.int64(types.intp, *CALL.args), codegen
+    return types.int64(types.intp, *[types.int64] * ARGUMENTS), codegen
 
 
 @inline
@@ -205,8 +206,7 @@ def _row_at(order, place):
     return load_int(order + place * 8) if order != 0 else place
 
 
-def _word_name(kind: str) -> str:
-    dtype = np.dtype(kind)
+def _word_name(dtype: np.dtype[Any]) -> str:
     return dtype.name if dtype.isnative else f"{dtype.name}_swapped"
 
 
@@ -214,7 +214,6 @@ def _dense(kind: str, like: Any) -> Any:
     element_bytes = np.dtype(kind).itemsize
     narrows = _narrows(kind, like)
 
-    @entry(name=f"read_{_word_name(kind)}.{like.dtype}")
     def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
         n, size, lanes_ = line(like), itemsize(like), lanes(like)
         base, row_stride = load_int(source + BASE * 8), load_int(source + ROW_STRIDE * 8)
@@ -292,7 +291,6 @@ def _sparse(kind: str, number: str, like: Any) -> Any:
     element_bytes, number_bytes = np.dtype(kind).itemsize, np.dtype(number).itemsize
     narrows = _narrows(kind, like)
 
-    @entry(name=f"read_csr_{_word_name(kind)}_{_word_name(number)}.{like.dtype}")
     def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
         n, size = line(like), itemsize(like)
         base, columns = load_int(source + BASE * 8), load_int(source + COLUMNS * 8)
@@ -331,6 +329,9 @@ def reader(dtype: np.dtype[Any], kind: np.dtype[Any], number: np.dtype[Any] | No
 
     With ``number``, int32 or int64, of a CSR matrix whose columns and starts are such numbers.
     """
-    name, like = kind.str, dtype.type(0)
-    function = _dense(name, like) if number is None else _sparse(name, number.str, like)
-    return address_of(function, CALL)
+    like = dtype.type(0)
+    if number is None:
+        name, source = f"read_{_word_name(kind)}.{dtype}", partial(_dense, kind.str, like)
+    else:
+        name, source = f"read_csr_{_word_name(kind)}_{_word_name(number)}.{dtype}", partial(_sparse, kind.str, number.str, like)
+    return Entry(name, "i" * ARGUMENTS, source).address

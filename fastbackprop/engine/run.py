@@ -10,10 +10,9 @@ holds nobody up, and one thread alone is the serial build. Which thread does wha
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import entry, kernel
+from fastbackprop.engine.entry import Entry
+from fastbackprop.engine.jit import kernel
 from fastbackprop.engine.operations import call_operation, words_at
 from fastbackprop.engine.places import clock as clock_of
 from fastbackprop.engine.places import enter_block, enter_step
@@ -34,6 +33,12 @@ SPINS = 8000
 NAP = 20
 
 WORD_BYTES = at.CLOCK_LINE * 8
+
+
+@kernel
+def _own(job):
+    """The address of the thread's copy of the job."""
+    return job[at.MAIN] + (1 + job[at.SLOT]) * at.JOB_FIELDS * 8
 
 
 @kernel
@@ -74,7 +79,7 @@ def _do_task(job, ops, first, end, failed):
         record = words_at(op, at.OP_FIELDS)
         i += 1
         if record[at.ALWAYS] != 0 or load_acquire(failed) == 0:
-            code = call_operation(record[at.FUNCTION], np.intp(job.ctypes.data), op)
+            code = call_operation(record[at.FUNCTION], _own(job), op)
             if code == at.FAILED:
                 store_release(failed, job[at.STEP] + 1)
             elif code == at.LEAVE:
@@ -86,20 +91,21 @@ def _do_task(job, ops, first, end, failed):
 @kernel
 def _do_phase(job, program, phase, turn, clock):
     """A phase, its `turn`-th time, counted from 1."""
-    tasks, count = program[at.TASKS_AT] + phase[at.FIRST_TASK] * at.TASK_WORDS, phase[at.TASK_COUNT]
-    ops = np.intp(program.ctypes.data) + program[at.OPS_AT] * 8
+    head, count = words_at(program, at.PROGRAM_HEAD), phase[at.TASK_COUNT]
+    tasks = program + (head[at.TASKS_AT] + phase[at.FIRST_TASK] * at.TASK_WORDS) * 8
+    ops = program + head[at.OPS_AT] * 8
     words, failed = clock + phase[at.FIRST_WORD] * WORD_BYTES, clock + at.FAILED_STEP * 8
     start, done = job[at.SLOT] * count // job[at.THREADS] if job[at.SLOT] > 0 else 0, 2 * turn
     for i in range(start, start + count):
-        task = i if i < count else i - count
-        word = words + task * WORD_BYTES
+        number = i if i < count else i - count
+        word = words + number * WORD_BYTES
         if load_acquire(word) == done - 2 and compare_swap(word, done - 2, done - 1):
-            first = program[tasks + task * at.TASK_WORDS + at.FIRST_OP]
-            _do_task(job, ops, first, first + program[tasks + task * at.TASK_WORDS + at.OP_COUNT], failed)
+            task = words_at(tasks + number * at.TASK_WORDS * 8, at.TASK_WORDS)
+            _do_task(job, ops, task[at.FIRST_OP], task[at.FIRST_OP] + task[at.OP_COUNT], failed)
             store_release(word, done)
     if phase[at.IDLE] >= 0:
         op = ops + (phase[at.IDLE] + start) * at.OP_FIELDS * 8
-        _idle(job, op, words, count, done, clock + program[at.WORDS] * WORD_BYTES)
+        _idle(job, op, words, count, done, clock + head[at.WORDS] * WORD_BYTES)
     _wait(words, count, done)
 
 
@@ -110,7 +116,7 @@ def _idle(job, op, words, count, done, gathering):
     if not _reached(words, count, done) and compare_swap(word, 0, 1):
         code, record = at.GO_ON, words_at(op, at.OP_FIELDS)
         while code == at.GO_ON and not _reached(words, count, done):
-            code = call_operation(record[at.FUNCTION], np.intp(job.ctypes.data), op)
+            code = call_operation(record[at.FUNCTION], _own(job), op)
         store_release(word, 0)
 
 
@@ -129,23 +135,18 @@ def _wait_for_idle(words, count):
 @kernel
 def _do_phases(job, program, when, turn, clock):
     """The phases of a time."""
-    for i in range(program[at.PHASES]):
-        first = program[at.PHASES_AT] + i * at.PHASE_FIELDS
-        phase = program[first : first + at.PHASE_FIELDS]
+    head = words_at(program, at.PROGRAM_HEAD)
+    for i in range(head[at.PHASES]):
+        phase = words_at(program + (head[at.PHASES_AT] + i * at.PHASE_FIELDS) * 8, at.PHASE_FIELDS)
         if phase[at.WHEN] == when:
             _do_phase(job, program, phase, turn, clock)
 
 
-@entry
-def run(jobs, program, slot):
-    """Work on a job until it is done; every thread of the job calls this with a `slot` of its own, from 0.
-
-    jobs, program: int64, see layout.py. The clock starts as zeros.
-    """
-    job = jobs[(1 + slot) * at.JOB_FIELDS : (2 + slot) * at.JOB_FIELDS]
+def _run(jobs, program, slot):
+    job, shared = words_at(jobs + (1 + slot) * at.JOB_FIELDS * 8, at.JOB_FIELDS), words_at(jobs, at.JOB_FIELDS)
     for field in range(at.JOB_FIELDS):
-        job[field] = jobs[field]
-    job[at.SLOT], job[at.MAIN] = slot, np.intp(jobs.ctypes.data)
+        job[field] = shared[field]
+    job[at.SLOT], job[at.MAIN] = slot, jobs
     clock = clock_of(job)
     job[at.SCRATCH] += slot * job[at.SCRATCH_BYTES]
     enter_step(job, job[at.STEPS] - 1)
@@ -173,6 +174,12 @@ def run(jobs, program, slot):
         _do_phases(job, program, at.AFTER_BLOCKS, step + 1, clock)
     _do_phases(job, program, at.AT_END, 1, clock)
     if slot == 0:
-        _wait_for_idle(clock + program[at.WORDS] * WORD_BYTES, job[at.THREADS])
+        _wait_for_idle(clock + words_at(program, at.PROGRAM_HEAD)[at.WORDS] * WORD_BYTES, job[at.THREADS])
     if learns:
         restore_subnormals(mode)
+    return 0
+
+
+# (jobs, program, slot): work on a job until it is done; every thread of the job calls this with a `slot` of its own, from
+# 0. jobs, program: int64, see layout.py. The clock starts as zeros.
+run = Entry("run", "aai", lambda: _run)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastbackprop.engine.jit import entry
+from fastbackprop.engine.entry import Entry
+from fastbackprop.engine.operations import words_at
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-@entry
-def shuffle(order, key, epoch):
-    """Fill `order`, int64, with a permutation of 0 to len(order) - 1 (Fisher and Yates)."""
-    one = np.uint64(1)
+def _shuffle(address, count, key, epoch):
+    order, one = words_at(address, count), np.uint64(1)
     state = np.uint64(key) + (np.uint64(epoch) + one) * np.uint64(0xD1B54A32D192ED03)
-    for i in range(len(order)):
+    for i in range(count):
         order[i] = i
-    for i in range(len(order) - 1, 0, -1):
+    for i in range(count - 1, 0, -1):
         state += GOLDEN
         z = state  # the mixing of SplitMix64 (Steele, Lea, Flood 2014)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -25,3 +24,12 @@ def shuffle(order, key, epoch):
         # the high 32 bits times i + 1, divided by 2**32: uniform to one part in 2**32 / (i + 1) (Lemire 2019)
         j = np.int64(((z >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
         order[i], order[j] = order[j], order[i]
+    return 0
+
+
+_entry = Entry("shuffle", "aiii", lambda: _shuffle)
+
+
+def shuffle(order: np.ndarray, key: int, epoch: int) -> None:
+    """Fill ``order``, int64, with a permutation of 0 to len(order) - 1 (Fisher and Yates)."""
+    _entry.call(order, len(order), key, epoch)

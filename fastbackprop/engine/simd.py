@@ -4,8 +4,7 @@ With the same helpers ``tile.py`` writes the loop of the product, and ``readers.
 
 A *line* is 64 bytes: 16 float32 or 8 float64 values, whatever the processor. Data are laid out in lines, so the
 results do not depend on the width of the registers. A *vector* is what one register holds: a line is 1 (AVX-512),
-2 (AVX2) or 4 (SSE, NEON) of them. The environment variable ``FASTBACKPROP_LANES`` (4, 8 or 16 float32 lanes) forces
-the width: the tests use it to show that all widths give the same bits.
+2 (AVX2) or 4 (SSE, NEON) of them (processor.py).
 
 Addresses are plain integers, in bytes; strides and counts are in elements. ``like`` is any scalar of the
 element type: its *type* chooses float32 or float64 at compile time, its value is not used.
@@ -15,41 +14,22 @@ from __future__ import annotations
 
 import operator
 import os
-import platform
 from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.core import cgutils
-from numba.core.codegen import get_host_cpu_features
 from numba.core.datamodel import register_default
 from numba.core.datamodel.models import PrimitiveModel
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic
 
-LINE_BYTES = 64
-X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+from fastbackprop.engine.layout import LINE_BYTES as LINE_BYTES
+from fastbackprop.engine.processor import AVX512, LANES32, X86
+
 INT = ir.IntType(64)
-
-
-# Of the processor that Numba compiles for, which its variables NUMBA_CPU_NAME and NUMBA_CPU_FEATURES may choose.
-_FEATURES = set((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
-AVX512 = "+avx512f" in _FEATURES
-
-
-def _lanes32() -> int:
-    """float32 lanes of a vector: forced by the environment, or the widest that the processor multiplies in."""
-    forced = os.environ.get("FASTBACKPROP_LANES")
-    if forced:
-        if forced not in ("4", "8", "16"):
-            raise ValueError(f"FASTBACKPROP_LANES must be 4, 8 or 16, got {forced!r}")
-        return int(forced)
-    return 16 if AVX512 else 8 if "+avx2" in _FEATURES else 4
-
-
-LANES32 = _lanes32()
 
 
 def int_const(n: int) -> ir.Constant:

@@ -27,12 +27,11 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastbackprop.engine.jit import callable_kernel, inline, kernel
+from fastbackprop.engine.processor import LANES32, X86
 from fastbackprop.engine.simd import (
     INT,
-    LANES32,
     LINE_BYTES,
     VECTORS,
-    X86,
     constant,
     constant_bits,
     emit,
