@@ -18,7 +18,8 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import cpu_target
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
+from numba.core.untyped_passes import GenericRewrites, InlineClosureLikes
 
 from fastbackprop.engine import machine_code
 
@@ -76,6 +77,8 @@ class _Library(CodeLibrary):  # type: ignore[misc,unused-ignore]
         return str(machine_code.target_machine().emit_assembly(self._get_module_for_linking()))
 
 
+# A tenth of the time, and nothing in the kernels needs them.
+_NOT_NEEDED = GenericRewrites, InlineClosureLikes, InlineOverloads, NopythonRewrites
 _refusals: list[Any] = []
 
 
@@ -118,7 +121,8 @@ class Pipeline(CompilerBase):  # type: ignore[misc,unused-ignore]
     def define_pipelines(self) -> list[Any]:
         """Its passes."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [(_Lowering if p is NativeLowering else p, text) for p, text in passes.passes]
+        kept = [(p, text) for p, text in passes.passes if p not in _NOT_NEEDED]
+        passes.passes = [(_Lowering if p is NativeLowering else p, text) for p, text in kept]
         passes.finalize()
         return [passes]
 

@@ -22,8 +22,6 @@ _OPTIONS: dict[str, Any] = {**SAME_BITS, "error_model": "numpy", "_nrt": False, 
 _njit: Any = partial(njit, **_OPTIONS)
 kernel: Any = _njit(forceinline=False, pipeline_class=Pipeline)
 inline: Any = _njit(forceinline=True, pipeline_class=Pipeline)
-# Inlined before anything is compiled: LLVM sees such a function once, in its caller, not again at every level above.
-spliced: Any = _njit(forceinline=False, inline="always")
 callable_kernel: Any = _njit(forceinline=False)  # one that Python calls too, and that is not kept on disk
 
 # As an argument of compiled functions in the place of 0: Numba compiles a function anew for each literal.

@@ -17,7 +17,7 @@ from numba.np.arrayobj import make_array, populate_array
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.entry import Entry
-from fastbackprop.engine.jit import spliced
+from fastbackprop.engine.jit import inline
 from fastbackprop.engine.simd import INT, int_const
 
 
@@ -101,7 +101,7 @@ class Operation:
 
     def _entry(self, dtype: np.dtype[Any]) -> Entry:
         def source() -> Any:
-            body, like = spliced(self.function), dtype.type(0)
+            body, like = inline(self.function), dtype.type(0)
 
             def operation(job, record):
                 own = words_at(job, at.JOB_FIELDS)

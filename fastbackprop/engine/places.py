@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import NIL, kernel, spliced
+from fastbackprop.engine.jit import NIL, inline, kernel
 from fastbackprop.engine.simd import const, itemsize, line, load_double, load_int, load_scalar
 from fastbackprop.engine.update import NO_GRADIENT
 
@@ -26,7 +26,7 @@ clock_at = kernel(at.clock_at)
 # `panel_count` and in `panels_of` there are few.
 
 
-@spliced
+@inline
 def start_of(job, step):
     """The epoch of a step, as a row of ORDER, and how many of its samples come before the step's."""
     step += job[at.FIRST_STEP]
@@ -34,7 +34,7 @@ def start_of(job, step):
     return epoch, (step - epoch * job[at.STEPS_PER_EPOCH]) * job[at.BATCH]
 
 
-@spliced
+@inline
 def row_of(job, epoch, before):
     """The place in ORDER, in which epochs follow each other, or the row of X if there is no order."""
     return before + (epoch * job[at.SAMPLES] if job[at.ORDER] != 0 else 0)
@@ -57,7 +57,7 @@ def enter_block(job, done):
     enter_rows(job, 0, job[at.STEP_SAMPLES], done, block)
 
 
-@spliced
+@inline
 def enter_rows(job, start, count, done, block):
     """Go to the block after `done` of `count` samples, the first of which is the step's sample number `start`."""
     job[at.ROW] = job[at.STEP_ROW] + start + done
@@ -71,7 +71,7 @@ def panel_count(samples, like):
     return (samples + line(like) - 1) >> (4 if line(like) == 16 else 3)
 
 
-@spliced
+@inline
 def panels_of(job, op, like):
     """The first panel of an operation's slice of the block, and the first after it."""
     panels = panel_count(job[at.ROWS], like)
@@ -80,7 +80,7 @@ def panels_of(job, op, like):
     return op[at.SLICE] * panels // op[at.SLICES], (op[at.SLICE] + 1) * panels // op[at.SLICES]
 
 
-@spliced
+@inline
 def learns(job):
     """Whether deltas are wanted."""
     return job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
@@ -107,7 +107,7 @@ def part_at(job, step, place):
 # ---------------------------------------------------------------- addresses
 
 
-@spliced
+@inline
 def clock(job):
     """The address of the clock."""
     return job[at.MAIN] + clock_at(job[at.THREADS]) * 8
@@ -125,13 +125,13 @@ def units_at(job, layers, l, p, like):
     return job[at.WORKSPACE] + (layers[l, at.UNITS] + p * line(like) * line(like)) * itemsize(like)
 
 
-@spliced
+@inline
 def row_number(job, k):
     """The row of the sample at place k of ORDER."""
     return load_int(job[at.ORDER] + k * 8) if job[at.ORDER] != 0 else k
 
 
-@spliced
+@inline
 def sample_weight(job, k, like):
     """The weight in the loss of the sample at place k of ORDER."""
     if job[at.SAMPLE_WEIGHTS] == 0:
@@ -139,13 +139,13 @@ def sample_weight(job, k, like):
     return load_scalar(job[at.SAMPLE_WEIGHTS] + row_number(job, k) * itemsize(like), like)
 
 
-@spliced
+@inline
 def weight_sum_at(job, slice_, like):
     """The address of the sum of the step's sample weights, as the operation `weigh` leaves it."""
     return job[at.WORKSPACE] + (job[at.WEIGHT_SUMS] + slice_ * line(like)) * itemsize(like)
 
 
-@spliced
+@inline
 def weight_sum(job, slice_, like):
     """The sum of the sample weights of the step."""
     if job[at.SAMPLE_WEIGHTS] == 0:
@@ -153,19 +153,19 @@ def weight_sum(job, slice_, like):
     return load_double(weight_sum_at(job, slice_, like))
 
 
-@spliced
+@inline
 def reciprocal(total):
     """1 / total, and 0 for 0: a batch in which nothing counts changes nothing."""
     return 1.0 / total if total > 0.0 else 0.0
 
 
-@spliced
+@inline
 def learning_rate(job):
     """Of the step."""
     return load_double(job[at.RATES] + job[at.STEP] * 8)
 
 
-@spliced
+@inline
 def drop_probability(job, l):
     """Of a unit of hidden layer l."""
     return load_double(job[at.DROPOUT] + l * 8) if job[at.DROPOUT] != 0 else 0.0
@@ -188,7 +188,7 @@ def unit_count(layers):
     return layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]
 
 
-@spliced
+@inline
 def is_from_panels(layers, l, panels, like):
     """Whether the gradient of a layer is made from panels of its inputs, which then are not transposed to units."""
     few_inputs = 2 * layers[l - 1, at.SIZE] <= line(like) and panels >= NARROW_PANELS

@@ -9,7 +9,7 @@ of A, of B and of the sums, its tiles ask for, each for its share: it comes from
 from __future__ import annotations
 
 from fastbackprop.engine.activations import RELU, RELU0
-from fastbackprop.engine.jit import NIL, kernel, spliced
+from fastbackprop.engine.jit import NIL, inline, kernel
 from fastbackprop.engine.layout import DEPTH
 from fastbackprop.engine.operations import call_pass
 from fastbackprop.engine.panels import load_part, transpose_line
@@ -199,7 +199,7 @@ def make_forward(packs):
     """The forward product, which may pack the weights (`packs_forward`) or never does."""
     product = _make_product(True, packs)
 
-    @spliced
+    @inline
     def forward(
         weights, row_stride, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation,
         activation_pass, panels, strips, like,
@@ -222,7 +222,7 @@ def make_backward(packs):
     """The backward product, which may pack the weights (`packs_backward`) or never does."""
     product = _make_product(False, packs)
 
-    @spliced
+    @inline
     def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilogue, aux, panels, strips, like):
         """dZ_in = g'(Z_in) * (W^T dZ), eqs. (16) and (17), for `panels` panels; the epilogue says how g' is read."""
         packed = panels >= 4 and n_in * itemsize(like) >= WIDE_ROW
@@ -234,7 +234,7 @@ def make_backward(packs):
     return backward
 
 
-@spliced
+@inline
 def gradient(
     deltas, out_stride, units, units_stride, n_in, first, last, panels, start_from, start, epilogue, result, scratch,
     rate,
@@ -283,7 +283,7 @@ def gradient(
                     o += h
 
 
-@spliced
+@inline
 def gradient_from_panels(
     deltas, out_stride, inputs, in_stride, n_in, first, last, panels, start_from, start, epilogue, result, rate
 ):
@@ -299,7 +299,7 @@ def gradient_from_panels(
             )  # fmt: skip
 
 
-@spliced
+@inline
 def bias_gradient(deltas, out_stride, first, last, panels, start_from, sums, epilogue, result, rate):
     """db, eq. (25), of the outputs first to last - 1. Sums that go on from block to block wait, a line an output."""
     n, size = line(rate), itemsize(rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import kernel, spliced
+from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.operations import doubles_at, operation
 from fastbackprop.engine.places import (
     clock,
@@ -40,7 +40,7 @@ def weigh(job, op, layers, like):
 # ---------------------------------------------------------------- penalties
 
 
-@spliced
+@inline
 def _penalty(row, count, hyper, scratch, like):
     """l2 / 2 sum W^2 + l1 sum |W| of some weights."""
     penalty = 0.5 * hyper[L2] * sum_of_powers(row, count, 2, scratch, like)
@@ -111,10 +111,10 @@ def _losses_of_parts(job):
     return total
 
 
-@spliced
-def _costs(job):
-    """The row of `costs` of the step's epoch."""
-    return doubles_at(job[at.COSTS] + job[at.EPOCH] * at.COST_FIELDS * 8, at.COST_FIELDS)
+@inline
+def _costs_at(job):
+    """The address of the row of `costs` of the step's epoch."""
+    return job[at.COSTS] + job[at.EPOCH] * at.COST_FIELDS * 8
 
 
 @kernel
@@ -136,7 +136,7 @@ def add_costs(job, penalty, fails, like):
 
     At the end of an epoch, stop the job where STOP says so, unless the step `fails`.
     """
-    costs, batch = _costs(job), job[at.STEP_SAMPLES]
+    costs, batch = doubles_at(_costs_at(job), at.COST_FIELDS), job[at.STEP_SAMPLES]
     factor = batch * reciprocal(weight_sum(job, 0, like))  # 1 where all samples weigh 1
     if job[at.PARTS] > 1:
         costs[at.MEAN_LOSS] += _losses_of_parts(job) * factor
@@ -163,5 +163,6 @@ def count_costs(job, op, layers, like):
 def check_inputs_of_gradient(job, op, layers, like):
     """Make the cost NaN where an input is not finite: then no row of dW[1] is, even where dZ[1] is 0."""
     row = job[at.GRADIENT_AT] + layers[1, at.WEIGHTS] * itemsize(like)
-    _costs(job)[at.MEAN_LOSS] += 0.0 * sum_of_powers(row, layers[0, at.SIZE], 1, job[at.SCRATCH], like)
+    costs = doubles_at(_costs_at(job), at.COST_FIELDS)
+    costs[at.MEAN_LOSS] += 0.0 * sum_of_powers(row, layers[0, at.SIZE], 1, job[at.SCRATCH], like)
     return at.GO_ON

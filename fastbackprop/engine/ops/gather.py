@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import NIL, spliced
+from fastbackprop.engine.jit import NIL, inline
 from fastbackprop.engine.operations import operation
 from fastbackprop.engine.panels import NOT_AHEAD, all_finite, gather
 from fastbackprop.engine.places import is_from_panels, panel_at, panel_count, panels_of, units_at
@@ -14,7 +14,7 @@ from fastbackprop.engine.update import NO_GRADIENT
 FAR_INPUT_BYTES = 1 << 20  # inputs of more bytes are asked for ahead: they come from beyond the second-level cache
 
 
-@spliced
+@inline
 def gather_panels(job, layers, row, samples, p0, p1, like):
     """Panels p0 to p1 - 1 of the `samples` from place `row` of ORDER on."""
     n, width = line(like), layers[0, at.SIZE]

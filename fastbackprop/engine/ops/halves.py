@@ -15,7 +15,7 @@ Z[2] is the sum of two chains where a step is not done in halves, too: the bits 
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import NIL, kernel, spliced
+from fastbackprop.engine.jit import NIL, inline, kernel
 from fastbackprop.engine.operations import Operation, layers_at, operation, words_at
 from fastbackprop.engine.ops.costs import add_costs, penalize, sum_penalties
 from fastbackprop.engine.ops.forward import SUM_HALF, add_halves, half_sums_at
@@ -24,7 +24,7 @@ from fastbackprop.engine.places import clock, enter_step, panel_count, parameter
 from fastbackprop.engine.simd import itemsize, lanes, line, load_acquire, load_double, store
 
 
-@spliced
+@inline
 def _table_of(job, half):
     """The address of the table of a half's layers."""
     return job[at.HALF_TABLES] + half * job[at.LAYER_COUNT] * at.LAYER_FIELDS * 8
@@ -114,7 +114,7 @@ def next_step(job, op, layers, like):
     return at.GO_ON
 
 
-@spliced
+@inline
 def _penalty_at(job, like):
     """The address of the penalty of a half's weights: of one of two, by turns."""
     return weight_sum_at(job, 0, like) + (2 + job[at.STEP] % 2) * 8

@@ -8,7 +8,7 @@ done block after block, in a workspace that belongs to the thread.
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import kernel, spliced
+from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.operations import operation, words_at
 from fastbackprop.engine.ops.costs import add_losses, penalize
 from fastbackprop.engine.ops.gather import gather_panels
@@ -27,7 +27,7 @@ from fastbackprop.engine.product import ask
 from fastbackprop.engine.simd import LINE_BYTES, itemsize, load_double, store
 
 
-@spliced
+@inline
 def _forget_others(job, step, number):
     """From now on GATHERED counts panels of this part of this step: none, where those gathered are another part's."""
     gathered_for = step * job[at.PARTS] + number + 1
@@ -35,7 +35,7 @@ def _forget_others(job, step, number):
         job[at.GATHERED], job[at.GATHERED_FOR] = 0, gathered_for
 
 
-@spliced
+@inline
 def _own_workspace(job):
     return job[at.OWN_WORKSPACES] + job[at.SLOT] * job[at.OWN_WORKSPACE_BYTES]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import kernel, spliced
+from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.operations import Operation, doubles_at, operation
 from fastbackprop.engine.places import (
     learning_rate,
@@ -41,7 +41,7 @@ def _gradients(job, layers, like):
     return job[at.PART_GRADIENTS], (first, part_count(job), (job[at.PARTS] - 1) * part_bytes, part_bytes)
 
 
-@spliced
+@inline
 def _stretch(op, layers, bias, like):
     """Where the weights or the biases of some outputs lie among the parameters: bytes before them, and their number."""
     l, n_in = op[at.LAYER], 1 if bias else layers[op[at.LAYER] - 1, at.SIZE]
