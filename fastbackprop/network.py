@@ -19,7 +19,7 @@ from fastbackprop.heads import HEADS, read_targets
 from fastbackprop.lazy import lazy
 from fastbackprop.parameters import parameter_count, split
 from fastbackprop.penalty import Penalty
-from fastbackprop.plan import LINE_OF_FLOATS, Plan, block_of, parts_of_batch, round_up, samples_of_block
+from fastbackprop.plan import LINE_OF_FLOATS, Plan, block_of, round_up, sample_shards_of, samples_of_block
 from fastbackprop.rows import Rows, native, put_data, targets
 from fastbackprop.small_calls import SmallForward, SmallGradients
 from fastbackprop.weights import sample_weights
@@ -518,7 +518,7 @@ class Network:
         """Fill ``vector`` and ``dX``; returns the cost. ``x`` and ``y`` are read where they lie.
 
         All is NaN where a loss is not finite, dW[1] where an input is not: 0 times it is not 0. With ``whole`` it is
-        not done in parts, whose activations and deltas are in workspaces of their own.
+        not done in sample shards, whose activations and deltas are in workspaces of their own.
         """
         count = x.shape[0]
         job = plan.new_job(count, count)
@@ -635,9 +635,9 @@ class Network:
     def trace(self, X: Any, Y: Any) -> Trace:
         """Every Z, A, dA, dZ, dW, db and delta of one forward and backward pass, by layer, under the paper's names.
 
-        A, dZ, dW and db are what the fused step left in its workspace (where it makes dW in parts, another leaves A and
-        dZ, with the same bits); Z and dA, which it never writes, are computed by the same kernels one layer at a time,
-        with the same bits.
+        A, dZ, dW and db are what the fused step left in its workspace (where it makes dW in sample shards, another
+        leaves A and dZ, with the same bits); Z and dA, which it never writes, are computed by the same
+        kernels one layer at a time, with the same bits.
         """
         X = native(checks.rows(X, "X", self._sizes[0], self._dtype), self._dtype)
         Y = read_targets(self._output, Y, len(X), self._sizes[-1], self._dtype)
@@ -646,7 +646,7 @@ class Network:
         with self.plan(count, True, whole=True) as plan:
             x, y = Rows(X, self._dtype), targets(Y, self._dtype)
             cost = self._gradients(plan, x, y, None, vector, dX)
-            if parts_of_batch(self._sizes, self._dtype, count) > 1:
+            if sample_shards_of(self._sizes, self._dtype, count) > 1:
                 self._gradients(plan, x, y, None, np.empty_like(vector), None, whole=True)
             A = [X.copy(), *(plan.panels(at.PANELS, l, count) + 0 for l in range(1, last + 1))]  # + 0: -0.0 is 0
             dZ = [plan.panels(at.DELTAS, l, count) for l in range(1, last + 1)]

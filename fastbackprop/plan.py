@@ -27,28 +27,31 @@ WAKING_WORK = 5_000_000
 # thread that is held up does less; not too many, since each is a line that travels between the threads.
 TASK_WORK = 1_000_000
 TASKS_PER_THREAD = 4
-# Bytes of a block's inputs, at most, that each half of a network gathers for itself.
+# Bytes of a block's inputs, at most, that each shard of a network gathers for itself.
 COPIED_BYTES = 1 << 19
 # Bytes of activations, deltas and their transposes that a block of samples may take: about the second-level caches.
 BLOCK_BYTES = 2 << 20
-# The same of a part, whose weights are few: less, since all of it is read again at each layer.
-PART_BLOCK_BYTES = 1 << 18
-# Samples of a block at least, where a batch or a part has them: so many uses of each weight pay for reading it. Of a
-# block the first number while that takes no more than LARGE_BLOCK_BYTES, else the second.
+# The same of a sample shard, whose weights are few: less, since all of it is read again at each layer.
+SHARD_BLOCK_BYTES = 1 << 18
+# Samples of a block at least, where a batch or a sample shard has them: so many uses of a weight pay for reading it. Of
+# a block the first number while that takes no more than LARGE_BLOCK_BYTES, else the second.
 LEAST_BLOCK, LEAST_LARGE_BLOCK = 1024, 512
 LARGE_BLOCK_BYTES = 256 << 20
-LEAST_PART_BLOCK = 256
-# Parts of a batch at most, and samples of each at least; bytes of all their gradients at most.
-MOST_PARTS = 8
-PART_SAMPLES = 64
-PART_GRADIENT_BYTES = 1 << 19
-# The first hidden layer is halved where it has so many units, and if the next is the output layer, so many for each
-# output; else where it has so many units, and the layers that both halves do are at most such a share of the work.
-LEAST_HALVED, UNITS_PER_OUTPUT = 32, 2
-LEAST_HALVED_DEEP, HALVED_PER_DOUBLED = 96, 4
-HALVED_PARAMETERS = 1 << 20  # of a network at most: in the long steps of larger ones meetings count little
-HALVED_BATCH = {4: 512, 8: 128}  # by the element's bytes: with one hidden layer and more samples parts take less time
-LEAST_STEPS = 8  # of a job in halves, whose weights are copied before and after
+LEAST_SHARD_BLOCK = 256
+# Sample shards of a batch at most, and samples of each at least; bytes of all their gradients at most.
+MOST_SAMPLE_SHARDS = 8
+LEAST_SHARD_SAMPLES = 64
+SHARD_GRADIENT_BYTES = 1 << 19
+# The first hidden layer is sharded where it has so many units, and if the next is the output layer, so many for each
+# output; else where it has so many units, and the layers that both shards do are at most such a share of the work.
+LEAST_UNITS, UNITS_PER_OUTPUT = 32, 2
+LEAST_UNITS_DEEP, SHARDED_PER_REPEATED = 96, 4
+MOST_SHARDED_PARAMETERS = 1 << 20  # of a network at most: in the long steps of larger ones meetings count little
+UNIT_SHARDS_BATCH = {
+    4: 512,
+    8: 128,
+}  # by the element's bytes: one hidden layer with more takes less time in sample shards
+LEAST_STEPS = 8  # of a job in unit shards, whose weights are copied before and after
 LINE_OF_FLOATS = 16  # a line of float32 is two of float64: so many are whole lines of either
 _NO_HYPER = np.zeros(HYPER_FIELDS)
 
@@ -74,33 +77,34 @@ def samples_of_block(sizes: Sequence[int], dtype: np.dtype[Any]) -> int:
     return _samples(sizes, dtype, BLOCK_BYTES, LEAST_LARGE_BLOCK if is_large else LEAST_BLOCK)
 
 
-def parts_of_batch(sizes: Sequence[int], dtype: np.dtype[Any], batch: int) -> int:
-    """Into how many parts a batch is divided, each with a gradient of its own: a power of two, see engine/ops/parts.py.
+def sample_shards_of(sizes: Sequence[int], dtype: np.dtype[Any], batch: int) -> int:
+    """Into how many shards a batch is divided, each with its gradient: a power of two, see engine/ops/sample_shards.py.
 
     It pays where gradients are less to hand from thread to thread than activations. It must not depend on the threads,
-    since the gradients are sums of the parts'.
+    since the gradients are sums of the shards'.
     """
-    parameters, parts = parameter_count(sizes), 1
+    parameters, shards = parameter_count(sizes), 1
     if batch * Plan.work(sizes, True) > SERIAL_WORK:
-        most = min(MOST_PARTS, batch // PART_SAMPLES, PART_GRADIENT_BYTES // (parameters * dtype.itemsize))
-        while 2 * parts <= most and 4 * parts * parameters <= 3 * batch * sum(sizes):
-            parts *= 2
-    return parts
+        of_gradients = SHARD_GRADIENT_BYTES // (parameters * dtype.itemsize)
+        most = min(MOST_SAMPLE_SHARDS, batch // LEAST_SHARD_SAMPLES, of_gradients)
+        while 2 * shards <= most and 4 * shards * parameters <= 3 * batch * sum(sizes):
+            shards *= 2
+    return shards
 
 
-def half_of_inputs(sizes: Sequence[int]) -> int:
-    """Where the second half of layer 2's inputs begins, where Z[2] is the sum of two chains; else 0.
+def second_shard_of(sizes: Sequence[int]) -> int:
+    """Where the second shard of layer 2's inputs begins, where Z[2] is the sum of two chains; else 0.
 
-    So it is for networks that may be trained in halves (engine/ops/halves.py), and also wherever they are not: the bits
-    are the same. Each half does all work of the layers after the second, which should be little.
+    So it is for networks that may be trained in unit shards (engine/ops/unit_shards.py), and also wherever they are
+    not: the bits are the same. Each shard does all work of the layers after the second, which should be little.
     """
     if len(sizes) < 4:
-        halved = len(sizes) == 3 and sizes[1] >= max(LEAST_HALVED, UNITS_PER_OUTPUT * sizes[2])
+        sharded = len(sizes) == 3 and sizes[1] >= max(LEAST_UNITS, UNITS_PER_OUTPUT * sizes[2])
     else:
-        light = HALVED_PER_DOUBLED * Plan.work(sizes[2:], True) <= Plan.work(sizes, True)
-        halved = light and sizes[1] >= LEAST_HALVED_DEEP
-    halved = halved and parameter_count(sizes) <= HALVED_PARAMETERS
-    return (sizes[1] + LINE_OF_FLOATS) // (2 * LINE_OF_FLOATS) * LINE_OF_FLOATS if halved else 0
+        light = SHARDED_PER_REPEATED * Plan.work(sizes[2:], True) <= Plan.work(sizes, True)
+        sharded = light and sizes[1] >= LEAST_UNITS_DEEP
+    sharded = sharded and parameter_count(sizes) <= MOST_SHARDED_PARAMETERS
+    return (sizes[1] + LINE_OF_FLOATS) // (2 * LINE_OF_FLOATS) * LINE_OF_FLOATS if sharded else 0
 
 
 class Plan:
@@ -131,10 +135,10 @@ class Plan:
         self.block = block
         self.work_per_sample = self.work(sizes, learning)
         self.threads = min(threads, block // line) if block * self.work_per_sample > SERIAL_WORK else 1
-        self.half = half_of_inputs(sizes)
+        self.second_shard = second_shard_of(sizes)
         copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
-        halved = copied and self.half > 0
-        self._shape = Shape(tuple(sizes), head, self.half > 0, dtype)
+        sharded = copied and self.second_shard > 0
+        self._shape = Shape(tuple(sizes), head, self.second_shard > 0, dtype)
         self._programs: dict[Work, np.ndarray] = {}
         self.seconds_compiling = 0.0  # or reading from the disk what is compiled
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
@@ -163,35 +167,35 @@ class Plan:
                 row[at.ACTIVATION_PASS] = pass_address(activations[l - 1], dtype)
             row[at.PANELS] = reserve(panels + block * round_up(n, line))
             row[at.UNITS] = row[at.PANELS] + panels
-            if l == 2 and self.half > 0:
-                row[at.HALF] = self.half
-                job[at.HALF_SUMS] = reserve(2 * panels)
+            if l == 2 and self.second_shard > 0:
+                row[at.SECOND_SHARD] = self.second_shard
+                job[at.UNIT_SHARD_SUMS] = reserve(2 * panels)
             if learning:
                 row[at.DELTAS] = reserve(panels)
                 row[at.SLOPES] = reserve(panels)
                 row[at.BIAS_SUMS] = reserve(round_up(n, line) * line)
-        job[at.BLOCK], job[at.THREADS], job[at.PARTS] = block, self.threads, 1
+        job[at.BLOCK], job[at.THREADS], job[at.SAMPLE_SHARDS] = block, self.threads, 1
         job[at.LAYERS], job[at.LAYER_COUNT] = self.layers.ctypes.data, len(sizes)
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
         job[at.SHARES] = reserve(block)
         job[at.TOTALS] = reserve(2 * block)
-        if halved:
-            largest = max(parameter_count(self._half_sizes(half)) for half in range(2))
-            job[at.HALF_VECTORS] = reserve(4 * round_up(largest, line) + 3 * units * 8 // dtype.itemsize)
+        if sharded:
+            largest = max(parameter_count(self._shard_sizes(shard)) for shard in range(2))
+            job[at.SHARD_VECTORS] = reserve(4 * round_up(largest, line) + 3 * units * 8 // dtype.itemsize)
         job[at.WEIGHT_SUMS] = reserve(line * self.threads)
         # what the products need is more than the line and the square of a line that all others take
         scratch = round_up(scratch_size(max(sizes) if learning else 0, dtype.itemsize), line)
         scratch_at = reserve(scratch * self.threads)
         self.workspace = memory.zeros(elements, dtype)
-        self._workspaces: np.ndarray | None = None  # of the threads, for parts and halves
+        self._workspaces: np.ndarray | None = None  # of the threads, for shards of either kind
         self._parts: tuple[np.ndarray, np.ndarray] | None = None
         job[at.WORKSPACE] = self.workspace.ctypes.data
         job[at.SCRATCH] = self.workspace.ctypes.data + scratch_at * dtype.itemsize
         job[at.SCRATCH_BYTES] = scratch * dtype.itemsize
         self.gradient = memory.zeros(parameters if learning else 0, dtype)
         job[at.GRADIENT_AT] = self.gradient.ctypes.data
-        self.half_tables = self._tables_of_halves() if halved else None
+        self.shard_tables = self._tables_of_shards() if sharded else None
         self.unit_sums = np.zeros(3 * units if learning else 0)
         job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
         self.pieces = self._cut_weights(sizes) if learning else np.zeros((0, at.PIECE_FIELDS), np.int64)
@@ -244,26 +248,26 @@ class Plan:
         return job
 
     def divide(self, job: np.ndarray, batch: int) -> None:
-        """Make the gradients of a job in parts, where that pays for batches of ``batch``; its own may be smaller.
+        """Divide a job into sample shards, where that pays for batches of ``batch``; its own may be smaller.
 
-        What the job is to do is known by then. Whether in parts must not depend on the threads, nor on its steps.
+        What the job is to do is known by then. Whether it is must not depend on the threads, nor on its steps.
         """
-        parts = parts_of_batch(self._sizes, self.dtype, batch)
-        is_small = len(self._sizes) == 3 and batch <= HALVED_BATCH[self.dtype.itemsize]
-        if parts == 1 or (is_small and self._can_be_halved(job)):
+        shards = sample_shards_of(self._sizes, self.dtype, batch)
+        is_small = len(self._sizes) == 3 and batch <= UNIT_SHARDS_BATCH[self.dtype.itemsize]
+        if shards == 1 or (is_small and self._can_be_sharded(job)):
             return
         line = LINE_BYTES // self.dtype.itemsize
         self._put_workspaces(job)
         if self._parts is None:
             self._parts = (
-                memory.zeros(MOST_PARTS * len(self.gradient), self.dtype),
-                memory.zeros(MOST_PARTS * LINE_BYTES // 8, np.dtype("float64")),
+                memory.zeros(MOST_SAMPLE_SHARDS * len(self.gradient), self.dtype),
+                memory.zeros(MOST_SAMPLE_SHARDS * LINE_BYTES // 8, np.dtype("float64")),
             )
         gradients, sums = self._parts
-        block = _samples(self._sizes, self.dtype, PART_BLOCK_BYTES, LEAST_PART_BLOCK)
+        block = _samples(self._sizes, self.dtype, SHARD_BLOCK_BYTES, LEAST_SHARD_BLOCK)
         job[at.BLOCK] = min(self.block, block)
-        job[at.PARTS], job[at.PART_SIZE] = parts, round_up(-(-batch // parts), line)
-        job[at.PART_GRADIENTS], job[at.PART_SUMS] = gradients.ctypes.data, sums.ctypes.data
+        job[at.SAMPLE_SHARDS], job[at.SHARD_SAMPLES] = shards, round_up(-(-batch // shards), line)
+        job[at.SHARD_GRADIENTS], job[at.SHARD_LOSSES] = gradients.ctypes.data, sums.ctypes.data
 
     def _put_workspaces(self, job: np.ndarray) -> None:
         """A workspace for each thread."""
@@ -271,16 +275,16 @@ class Plan:
             self._workspaces = memory.zeros(len(self.workspace) * self.threads, self.dtype)
         job[at.OWN_WORKSPACES], job[at.OWN_WORKSPACE_BYTES] = self._workspaces.ctypes.data, self.workspace.nbytes
 
-    def _half_sizes(self, half: int) -> list[int]:
-        """The layer sizes of a half."""
-        return [self._sizes[0], self._sizes[1] - self.half if half else self.half, *self._sizes[2:]]
+    def _shard_sizes(self, shard: int) -> list[int]:
+        """The layer sizes of a unit shard."""
+        return [self._sizes[0], self._sizes[1] - self.second_shard if shard else self.second_shard, *self._sizes[2:]]
 
-    def _tables_of_halves(self) -> np.ndarray:
-        """The tables of both halves; their samples lie where those of the whole network do."""
+    def _tables_of_shards(self) -> np.ndarray:
+        """The tables of both unit shards; their samples lie where those of the whole network do."""
         tables = []
-        for half in range(2):
-            sizes, table = self._half_sizes(half), self.layers.copy()
-            table[1, at.SIZE], table[2, at.HALF] = sizes[1], 0
+        for shard in range(2):
+            sizes, table = self._shard_sizes(shard), self.layers.copy()
+            table[1, at.SIZE], table[2, at.SECOND_SHARD] = sizes[1], 0
             for l in range(1, len(sizes)):
                 table[l, at.WEIGHTS] = parameter_count(sizes[:l])
                 table[l, at.BIASES] = table[l, at.WEIGHTS] + sizes[l] * sizes[l - 1]
@@ -288,17 +292,17 @@ class Plan:
             tables.append(table)
         return np.stack(tables)
 
-    def _can_be_halved(self, job: np.ndarray) -> bool:
-        """Whether the steps of a job can be done in halves: of one block, with an update that needs no norm."""
+    def _can_be_sharded(self, job: np.ndarray) -> bool:
+        """Whether the steps of a job can be done in unit shards: of one block, with an update that needs no norm."""
         updates = job[at.UPDATE] > GRADIENT and not job[at.CLIP]
-        return bool(updates and job[at.PARTS] == 1 and job[at.BATCH] <= job[at.BLOCK] and self.half > 0)
+        return bool(updates and job[at.SAMPLE_SHARDS] == 1 and job[at.BATCH] <= job[at.BLOCK] and self.second_shard > 0)
 
     def program(self, job: np.ndarray) -> np.ndarray:
         """The program of a job; what it names is compiled when it is first asked for."""
         work = Work.of(job)
         if work not in self._programs:
             start = time.perf_counter()
-            program = make(self._shape, work, self.threads, self.pieces, self.half)
+            program = make(self._shape, work, self.threads, self.pieces, self.second_shard)
             assert run.call
             self._programs[work] = program
             self.seconds_compiling += time.perf_counter() - start
@@ -327,9 +331,11 @@ class Plan:
         job[at.HYPER] = constants.ctypes.data
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
         threads = self.threads if work > WAKING_WORK else 1
-        if self.half_tables is not None and threads == 2 and job[at.STEPS] >= LEAST_STEPS and self._can_be_halved(job):
+        in_unit_shards = self.shard_tables is not None and threads == 2 and job[at.STEPS] >= LEAST_STEPS
+        if in_unit_shards and self._can_be_sharded(job):
             self._put_workspaces(job)
-            job[at.HALF_TABLES] = self.half_tables.ctypes.data
+            assert self.shard_tables is not None
+            job[at.SHARD_TABLES] = self.shard_tables.ctypes.data
         program = self.program(job)
         jobs = self.with_clock(job, program)
         run_on(threads, run.call, jobs, program)

@@ -19,7 +19,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.arrays import put_classes, put_rows, put_targets
 from fastbackprop.engine.run import run
 from fastbackprop.engine.update import GRADIENT, NO_GRADIENT
-from fastbackprop.plan import LINE_OF_FLOATS, WAKING_WORK, Plan, block_of, parts_of_batch, samples_of_block
+from fastbackprop.plan import LINE_OF_FLOATS, WAKING_WORK, Plan, block_of, sample_shards_of, samples_of_block
 
 if TYPE_CHECKING:
     from fastbackprop.network import Network
@@ -122,8 +122,8 @@ class SmallGradients(_SmallCalls):
     update = GRADIENT
 
     def __init__(self, net: Network) -> None:
-        batches = range(1, 1 + self._most_of_one_thread(net))  # and fewer than would be made in parts
-        most = bisect_left(batches, 2, key=lambda n: parts_of_batch(net.sizes, net.dtype, n))
+        batches = range(1, 1 + self._most_of_one_thread(net))  # and fewer than would be made in sample shards
+        most = bisect_left(batches, 2, key=lambda n: sample_shards_of(net.sizes, net.dtype, n))
         self.targets = {"softmax": CLASS_NUMBERS, "identity": net.dtype}.get(net.output)
         super().__init__(net, 0 if self.targets is None else most)
         self.dimensions = 1 if self.targets == CLASS_NUMBERS else 2

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbackprop import checks, memory
+from fastbackprop.autotune import LONG_STEP, Autotuner, autotuner_of
 from fastbackprop.engine import layout as at
 from fastbackprop.engine import update as kernels
 from fastbackprop.engine.shuffle import shuffle as shuffle_order
 from fastbackprop.engine_call import EngineCall
 from fastbackprop.heads import read_targets
-from fastbackprop.pace import LONG_STEP, Pace, pace_of
 from fastbackprop.penalty import Penalty
 from fastbackprop.rows import Rows, put_data, targets
 from fastbackprop.schedules import Schedule
@@ -150,7 +150,7 @@ class Training:
         self.rate_of_epoch = (-1, 0.0)  # what the function of the optimizer's rate gave for the epoch
         self._call: EngineCall | None = None  # of the engine, until its steps are counted
         self.steps_per_call = 0  # not yet measured
-        self.pace: Pace | None = None
+        self.tuner: Autotuner | None = None
         self.proved = False  # X is not looked at before the training, which would read it twice; see `_prove_inputs`
         self.stop: np.ndarray | None = None  # of the last run, and whether it was stopped
         self.stopped = False
@@ -200,11 +200,11 @@ class Training:
                 self.steps_per_call = max(1, FIRST_CALL_WORK // work)
             if (self.threads or self.net.threads) is None and plans[0].threads > 1 and work < LONG_STEP:
                 plans.append(stack.enter_context(self.net.plan(self.batch_size, True, 1)))
-            if self.pace is None or self.pace.ways != len(plans):  # a callback may have set the network's threads
+            if self.tuner is None or self.tuner.ways != len(plans):  # a callback may have set the network's threads
                 shape = self.net.sizes, self.net.dtype, self.batch_size, plans[0].threads
                 update = self.optimizer.code, self.optimizer.clip_norm is not None, bool(self.penalty)
-                self.pace = pace_of(len(plans), *shape, *update)
-                self.pace.begin()
+                self.tuner = autotuner_of(len(plans), *shape, *update)
+                self.tuner.begin()
             while done < epochs and not self.stopped:
                 many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
                 if not self.proved or (learning_rate is None and self._asks_a_function):
@@ -212,7 +212,7 @@ class Training:
                 many = max(1, many)
                 self._keep()
                 try:
-                    done += self._epochs(plans, self.pace, costs[done : done + many], learning_rate)
+                    done += self._epochs(plans, self.tuner, costs[done : done + many], learning_rate)
                 except BaseException:
                     self._settle()
                     raise
@@ -239,7 +239,7 @@ class Training:
                 raise
             self.proved = True
 
-    def _epochs(self, plans: list[Plan], pace: Pace, costs: np.ndarray, learning_rate: float | None) -> int:
+    def _epochs(self, plans: list[Plan], tuner: Autotuner, costs: np.ndarray, learning_rate: float | None) -> int:
         """As many epochs as ``costs`` has rows, unless it is to stop; each call by the plan that is the fastest.
 
         Returns how many were done.
@@ -252,13 +252,13 @@ class Training:
             if self.proved and time.perf_counter() - copied > SECONDS_REPEATED and self._params_finite():
                 kept, copied = done, time.perf_counter()
                 self._keep()
-            way, steps = pace.choose(min(self.steps_per_call, self._most_steps(done, total)))
+            way, steps = tuner.choose(min(self.steps_per_call, self._most_steps(done, total)))
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
             start, compiling = time.perf_counter(), plans[way].seconds_compiling
             call = self._call = EngineCall(done, steps, self.state.steps, costs[done // self.per_epoch :])
             failed, stopped = self._steps(plans[way], done, steps, order, rates, costs)
             seconds = time.perf_counter() - start - (plans[way].seconds_compiling - compiling)
-            pace.took(way, stopped or steps, seconds)
+            tuner.took(way, stopped or steps, seconds)
             what = "cost is"
             if failed:
                 self._prove_inputs()
@@ -424,7 +424,7 @@ class Training:
         job[at.UPDATE], job[at.DONE_STEPS] = self.optimizer.code, self.state.steps
         plan.divide(job, self.batch_size)
         plain = not (self.penalty or self.optimizer.weight_decay or job[at.CLIP])
-        if self.optimizer.code == kernels.SGD and plain and job[at.PARTS] == 1:
+        if self.optimizer.code == kernels.SGD and plain and job[at.SAMPLE_SHARDS] == 1:
             job[at.UPDATE] = kernels.FUSED_SGD
         if self.dropped is not None:
             job[at.DROPOUT], job[at.DROPOUT_KEY] = self.dropped.ctypes.data, self.state.key

@@ -12,7 +12,7 @@ import pytest
 
 import fastbackprop as fb
 from fastbackprop import schedules
-from fastbackprop.plan import parts_of_batch
+from fastbackprop.plan import sample_shards_of
 from fastbackprop.rows import Rows
 
 CASES = [
@@ -83,7 +83,7 @@ def test_gradients_do_not_depend_on_the_blocks(sizes, parts):
     """More samples than a block holds: chains of additions go on from block to block (not of 16 outputs and fewer)."""
     net = fb.Network(sizes, seed=0)
     X, y = data(sizes, "softmax", 8000, "float32")
-    assert parts_of_batch(sizes, net.dtype, 8000) == parts
+    assert sample_shards_of(sizes, net.dtype, 8000) == parts
     vector = np.empty_like(net.params)
     with net.plan(8000, True, whole=True) as plan:
         cost = net._gradients(plan, Rows(X, net.dtype), y, None, vector, None)
@@ -98,7 +98,7 @@ def test_parts_of_several_blocks_gathered_ahead():
     nets = [fb.Network((6, 20, 3), seed=0, threads=threads) for threads in (1, 2, 2, 3)]
     for net in nets:
         net.fit(X, y, epochs=5, batch_size=12_000, optimizer=fb.Adam(), seed=1)
-    assert parts_of_batch((6, 20, 3), np.dtype("float32"), 12_000) == 8
+    assert sample_shards_of((6, 20, 3), np.dtype("float32"), 12_000) == 8
     assert len({net.params.tobytes() for net in nets}) == 1
 
 
@@ -116,7 +116,7 @@ def test_the_sum_of_the_parts():
     X, y = data((64, 128, 10), "softmax", 192, "float64")
     weights = np.arange(192) % 3 / 2
     net = fb.Network((64, 128, 10), dtype="float64", seed=0)
-    assert [parts_of_batch(net.sizes, net.dtype, batch) for batch in (96, 192)] == [1, 2]
+    assert [sample_shards_of(net.sizes, net.dtype, batch) for batch in (96, 192)] == [1, 2]
     cost, vector = net.value_and_grad(X, y, sample_weight=weights)
     halves = [net.value_and_grad(X[h], y[h], sample_weight=weights[h]) for h in (slice(96), slice(96, 192))]
     shares = np.array([weights[:96].sum(), weights[96:].sum()]) / weights.sum()

@@ -7,7 +7,7 @@ import pytest
 
 import fastbackprop as fb
 from fastbackprop import functional
-from fastbackprop.plan import parts_of_batch
+from fastbackprop.plan import sample_shards_of
 from tests.test_gradients import make_case
 
 CASES = [("softmax", "relu"), ("sigmoid", "tanh"), ("identity", "gelu"), ("softmax", ["elu", "softplus"])]
@@ -140,7 +140,7 @@ def test_the_trace_of_a_batch_whose_gradient_is_made_in_parts(dtype, threads):
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((300, 8)).astype(dtype), rng.standard_normal((300, 3)).astype(dtype)
     net = fb.Network((8, 40, 3), hidden="tanh", output="identity", dtype=dtype, seed=0, threads=threads)
-    assert parts_of_batch(net.sizes, net.dtype, 300) > 1
+    assert sample_shards_of(net.sizes, net.dtype, 300) > 1
     t, g = net.trace(X, Y), net.gradients(X, Y)
     assert np.array_equal(t.A[2], net.forward(X))
     assert np.array_equal(t.A[1], functional.tanh(t.Z[1]))

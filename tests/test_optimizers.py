@@ -7,7 +7,7 @@ import pytest
 
 import fastbackprop as fb
 from fastbackprop import schedules
-from fastbackprop.plan import parts_of_batch
+from fastbackprop.plan import sample_shards_of
 from fastbackprop.training import State, Training
 
 SIZES, BATCH, STEPS = (5, 12, 9, 3), 50, 50
@@ -111,7 +111,7 @@ def test_a_batch_in_parts_with_penalties(blobs, optimizer):
     X, y = blobs
     l1, l2 = 1e-3, 1e-2
     net = fb.Network(SIZES, "tanh", dtype="float64", seed=0, threads=2)
-    assert parts_of_batch(SIZES, net.dtype, len(X)) > 1
+    assert sample_shards_of(SIZES, net.dtype, len(X)) > 1
     expected, costs = torch_training(
         torch, net, X, y, by_name(optimizer, torch), clip_norm=optimizer.clip_norm, batch=len(X),
         penalty=lambda W: sum(l1 * w.abs().sum() + l2 / 2 * (w * w).sum() for w in W),

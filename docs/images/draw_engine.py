@@ -12,7 +12,7 @@ import numpy as np
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.heads import SOFTMAX_CCE
-from fastbackprop.engine.program import Shape, Work, in_halves
+from fastbackprop.engine.program import Shape, Work, in_unit_shards
 from fastbackprop.engine.update import FUSED_SGD
 
 STYLE = """
@@ -249,14 +249,21 @@ def phases() -> Drawing:
 def program() -> Drawing:
     """The program of `digits`, 64-128-10 with relu, softmax and SGD, on two threads: as program.py makes it."""
     shape = Shape((64, 128, 10), SOFTMAX_CCE, True, np.dtype(np.float32))
-    phases = in_halves(shape, Work(update=FUSED_SGD, targets=at.CLASSES, halves=True), 64)
+    phases = in_unit_shards(shape, Work(update=FUSED_SGD, targets=at.CLASSES, unit_shards=True), 64)
     line, top, width, gap = 19, 84, 330, 26
     heights = [len(phase.tasks[0]) * line + 44 for phase in phases]
-    d = Drawing(760, top + sum(heights) + 30, "The program of a network in halves, on two threads")
-    d.text(24, 28, "64-128-10 by 32, relu, softmax, SGD, on two threads: in halves", "title")
-    d.text(24, 47, "Each thread claims the task of its half; if the other thread does not come, it does both.", "small")
+    d = Drawing(760, top + sum(heights) + 30, "The program of a network in unit shards, on two threads")
+    d.text(24, 28, "64-128-10 by 32, relu, softmax, SGD, on two threads: in unit shards", "title")
+    d.text(
+        24, 47, "Each thread claims the task of its shard; if the other thread does not come, it does both.", "small"
+    )
     for half in range(2):
-        d.text(24 + half * (width + gap), 72, f"half {half}: units {64 * half} to {64 * half + 63} of layer 1", "title")
+        d.text(
+            24 + half * (width + gap),
+            72,
+            f"unit shard {half}: units {64 * half} to {64 * half + 63} of layer 1",
+            "title",
+        )
     y = top
     names = {at.AT_BEGIN: "once, at the begin", at.IN_BLOCK: "each step", at.AT_END: "once, at the end"}
     for phase, height in zip(phases, heights, strict=True):

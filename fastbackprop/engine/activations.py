@@ -177,7 +177,7 @@ _identity_of_sum, _relu_of_sum, _relu0_of_sum = _make_sum(identity), _make_sum(r
 
 @kernel
 def activate_sum(code, pass_, first, second, a, slopes, rows, like):
-    """A = g(Z), Z the sum of two halves, on `rows` lines, and g'(Z) into `slopes` (an address, 0: not wanted)."""
+    """A = g(Z), Z the sum of two unit shards, on `rows` lines, and g'(Z) into `slopes` (an address, 0: not wanted)."""
     if code == RELU:
         _relu_of_sum(first, second, a, rows, like)
     elif code == RELU0:

@@ -26,7 +26,7 @@ DELTAS = 8  # offset of dZ[l] as panels
 SLOPES = 9  # offset of g'(Z[l]) as panels, where the activation needs it
 BIAS_SUMS = 10  # offset of the sums of dZ[l] over panels, a line a unit
 FIRST_UNIT = 11  # the number of its first unit, where the units of layers 1 to L are numbered in turn
-HALF = 12  # the first input of the second half, where Z[l] is the sum of two chains, one a half; else 0: it is one
+SECOND_SHARD = 12  # the first input of the second shard, where Z[l] is the sum of two chains; else 0: it is one
 LAYER_FIELDS = 13
 
 # ---- the table `pieces` of a plan: the work on the weights, cut by outputs
@@ -71,45 +71,47 @@ INPUT_GRADIENT = 31  # address of dX, rows, or 0
 RATES = 32  # address of float64 learning rates, one a step to be done
 DONE_STEPS = 33  # optimizer steps done before this job
 SAMPLE_WEIGHTS = 34  # address of the rows' weights in the loss, of the element type, or 0: all are 1
-# workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights; in halves two
+# workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights; in unit shards two
 WEIGHT_SUMS = 35  # penalties, by turns, begin at its third number
 PENALTY = 36  # NO_PENALTY, PENALTY_OF_COST or PENALTY_PER_SAMPLE
 CLIP = 37  # whether the gradient is clipped: the update then waits for its norm
-# address of float64, by unit: the penalty of a row of weights, or of its first half; the square of the norm of its
-UNIT_SUMS = 38  # gradient; the penalty of its second half
+# address of float64, by unit: the penalty of a row of weights, or of its first part; the square of the norm of its
+UNIT_SUMS = 38  # gradient; the penalty of its second part
 DROPOUT = 39  # address of float64 probabilities that a unit is dropped, by layer, or 0
 DROPOUT_KEY = 40
 CHECK_INPUTS = 41  # whether inputs that are not finite make a forward pass count as failed, the cost of a gradient NaN
 STOP = 42  # address of the vector `stop`, or 0
 THREADS = 43  # that may do it
-# A step in parts: each part of the batch has a gradient of its own, made by one thread in a workspace of its own.
-PARTS = 44  # of a full batch, at least 1; 1: the threads share the work of each block instead
-PART_SIZE = 45  # samples; whole lines
-OWN_WORKSPACES = 46  # address; of parts one a thread, of halves one a half, each as WORKSPACE
+# A step in sample shards: each has a gradient of its own, made by one thread in a workspace of its own.
+SAMPLE_SHARDS = 44  # of a full batch, at least 1; 1: the threads share the work of each block instead
+SHARD_SAMPLES = 45  # samples; whole lines
+OWN_WORKSPACES = 46  # address; of sample shards one a thread, of unit shards one a shard, each as WORKSPACE
 OWN_WORKSPACE_BYTES = 47
-PART_GRADIENTS = 48  # address; one a place of a part, each as params
-PART_SUMS = 49  # address of float64: a line a part, the sum of its losses
-# A step in halves: each half of the network does all samples in a workspace of its own.
-HALF_SUMS = 50  # workspace offset of sums over half of the inputs of layer 2, panels as of that layer; two of them
-HALF_TABLES = 51  # address of the tables `layers` of both halves, or 0: the step is not in halves
-HALF_VECTORS = 52  # workspace offset of a half's parameters, gradient and the optimizer's vectors, each whole lines;
+SHARD_GRADIENTS = 48  # address; one a place of a shard, each as params
+SHARD_LOSSES = 49  # address of float64: a line a shard, the sum of its losses
+# A step in unit shards: each shard of the network does all samples in a workspace of its own.
+UNIT_SHARD_SUMS = (
+    50  # workspace offset of sums over a shard of the inputs of layer 2, panels as of that layer; two of them
+)
+SHARD_TABLES = 51  # address of the tables `layers` of both unit shards, or 0: the step is not in unit shards
+SHARD_VECTORS = 52  # workspace offset of a shard's parameters, gradient and the optimizer's vectors, each whole lines;
 # then its UNIT_SUMS
 # ---- where a thread is, in its copy of the job
 SLOT = 53  # the thread's number
 MAIN = 54  # address of the job that all threads share
 COMMON_STEP = 55  # that all threads are at
-STEP = 56  # that is worked on: the same, or in halves the next
+STEP = 56  # that is worked on: the same, or in unit shards the next
 EPOCH = 57  # of the step, as a row of ORDER
 ENDS_EPOCH = 58  # whether the step is its last
 STEP_ROW = 59  # the place in ORDER of the step's first sample
 STEP_SAMPLES = 60
-ROW = 61  # the place in ORDER of the first sample that is worked on: of the block, or of a part's
+ROW = 61  # the place in ORDER of the first sample that is worked on: of the block, or of a shard's
 ROWS = 62  # how many are
 BEGINS, ENDS = 63, 64  # whether they are the first, and the last, of what makes one gradient
 END_ROW = 65  # the place in ORDER after the job's last sample
-GATHERED = 66  # panels of inputs that were gathered ahead: of the first block of a part
-GATHERED_FOR = 67  # of which part, counted from 1 over all steps; else 0
-OTHER_HALF = 68  # bytes from a half's workspace to the other's
+GATHERED = 66  # panels of inputs that were gathered ahead: of the first block of a sample shard
+GATHERED_FOR = 67  # of which sample shard, counted from 1 over all steps; else 0
+OTHER_SHARD = 68  # bytes from a shard's workspace to the other's
 JOB_FIELDS = 69  # then the copy of each thread, and the clock
 
 # ---- a program: PROGRAM_HEAD words, then its phases, their tasks and their operations
@@ -118,7 +120,7 @@ WORDS = 4  # of the clock, for the tasks of all phases
 PROGRAM_HEAD = 5
 # a phase: its tasks do not depend on each other, and may be done by any thread
 FIRST_TASK, TASK_COUNT = 0, 1
-WHEN = 2  # AT_BEGIN of the job, IN_BLOCK of each step (one in parts and halves), AFTER_BLOCKS, AT_END of the job
+WHEN = 2  # AT_BEGIN of the job, IN_BLOCK of each step (of shards one), AFTER_BLOCKS, AT_END of the job
 FIRST_WORD = 3  # of the clock
 # the first of as many operations as tasks, one of which a thread does while it waits, as long as it says GO_ON; or -1
 IDLE = 4
@@ -130,7 +132,7 @@ TASK_WORDS = 2
 # an operation
 FUNCTION = 0  # its address
 LAYER = 1
-SLICE, SLICES = 2, 3  # of the samples; of parts: its place; of halves: which half
+SLICE, SLICES = 2, 3  # of the samples; of a sample shard: its place; of unit shards: which one
 FIRST, LAST = 4, 5  # outputs of the layer; of dropout the number of its first unit
 ALWAYS = 6  # whether it is done, too, where another of the step has FAILED
 BACK = 7  # where a task goes on from an operation that says AGAIN

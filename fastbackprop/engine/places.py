@@ -11,7 +11,7 @@ from fastbackprop.engine.update import NO_GRADIENT
 
 # A layer with at most FEW outputs, and at most two for each panel of a block, has its gradient made from panels. To add
 # up lanes takes two operations a weight; to transpose inputs takes four and more an input and panel. The limit of the
-# first layer is lower: a half of a network (ops/halves.py) may have as few, and its bits are to be those of the whole.
+# first layer is lower: a unit shard (ops/unit_shards.py) may have as few, and its bits are to be those of the whole.
 FEW, FEW_OF_FIRST = 16, 8
 # So is that of inputs that fill at most half of a line, from so many panels on: its other lanes would take as long.
 NARROW_PANELS = 4
@@ -52,8 +52,8 @@ def enter_step(job, step):
 
 @kernel
 def enter_block(job, done):
-    """Go to the step's block after `done` of its samples; of a step in parts all is one."""
-    block = job[at.BLOCK] if job[at.PARTS] == 1 else job[at.STEP_SAMPLES]
+    """Go to the step's block after `done` of its samples; of a step in sample shards all is one."""
+    block = job[at.BLOCK] if job[at.SAMPLE_SHARDS] == 1 else job[at.STEP_SAMPLES]
     enter_rows(job, 0, job[at.STEP_SAMPLES], done, block)
 
 
@@ -86,22 +86,22 @@ def learns(job):
     return job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
 
 
-# ---------------------------------------------------------------- parts
+# ---------------------------------------------------------------- sample shards
 
 
 @kernel
-def part_count(job):
-    """How many parts the step has: a small last batch may have fewer."""
-    return (job[at.STEP_SAMPLES] + job[at.PART_SIZE] - 1) // job[at.PART_SIZE]
+def shard_count(job):
+    """How many shards the step has: a small last batch may have fewer."""
+    return (job[at.STEP_SAMPLES] + job[at.SHARD_SAMPLES] - 1) // job[at.SHARD_SAMPLES]
 
 
 @kernel
-def part_at(job, step, place):
-    """Which part of a step's samples is done at a place, and at which place a part: the threads change sides each step.
+def shard_at(job, step, place):
+    """Which shard of a step's samples is done at a place, and at which place a shard: threads change sides each step.
 
-    Parts are not of equal size: who has the smaller one gathers ahead for the larger.
+    Shards are not of equal size: who has the smaller one gathers ahead for the larger.
     """
-    return (place + step % 2 * (job[at.PARTS] // 2)) % job[at.PARTS]
+    return (place + step % 2 * (job[at.SAMPLE_SHARDS] // 2)) % job[at.SAMPLE_SHARDS]
 
 
 # ---------------------------------------------------------------- addresses

@@ -3,10 +3,11 @@
 A program is a list of phases, a phase a list of tasks that do not depend on each other, a task a list of operations.
 Three kinds of step are made of the same operations:
 
-    shared   the threads share the samples of a block, forward and back; they meet; then they share the weights
-    parts    each part of the batch is a task that ends with a gradient of its own (ops/parts.py); they meet; then they
-             share the weights, as above
-    halves   each half of the hidden units is a task, from Z[2] of one step to Z[2] of the next (ops/halves.py)
+    shared         the threads share the samples of a block, forward and back; they meet; then they share the weights
+    sample shards  each shard of the batch is a task that ends with a gradient of its own (ops/sample_shards.py); they
+                   meet; then they share the weights, as above
+    unit shards    each shard of the hidden units is a task, from Z[2] of one step to Z[2] of the next
+                   (ops/unit_shards.py)
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.operations import OPERATIONS as OPERATIONS  # to who asks here, all of them are there
 from fastbackprop.engine.operations import Operation
-from fastbackprop.engine.ops import backward, costs, forward, gather, gradient, halves, parts, update
+from fastbackprop.engine.ops import backward, costs, forward, gather, gradient, sample_shards, unit_shards, update
 from fastbackprop.engine.ops.head import OUTPUT_LAYERS
 from fastbackprop.engine.product import packs_backward, packs_forward
 from fastbackprop.engine.update import FUSED_SGD, GRADIENT, NO_GRADIENT
@@ -28,11 +29,11 @@ from fastbackprop.engine.update import FUSED_SGD, GRADIENT, NO_GRADIENT
 
 @dataclass(frozen=True)
 class Shape:
-    """The network: its layer sizes, the code of its output layer, whether Z[2] is the sum of two halves."""
+    """The network: its layer sizes, the code of its output layer, whether Z[2] is the sum of two unit shards."""
 
     sizes: tuple[int, ...]
     head: int
-    halved: bool
+    sharded: bool
     dtype: np.dtype[Any]
 
     @property
@@ -57,8 +58,8 @@ class Work:
     targets: int = at.NO_TARGETS
     input_gradient: bool = False
     check_inputs: bool = False
-    parts: int = 1
-    halves: bool = False
+    sample_shards: int = 1
+    unit_shards: bool = False
 
     @classmethod
     def of(cls, job: np.ndarray) -> Work:
@@ -67,7 +68,8 @@ class Work:
             update=int(job[at.UPDATE]), clip=bool(job[at.CLIP]), penalty=bool(job[at.PENALTY]),
             dropout=bool(job[at.DROPOUT]), weights=bool(job[at.SAMPLE_WEIGHTS]),
             targets=int(job[at.TARGET_KIND]), input_gradient=bool(job[at.INPUT_GRADIENT]),
-            check_inputs=bool(job[at.CHECK_INPUTS]), parts=int(job[at.PARTS]), halves=bool(job[at.HALF_TABLES]),
+            check_inputs=bool(job[at.CHECK_INPUTS]), sample_shards=int(job[at.SAMPLE_SHARDS]),
+            unit_shards=bool(job[at.SHARD_TABLES]),
         )  # fmt: skip
 
     @property
@@ -123,7 +125,7 @@ def _from_layer(shape: Shape, work: Work, first: int, slice_: tuple[int, int]) -
     ops: Task = []
     last = shape.last
     for l in range(first, last + 1):
-        layer = forward.FORWARD_HALVES if l == 2 and shape.halved else forward.FORWARD_LAYER
+        layer = forward.FORWARD_UNIT_SHARDS if l == 2 and shape.sharded else forward.FORWARD_LAYER
         ops.append(Op(layer[shape.packs(packs_forward, l)], l, slice_, always=True))
         if l < last:
             ops += _after_layer(work, l, slice_)
@@ -152,7 +154,7 @@ def _updates(work: Work, l: int, outputs: tuple[int, int], *, with_gradient: boo
     ops = [Op(gradient.gradient_of_outputs, l, outputs=outputs)] if with_gradient else []
     if work.update > FUSED_SGD and not work.clip:
         return [*ops, Op(update.APPLY[work.update], l, outputs=outputs)]
-    if work.parts > 1 or work.penalty:
+    if work.sample_shards > 1 or work.penalty:
         ops.append(Op(update.add_up, l, outputs=outputs))
     if work.clip:
         ops.append(Op(update.square_norm, l, outputs=outputs))
@@ -168,7 +170,7 @@ def _weights(work: Work, pieces: np.ndarray) -> list[Phase]:
         tasks[0].append(Op(costs.count_costs, always=True))
     if count:
         for l, first, last, task in pieces.tolist():
-            tasks[task] += _updates(work, l, (first, last), with_gradient=work.parts == 1)
+            tasks[task] += _updates(work, l, (first, last), with_gradient=work.sample_shards == 1)
             if work.clip:
                 clipped[task].append(Op(update.APPLY_CLIPPED[work.update], l, outputs=(first, last)))
     phases = [Phase(at.IN_BLOCK, tasks)] if tasks else []
@@ -188,65 +190,65 @@ def _shared(shape: Shape, work: Work, threads: int, pieces: np.ndarray) -> list[
     return phases
 
 
-def _in_parts(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phase]:
+def _in_sample_shards(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phase]:
     tasks = []
-    for i in range(work.parts):
-        place = (i, work.parts)
-        ops = [Op(parts.enter_part, 0, place, always=True)]
+    for i in range(work.sample_shards):
+        place = (i, work.sample_shards)
+        ops = [Op(sample_shards.enter_sample_shard, 0, place, always=True)]
         if work.penalty:
-            ops.append(Op(parts.penalize_part, 0, place, always=True))
+            ops.append(Op(sample_shards.penalize_sample_shard, 0, place, always=True))
         block = _samples(shape, work, (0, 1))
         block += [
             Op(gradient.gradient_of_outputs, l, outputs=(0, shape.sizes[l]), always=True)
             for l in range(1, shape.last + 1)
         ]
-        tasks.append([*ops, *block, Op(parts.next_block, 0, place, always=True, back=len(block))])
+        tasks.append([*ops, *block, Op(sample_shards.next_block, 0, place, always=True, back=len(block))])
     assert not work.check_inputs  # of small calls only
-    idle = [Op(parts.gather_ahead, 0, (i, work.parts)) for i in range(work.parts)]
+    idle = [Op(sample_shards.gather_ahead, 0, (i, work.sample_shards)) for i in range(work.sample_shards)]
     return [Phase(at.IN_BLOCK, tasks, idle), *_weights(work, pieces)]
 
 
-def in_halves(shape: Shape, work: Work, first_half: int) -> list[Phase]:
+def in_unit_shards(shape: Shape, work: Work, first_shard: int) -> list[Phase]:
     whole = (0, 1)
     of_first, itemsize = shape.packs(packs_forward, 1), shape.dtype.itemsize
-    of_second = any(packs_forward(shape.sizes[2], n, itemsize) for n in (first_half, shape.sizes[1] - first_half))
+    of_second = any(packs_forward(shape.sizes[2], n, itemsize) for n in (first_shard, shape.sizes[1] - first_shard))
     begins: list[Task] = []
     steps: list[Task] = []
     ends: list[Task] = []
-    for half in range(2):
-        of_half = (half, 2)
-        enter = [Op(halves.enter_half, 0, of_half, always=True)]
+    for shard in range(2):
+        of_shard = (shard, 2)
+        enter = [Op(unit_shards.enter_unit_shard, 0, of_shard, always=True)]
         begin = [Op(costs.weigh, 0, whole)] if work.weights else []
-        begin += [Op(halves.penalize_half, 0, of_half)] if work.penalty else []
+        begin += [Op(unit_shards.penalize_unit_shard, 0, of_shard)] if work.penalty else []
         begin += [Op(gather.gather_inputs), Op(forward.FORWARD_LAYER[of_first], 1)]
-        begin += _after_layer(work, 1, whole, first_half * half)
-        begin += [Op(halves.SUM_OWN_HALF[of_second], 2, of_half)]
-        end = [Op(halves.add_both_halves, 2, of_half, always=True)]
+        begin += _after_layer(work, 1, whole, first_shard * shard)
+        begin += [Op(unit_shards.SUM_OWN_SHARD[of_second], 2, of_shard)]
+        end = [Op(unit_shards.add_all_shards, 2, of_shard, always=True)]
         end += _after_layer(work, 2, whole) if shape.last > 2 else []
         end += _from_layer(shape, work, 3, whole)
-        end += [Op(halves.count_costs_of_halves, 0, of_half, always=True)] if half == 0 else []
-        sizes = [0, shape.sizes[1] - first_half if half else first_half, *shape.sizes[2:]]
+        end += [Op(unit_shards.count_costs_of_unit_shards, 0, of_shard, always=True)] if shard == 0 else []
+        sizes = [0, shape.sizes[1] - first_shard if shard else first_shard, *shape.sizes[2:]]
         for l in range(1, shape.last + 1):
             end += _updates(work, l, (0, sizes[l]), with_gradient=True)
-        begins.append([*enter, Op(halves.move_in, 0, of_half), *begin])
-        steps.append([*enter, *end, Op(halves.next_step), *begin])
-        ends.append([*enter, Op(halves.move_out, 0, of_half, always=True)])
+        begins.append([*enter, Op(unit_shards.move_in, 0, of_shard), *begin])
+        steps.append([*enter, *end, Op(unit_shards.next_step), *begin])
+        ends.append([*enter, Op(unit_shards.move_out, 0, of_shard, always=True)])
     return [Phase(at.AT_BEGIN, begins), Phase(at.IN_BLOCK, steps), Phase(at.AT_END, ends)]
 
 
-def make(shape: Shape, work: Work, threads: int, pieces: np.ndarray, first_half: int) -> np.ndarray:
+def make(shape: Shape, work: Work, threads: int, pieces: np.ndarray, first_shard: int) -> np.ndarray:
     """The program, int64; compiles what it names.
 
     Parameters
     ----------
     threads : tasks of the samples
     pieces : the table of that name, see layout.py
-    first_half : units of the first half of layer 1, where the work is in halves
+    first_shard : units of the first shard of layer 1, where the work is in unit shards
     """
-    if work.halves:
-        phases = in_halves(shape, work, first_half)
-    elif work.parts > 1:
-        phases = _in_parts(shape, work, pieces)
+    if work.unit_shards:
+        phases = in_unit_shards(shape, work, first_shard)
+    elif work.sample_shards > 1:
+        phases = _in_sample_shards(shape, work, pieces)
     else:
         phases = _shared(shape, work, threads, pieces)
     return _table(phases, shape.dtype)

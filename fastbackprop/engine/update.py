@@ -1,6 +1,6 @@
 """Optimizers: one elementwise formula each, applied to a stretch of the flat parameter vector while it is hot.
 
-All are PyTorch's where names agree. In the same pass, before the formula, the gradients of a batch's parts are added up
+All are PyTorch's where names agree. In the same pass, before the formula, the gradients of a batch's shards are added
 and scaled (clipping), the penalties' gradient and the weight decay are added to that, and a decoupled decay (AdamW)
 shrinks the weights themselves.
 """
@@ -25,14 +25,14 @@ from fastbackprop.engine.simd import (
     store,
 )
 
-# FUSED_SGD is the epilogue of the gradient's tile: SGD without clipping, decay or penalty, of a batch in one part
+# FUSED_SGD is the epilogue of the gradient's tile: SGD without clipping, decay or penalty, of a batch in one shard
 NO_GRADIENT, GRADIENT, FUSED_SGD, SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM = range(9)
 
 # fields of `hyper`
 MOMENTUM_FACTOR, BETA1, BETA2, EPS, DECAY, DECOUPLED_DECAY, DECAY_BIASES, CLIP_NORM, L1, L2 = range(10)
 HYPER_FIELDS = 10
 
-WHOLE = (NIL, NIL + 1, NIL, NIL)  # `places` of a gradient that is not in parts
+WHOLE = (NIL, NIL + 1, NIL, NIL)  # `places` of a gradient that is not in sample shards
 
 AHEAD = 1024  # bytes; so early are weights and gradients asked for, which other cores have read or written
 
@@ -91,13 +91,13 @@ FORMULAS = {
 
 
 @inline
-def _sum_of_parts(g, places, exist, like):
-    """A vector of the gradient: those of the parts, added in their order; for `places` see `update`."""
-    first, parts, last, part_bytes = places
+def _sum_of_shards(g, places, exist, like):
+    """A vector of the gradient: those of the shards, added in their order; for `places` see `update`."""
+    first, shards, last, shard_bytes = places
     prefetch(g + first + AHEAD)
     total = load_part(g + first, exist, like)
-    for _ in range(1, parts):
-        first = first + part_bytes if first < last else 0
+    for _ in range(1, shards):
+        first = first + shard_bytes if first < last else 0
         prefetch(g + first + AHEAD)
         total = total + load_part(g + first, exist, like)
     return total
@@ -133,8 +133,8 @@ def make_update(formula):
     def update(w, g, places, s1, s2, count, rate, scale, l1, l2, decays, hyper, step, like):
         """Apply an optimizer to `count` parameters.
 
-        Its gradient is `scale` times the sum of those of the parts, and that of the penalties of the factors `l1` and
-        `l2`. The parts' lie at g + `places`: bytes to the first, how many there are, bytes to the last place, from
+        Its gradient is `scale` times the sum of those of the shards, and that of the penalties of the factors `l1` and
+        `l2`. The shards' lie at g + `places`: bytes to the first, how many there are, bytes to the last place, from
         which it goes on at 0, and bytes from one to the next.
         `step` counts from 1, `decays`: whether weight decay is for them.
         """
@@ -148,7 +148,7 @@ def make_update(formula):
             at, exist = i * size, count - i
             prefetch_write(w + at + AHEAD)
             weights = load_part(w + at, exist, like)
-            gradient = _sum_of_parts(g + at, places, exist, like)
+            gradient = _sum_of_shards(g + at, places, exist, like)
             # a state that the optimizer does not have is not used
             state1 = load_part(s1 + at, exist, like) if s1 != 0 else gradient
             state2 = load_part(s2 + at, exist, like) if s2 != 0 else gradient
@@ -167,11 +167,11 @@ def make_update(formula):
 
 @kernel
 def add_gradients(w, g, places, l1, l2, count, result, like):
-    """The gradient of all parts and the penalties, stored at `result`: where it is itself wanted, or its norm."""
+    """The gradient of all shards and the penalties, stored at `result`: where it is itself wanted, or its norm."""
     n, size = lanes(like), itemsize(like)
     for i in range(0, count, n):
         at, exist = i * size, count - i
-        gradient = _sum_of_parts(g + at, places, exist, like)
+        gradient = _sum_of_shards(g + at, places, exist, like)
         store_part(result + at, _with_penalty(gradient, load_part(w + at, exist, like), l1, l2), exist, like)
 
 

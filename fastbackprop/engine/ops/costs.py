@@ -7,9 +7,9 @@ from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.operations import doubles_at, operation
 from fastbackprop.engine.places import (
     clock,
-    part_count,
     reciprocal,
     sample_weight,
+    shard_count,
     unit_count,
     weight_sum,
     weight_sum_at,
@@ -51,17 +51,17 @@ def _penalty(row, count, hyper, scratch, like):
 
 @kernel
 def penalize(job, layers, slice_, slices, like):
-    """The penalty of each row of the weights, or of each half of it, for one slice of all rows."""
+    """The penalty of each row of the weights, or of each part of it, for one slice of all rows."""
     size, sums, units, hyper = itemsize(like), job[at.UNIT_SUMS], unit_count(layers), doubles_at(job[at.HYPER], L2 + 1)
     u0, u1 = slice_ * units // slices, (slice_ + 1) * units // slices
     for l in range(1, len(layers)):
-        first, n_in, half = layers[l, at.FIRST_UNIT], layers[l - 1, at.SIZE], layers[l, at.HALF]
+        first, n_in, shard = layers[l, at.FIRST_UNIT], layers[l - 1, at.SIZE], layers[l, at.SECOND_SHARD]
         for u in range(max(u0, first), min(u1, first + layers[l, at.SIZE])):
             row = job[at.PARAMS] + (layers[l, at.WEIGHTS] + (u - first) * n_in) * size
-            some = half if half > 0 else n_in
+            some = shard if shard > 0 else n_in
             store(sums + u * 8, _penalty(row, some, hyper, job[at.SCRATCH], like))
-            if half > 0:
-                second = _penalty(row + half * size, n_in - half, hyper, job[at.SCRATCH], like)
+            if shard > 0:
+                second = _penalty(row + shard * size, n_in - shard, hyper, job[at.SCRATCH], like)
                 store(sums + (2 * units + u) * 8, second)
 
 
@@ -75,15 +75,15 @@ def penalize_slice(job, op, layers, like):
 
 @kernel
 def sum_penalties(job, layers, last):
-    """The sum of the penalties of layers 1 to `last`: where the network may be halved, of one half, then the other."""
-    sums, units, half = job[at.UNIT_SUMS], unit_count(layers), layers[2, at.HALF] if len(layers) > 2 else 0
+    """The sum of the penalties of layers 1 to `last`: where it has unit shards, of one, then the other."""
+    sums, units, shard = job[at.UNIT_SUMS], unit_count(layers), layers[2, at.SECOND_SHARD] if len(layers) > 2 else 0
     total = second = 0.0
     for u in range(layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]):
-        if 0 < half <= u < layers[1, at.SIZE]:
+        if 0 < shard <= u < layers[1, at.SIZE]:
             second += load_double(sums + u * 8)
         else:
             total += load_double(sums + u * 8)
-    if half > 0:
+    if shard > 0:
         first = layers[2, at.FIRST_UNIT]
         for u in range(first, first + layers[2, at.SIZE]):
             second += load_double(sums + (2 * units + u) * 8)
@@ -103,11 +103,11 @@ def add_losses(job, factor, total, like):
 
 
 @kernel
-def _losses_of_parts(job):
-    """The sum of a step's losses, part by part."""
+def _losses_of_shards(job):
+    """The sum of a step's losses, shard by shard."""
     total = 0.0
-    for number in range(part_count(job)):
-        total += load_double(job[at.PART_SUMS] + number * LINE_BYTES)
+    for number in range(shard_count(job)):
+        total += load_double(job[at.SHARD_LOSSES] + number * LINE_BYTES)
     return total
 
 
@@ -138,8 +138,8 @@ def add_costs(job, penalty, fails, like):
     """
     costs, batch = doubles_at(_costs_at(job), at.COST_FIELDS), job[at.STEP_SAMPLES]
     factor = batch * reciprocal(weight_sum(job, 0, like))  # 1 where all samples weigh 1
-    if job[at.PARTS] > 1:
-        costs[at.MEAN_LOSS] += _losses_of_parts(job) * factor
+    if job[at.SAMPLE_SHARDS] > 1:
+        costs[at.MEAN_LOSS] += _losses_of_shards(job) * factor
     else:
         costs[at.MEAN_LOSS] = add_losses(job, factor, costs[at.MEAN_LOSS], like)
     if job[at.BEGINS] != 0 and job[at.PENALTY] != at.NO_PENALTY:

@@ -45,21 +45,21 @@ def _forward_layer(packs):
 FORWARD_LAYER = {packs: _forward_layer(packs) for packs in (False, True)}
 
 
-# ---------------------------------------------------------------- Z[2] as the sum of two halves
+# ---------------------------------------------------------------- Z[2] as the sum of two unit shards
 
 
 @kernel
-def half_sums_at(job, layers, turn, p, like):
-    """The address of panel p of sums over half of the inputs of layer 2: of one of two, by turns."""
+def shard_sums_at(job, layers, turn, p, like):
+    """The address of panel p of sums over a shard of the inputs of layer 2: of one of two, by turns."""
     lines = (turn * job[at.BLOCK] + p * line(like)) * layers[2, at.STRIDE]
-    return job[at.WORKSPACE] + (job[at.HALF_SUMS] + lines) * itemsize(like)
+    return job[at.WORKSPACE] + (job[at.UNIT_SHARD_SUMS] + lines) * itemsize(like)
 
 
-def _sum_half(packs):
+def _sum_shard(packs):
     forward = make_forward(packs)
 
     @kernel
-    def sum_half(job, layers, i0, i1, biases, result, p0, p1, like):
+    def sum_shard(job, layers, i0, i1, biases, result, p0, p1, like):
         """b[2] + W[2] A[1] over inputs i0 to i1 - 1; without an address of biases there are none."""
         size, n_in = itemsize(like), layers[1, at.SIZE]
         forward(
@@ -68,43 +68,43 @@ def _sum_half(packs):
             layers[2, at.STRIDE], NIL, NIL + IDENTITY, NIL, p1 - p0, job[at.SCRATCH], like,
         )  # fmt: skip
 
-    return sum_half
+    return sum_shard
 
 
-SUM_HALF = {packs: _sum_half(packs) for packs in (False, True)}
+SUM_SHARD = {packs: _sum_shard(packs) for packs in (False, True)}
 
 
 @kernel
-def add_halves(job, layers, first_half, second_half, p0, p1, like):
+def add_shards(job, layers, first_shard, second_shard, p0, p1, like):
     """A[2], or Z[L] in its place, from the two sums that make Z[2], each given by the address of its panel p0."""
     l, panel_bytes = 2, layers[2, at.STRIDE] * line(like) * itemsize(like)
     for p in range(p0, p1):
         offset = (p - p0) * panel_bytes
         slopes = panel_at(job, layers, l, at.SLOPES, p, like) if learns(job) else 0
         activate_sum(
-            layers[l, at.ACTIVATION], layers[l, at.ACTIVATION_PASS], first_half + offset, second_half + offset,
+            layers[l, at.ACTIVATION], layers[l, at.ACTIVATION_PASS], first_shard + offset, second_shard + offset,
             panel_at(job, layers, l, at.PANELS, p, like), slopes, layers[l, at.SIZE], like,
         )  # fmt: skip
 
 
-def _forward_halves(packs):
-    sum_half = SUM_HALF[packs]
+def _forward_unit_shards(packs):
+    sum_shard = SUM_SHARD[packs]
 
-    def forward_halves(job, op, layers, like):
-        """A[2] of a slice, where Z[2] is the sum of two chains, one over each half of its inputs."""
+    def forward_unit_shards(job, op, layers, like):
+        """A[2] of a slice, where Z[2] is the sum of two chains, one over each shard of its inputs."""
         p0, p1 = panels_of(job, op, like)
         if p1 > p0:
-            first_half, second_half = half_sums_at(job, layers, 0, p0, like), half_sums_at(job, layers, 1, p0, like)
-            half, biases = layers[2, at.HALF], job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like)
-            sum_half(job, layers, NIL, half, biases, first_half, p0, p1, like)
-            sum_half(job, layers, half, layers[1, at.SIZE], NIL, second_half, p0, p1, like)
-            add_halves(job, layers, first_half, second_half, p0, p1, like)
+            first_shard, second_shard = shard_sums_at(job, layers, 0, p0, like), shard_sums_at(job, layers, 1, p0, like)
+            shard, biases = layers[2, at.SECOND_SHARD], job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like)
+            sum_shard(job, layers, NIL, shard, biases, first_shard, p0, p1, like)
+            sum_shard(job, layers, shard, layers[1, at.SIZE], NIL, second_shard, p0, p1, like)
+            add_shards(job, layers, first_shard, second_shard, p0, p1, like)
         return at.GO_ON
 
-    return Operation(forward_halves, "forward_halves_packed" if packs else "forward_halves")
+    return Operation(forward_unit_shards, "forward_unit_shards_packed" if packs else "forward_unit_shards")
 
 
-FORWARD_HALVES = {packs: _forward_halves(packs) for packs in (False, True)}
+FORWARD_UNIT_SHARDS = {packs: _forward_unit_shards(packs) for packs in (False, True)}
 
 
 # ---------------------------------------------------------------- what follows on A[l] in a training

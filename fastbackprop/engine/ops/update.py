@@ -1,4 +1,4 @@
-"""What follows on the gradient of some outputs: sums of parts and penalties, the norm that is clipped, the update."""
+"""What follows on the gradient of some outputs: sums over sample shards, penalties, norms, the update."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fastbackprop.engine.operations import Operation, doubles_at, operation
 from fastbackprop.engine.places import (
     learning_rate,
     parameter_count,
-    part_at,
-    part_count,
     reciprocal,
+    shard_at,
+    shard_count,
     unit_count,
     weight_sum,
 )
@@ -33,12 +33,12 @@ from fastbackprop.engine.update import (
 
 @kernel
 def _gradients(job, layers, like):
-    """Where the gradient lies: that of the whole batch, or those of its parts, with `places` as `update` takes them."""
-    if job[at.PARTS] == 1:
+    """Where the gradient lies: the whole batch's, or those of its shards, with `places` as `update` takes them."""
+    if job[at.SAMPLE_SHARDS] == 1:
         return job[at.GRADIENT_AT], WHOLE
-    part_bytes = parameter_count(layers) * itemsize(like)
-    first = part_at(job, job[at.STEP], 0) * part_bytes
-    return job[at.PART_GRADIENTS], (first, part_count(job), (job[at.PARTS] - 1) * part_bytes, part_bytes)
+    shard_bytes = parameter_count(layers) * itemsize(like)
+    first = shard_at(job, job[at.STEP], 0) * shard_bytes
+    return job[at.SHARD_GRADIENTS], (first, shard_count(job), (job[at.SAMPLE_SHARDS] - 1) * shard_bytes, shard_bytes)
 
 
 @inline
@@ -102,7 +102,7 @@ APPLY_CLIPPED = {code: both[1] for code, both in _BOTH.items()}
 
 @operation
 def add_up(job, op, layers, like):
-    """The gradient of some outputs as it is wanted, or clipped: the sum of those of the parts and of the penalties."""
+    """The gradient of some outputs as it is wanted, or clipped: the sum of those of the shards and of the penalties."""
     if job[at.ENDS] != 0:
         hyper = doubles_at(job[at.HYPER], HYPER_FIELDS)
         gradients, places = _gradients(job, layers, like)

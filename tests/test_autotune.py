@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 
 import fastbackprop as fb
-from fastbackprop.pace import Pace
+from fastbackprop.autotune import Autotuner
 from fastbackprop.training import Training
 
 
-def drive(pace, seconds_of, calls, steps=1000):
+def drive(tuner, seconds_of, calls, steps=1000):
     """The ways taken, with the steps of each call; a step of a way takes its milliseconds / 10."""
     taken = []
     for _ in range(calls):
-        way, count = pace.choose(steps)
-        pace.took(way, count, seconds_of[way] * count * 1e-4)
+        way, count = tuner.choose(steps)
+        tuner.took(way, count, seconds_of[way] * count * 1e-4)
         taken.append((way, count))
     return taken
 
 
 def test_both_ways_are_tried_and_the_faster_one_is_taken():
     for seconds, fastest in (((1.0, 2.0), 0), ((2.0, 1.0), 1)):
-        taken = drive(Pace(2), seconds, 200)
+        taken = drive(Autotuner(2), seconds, 200)
         assert taken[:2] == [(0, 1000), (0, 1000)]
         assert taken[2][0] == 1
         trials = [count for way, count in taken[3:] if way != fastest]
@@ -29,58 +29,58 @@ def test_both_ways_are_tried_and_the_faster_one_is_taken():
 
 
 def test_a_way_that_becomes_slow_is_left_and_found_again():
-    pace = Pace(2)
-    drive(pace, (1.0, 2.0), 5)
+    tuner = Autotuner(2)
+    drive(tuner, (1.0, 2.0), 5)
     for seconds, fastest in (((3.0, 2.0), 1), ((1.0, 2.0), 0)):
         steps = {0: 0, 1: 0}
-        for way, count in drive(pace, seconds, 40):
+        for way, count in drive(tuner, seconds, 40):
             steps[way] += count
         assert steps[fastest] > 9 * steps[1 - fastest]
 
 
 def test_one_call_that_was_held_up_changes_nothing():
-    pace = Pace(2)
-    drive(pace, (1.0, 2.0), 8)
-    pace.took(pace.choose(10)[0], 10, 50.0)
-    drive(pace, (1.0, 2.0), 1)  # a trial, since so much time has gone by
-    assert pace.choose(80) == (0, 80)
+    tuner = Autotuner(2)
+    drive(tuner, (1.0, 2.0), 8)
+    tuner.took(tuner.choose(10)[0], 10, 50.0)
+    drive(tuner, (1.0, 2.0), 1)  # a trial, since so much time has gone by
+    assert tuner.choose(80) == (0, 80)
 
 
 def test_the_first_call_does_not_count():
     """It wakes the other threads: a training of a few hundred steps would go on with one for the rest of its time."""
-    pace = Pace(2)
-    pace.took(pace.choose(1000)[0], 1000, 10.0)
-    assert [way for way, _ in drive(pace, (1.0, 2.0), 5)] == [0, 1, 0, 0, 0]
+    tuner = Autotuner(2)
+    tuner.took(tuner.choose(1000)[0], 1000, 10.0)
+    assert [way for way, _ in drive(tuner, (1.0, 2.0), 5)] == [0, 1, 0, 0, 0]
 
 
 def test_calls_too_short_to_tell_are_not_counted():
     """The first one of a training wakes the other threads."""
-    pace = Pace(2)
+    tuner = Autotuner(2)
     for _ in range(5):
-        assert pace.choose(3) == (0, 3)
-        pace.took(0, 3, 5e-4)
-    assert [way for way, _ in drive(pace, (1.0, 2.0), 4)] == [0, 1, 0, 0]
+        assert tuner.choose(3) == (0, 3)
+        tuner.took(0, 3, 5e-4)
+    assert [way for way, _ in drive(tuner, (1.0, 2.0), 4)] == [0, 1, 0, 0]
 
 
 def test_a_training_begins_with_what_the_last_one_has_found():
-    pace = Pace(2)
-    drive(pace, (2.0, 1.0), 5)
-    pace.begin()
-    pace.took(pace.choose(1000)[0], 1000, 1e3)  # the call that wakes the threads
-    assert {way for way, count in drive(pace, (2.0, 1.0), 20) if count == 1000} == {1}
+    tuner = Autotuner(2)
+    drive(tuner, (2.0, 1.0), 5)
+    tuner.begin()
+    tuner.took(tuner.choose(1000)[0], 1000, 1e3)  # the call that wakes the threads
+    assert {way for way, count in drive(tuner, (2.0, 1.0), 20) if count == 1000} == {1}
 
 
 def test_short_trainings_find_what_has_become_faster():
     """Each is over before a trial is due, and the first call of the next one would not count as one."""
-    pace = Pace(2)
-    drive(pace, (2.0, 1.0), 5)  # now the second way is taken
+    tuner = Autotuner(2)
+    drive(tuner, (2.0, 1.0), 5)  # now the second way is taken
     steps = {0: 0, 1: 0}
     for _ in range(40):
-        pace.begin()
-        ((way, done),) = drive(pace, (0.5, 1.0), 1, 10)
+        tuner.begin()
+        ((way, done),) = drive(tuner, (0.5, 1.0), 1, 10)
         steps[way] += done
         while done < 4000:
-            ((way, count),) = drive(pace, (0.5, 1.0), 1, 4000 - done)
+            ((way, count),) = drive(tuner, (0.5, 1.0), 1, 4000 - done)
             steps[way] += count
             done += count
     assert steps[0] > 9 * steps[1]
@@ -89,18 +89,18 @@ def test_short_trainings_find_what_has_become_faster():
 def test_trainings_of_a_kind_share_their_pace(monkeypatch):
     monkeypatch.setattr("fastbackprop.threads.available", lambda: 2)
     X, y = np.random.default_rng(0).standard_normal((1000, 40)), np.arange(1000) % 7
-    paces = []
+    tuners = []
     for width, batch_size in ((90, 128), (90, 128), (80, 128), (90, 64)):
         training = Training(fb.Network((40, width, 7)), X, y, batch_size=batch_size, optimizer=fb.SGD())
         training.run(1)
-        paces.append(training.pace)
-    assert paces[0].ways == 2
-    assert paces[0] is paces[1]
-    assert len(set(map(id, paces))) == 3
+        tuners.append(training.tuner)
+    assert tuners[0].ways == 2
+    assert tuners[0] is tuners[1]
+    assert len(set(map(id, tuners))) == 3
 
 
 def test_the_only_way_is_taken_always():
-    assert set(drive(Pace(1), (1.0,), 100)) == {(0, 1000)}
+    assert set(drive(Autotuner(1), (1.0,), 100)) == {(0, 1000)}
 
 
 def test_the_bits_do_not_depend_on_the_choice(monkeypatch):
@@ -111,7 +111,7 @@ def test_the_bits_do_not_depend_on_the_choice(monkeypatch):
     for ways in ([0], [1], [0, 1, 1]):
         calls = iter(range(10**6))
         monkeypatch.setattr(
-            Pace, "choose", lambda self, steps, w=ways, c=calls: (w[next(c) % len(w)], max(1, steps // 3))
+            Autotuner, "choose", lambda self, steps, w=ways, c=calls: (w[next(c) % len(w)], max(1, steps // 3))
         )
         net = fb.Network((40, 90, 7), seed=0)
         net.fit(X, y, epochs=3, batch_size=128, seed=0, optimizer="adam", dropout=0.2)

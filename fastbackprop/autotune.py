@@ -23,7 +23,7 @@ TRIAL = 0.004
 SHORTEST = 0.001
 
 
-class Pace:
+class Autotuner:
     """Chooses between two ways to do the same steps.
 
     Parameters
@@ -64,6 +64,6 @@ class Pace:
 
 
 @functools.lru_cache(maxsize=1024)
-def pace_of(ways: int, *kind: Any) -> Pace:
-    """The pace that all trainings of a kind in this process share; ``kind`` is whatever their steps depend on."""
-    return Pace(ways)
+def autotuner_of(ways: int, *kind: Any) -> Autotuner:
+    """The autotuner that all trainings of a kind in this process share; ``kind`` is whatever their steps depend on."""
+    return Autotuner(ways)

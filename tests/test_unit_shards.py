@@ -1,4 +1,4 @@
-"""Steps in halves: two threads, each with half of a hidden layer, do what one does with all of it, to the bit."""
+"""Steps in unit shards: threads that each have units of a hidden layer do what one does with all, to the bit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import fastbackprop as fb
 from fastbackprop import frames, training
 from fastbackprop.engine import layout as at
-from fastbackprop.plan import Plan, half_of_inputs
+from fastbackprop.plan import Plan, second_shard_of
 from fastbackprop.training import Training
 from tests.test_gradients import reference_gradient
 
@@ -27,7 +27,7 @@ def jobs(monkeypatch):
     seen = []
 
     def spy(threads, run, job, *args):
-        seen.append((threads, bool(job[at.HALF_TABLES]), int(job[at.STEPS])))
+        seen.append((threads, bool(job[at.SHARD_TABLES]), int(job[at.STEPS])))
         return run_on(threads, run, job, *args)
 
     from fastbackprop import plan
@@ -94,7 +94,7 @@ def test_few_steps_at_a_time(jobs, monkeypatch):
 @pytest.mark.parametrize("sizes", [(20, 100, 9), (20, 100, 13, 4)])
 def test_the_sum_of_two_chains_is_that_of_the_paper(sizes, hidden):
     """Forward and gradients against the formulas in NumPy, where Z[2] is added up in two halves."""
-    assert half_of_inputs(sizes) == 48
+    assert second_shard_of(sizes) == 48
     X, y = data(sizes, "float64", 70)
     net = fb.Network(sizes, hidden, dtype="float64", seed=0)
     X[0], net.biases[0][:] = 0, 0
@@ -146,10 +146,10 @@ def test_a_training_that_ends_when_the_cost_falls_no_more(jobs):
 
 def test_which_networks_are_halved():
     """Halves are whole lines; the layers that both do are little work."""
-    assert half_of_inputs((784, 128, 10)) == 64
-    assert half_of_inputs((30, 100, 3)) == 48
-    assert half_of_inputs((30, 31, 3)) == half_of_inputs((30, 48, 30)) == half_of_inputs((30, 3)) == 0
-    assert half_of_inputs((784, 512, 512, 10)) == 256
-    assert half_of_inputs((32, 64, 64, 5)) == half_of_inputs((1024, 2048, 2048, 1000)) == 0
+    assert second_shard_of((784, 128, 10)) == 64
+    assert second_shard_of((30, 100, 3)) == 48
+    assert second_shard_of((30, 31, 3)) == second_shard_of((30, 48, 30)) == second_shard_of((30, 3)) == 0
+    assert second_shard_of((784, 512, 512, 10)) == 256
+    assert second_shard_of((32, 64, 64, 5)) == second_shard_of((1024, 2048, 2048, 1000)) == 0
     for sizes in ((30, 100, 3), (784, 512, 512, 10)):
         assert Plan.work(sizes[2:], True) * 4 <= Plan.work(sizes, True)
