@@ -18,8 +18,8 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from fastbackprop.engine import processor
+from fastbackprop.engine.pointers import INT, emit_load_at
 
-INT, WORD, POINTER = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
 HEAD = object.__basicsize__  # bytes before the first field of NumPy's PyArrayObject, the address of the data
 
 
@@ -87,32 +87,31 @@ def add_call(module: ir.Module, function: ir.Function, arguments: str, releases_
     object. What is called counts no references, and knows its arguments: nobody but this package calls it.
     """
     name = f"{function.name}.call"
-    call = ir.Function(module, ir.FunctionType(POINTER, [POINTER, POINTER, INT]), name)
+    call = ir.Function(module, ir.FunctionType(INT, [INT, INT, INT]), name)  # (self, arguments, their number)
     bld = ir.IRBuilder(call.append_basic_block())
-    given = bld.bitcast(call.args[1], INT.as_pointer())
 
-    def api(name: str, result: Any, *values: Any) -> Any:
+    def api(name: str, *values: Any) -> Any:
+        """Call a function of Python's; whatever it takes and returns is 64 bits wide."""
         if name not in module.globals:
-            ir.Function(module, ir.FunctionType(result, [v.type for v in values]), name)
+            ir.Function(module, ir.FunctionType(INT, [INT] * len(values)), name)
         return bld.call(module.globals[name], values)
 
-    with bld.if_then(bld.icmp_unsigned("!=", call.args[2], ir.Constant(INT, len(arguments))), likely=False):
-        api("PyErr_BadArgument", WORD)
-        bld.ret(ir.Constant(POINTER, None))
+    with bld.if_then(bld.icmp_unsigned("!=", call.args[2], INT(len(arguments))), likely=False):
+        api("PyErr_BadArgument")
+        bld.ret(INT(0))
     values = []
     for i, kind in enumerate(arguments):
-        value = bld.load(bld.gep(given, [ir.Constant(INT, i)]))
+        value = emit_load_at(bld, INT, bld.add(call.args[1], INT(8 * i)))
         if kind == "a":
-            value = bld.load(bld.inttoptr(bld.add(value, ir.Constant(INT, HEAD)), INT.as_pointer()))
+            value = emit_load_at(bld, INT, bld.add(value, INT(HEAD)))
         elif kind == "i":
-            value = api("PyLong_AsUnsignedLongLongMask", INT, bld.inttoptr(value, POINTER))
+            value = api("PyLong_AsUnsignedLongLongMask", value)
         values.append(value)
-    if releases_gil:
-        state = api("PyEval_SaveThread", POINTER)
+    state = api("PyEval_SaveThread") if releases_gil else None
     result = bld.call(function, values)
     if releases_gil:
-        api("PyEval_RestoreThread", ir.VoidType(), state)
-    bld.ret(api("PyLong_FromLongLong", POINTER, result))
+        api("PyEval_RestoreThread", state)
+    bld.ret(api("PyLong_FromLongLong", result))
     return name
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -18,24 +17,20 @@ from numba.np.arrayobj import make_array, populate_array
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.entry import Entry
 from fastbackprop.engine.jit import inline
-from fastbackprop.engine.simd import INT, int_const
-
-
-def _emit_call(bld: Any, args: Any) -> Any:
-    function = ir.FunctionType(INT, [INT] * (len(args) - 1)).as_pointer()
-    return bld.call(bld.inttoptr(args[0], function), args[1:])
+from fastbackprop.engine.pointers import emit_call_at, emit_pointer
+from fastbackprop.engine.simd import int_const
 
 
 @intrinsic
 def call_operation(typingctx: Any, function: Any, job: Any, record: Any) -> Any:
     """Call the operation at an address, with the addresses of the job and of its record."""
-    return types.int64(types.intp, types.intp, types.intp), lambda context, bld, sig, args: _emit_call(bld, args)
+    return types.int64(types.intp, types.intp, types.intp), lambda context, bld, sig, args: emit_call_at(bld, *args)
 
 
 @intrinsic
 def call_pass(typingctx: Any, function: Any, z: Any, slopes: Any, rows: Any) -> Any:
     """Call the activation's pass at an address."""
-    return types.int64(types.intp, types.intp, types.intp, types.intp), lambda context, bld, sig, args: _emit_call(bld, args)
+    return types.int64(*[types.intp] * 4), lambda context, bld, sig, args: emit_call_at(bld, *args)
 
 
 def _emit_array(context: Any, bld: Any, array_type: Any, address: Any, shape: list[Any]) -> Any:
@@ -47,7 +42,7 @@ def _emit_array(context: Any, bld: Any, array_type: Any, address: Any, shape: li
     for length in shape[:0:-1]:
         strides.insert(0, bld.mul(strides[0], length))
     populate_array(
-        array, bld.inttoptr(address, element.as_pointer()), cgutils.pack_array(bld, shape),
+        array, emit_pointer(bld, element, address), cgutils.pack_array(bld, shape),
         cgutils.pack_array(bld, strides), int_const(size), None,
     )  # fmt: skip
     return array._getvalue()

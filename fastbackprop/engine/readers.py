@@ -23,8 +23,8 @@ from numba.extending import intrinsic
 from fastbackprop.engine.entry import Entry
 from fastbackprop.engine.jit import inline
 from fastbackprop.engine.panels import panel_to_units, transpose_line, zero_line
+from fastbackprop.engine.pointers import INT, emit_call_at, emit_load_at, emit_pointer, pointer_type
 from fastbackprop.engine.simd import (
-    INT,
     LINE_BYTES,
     VECTORS,
     const,
@@ -107,7 +107,7 @@ def load_as(typingctx: Any, address: Any, like: Any, kind: Any) -> Any:
     t, dtype = VECTORS[like], np.dtype(kind.literal_value)
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        bits = bld.load(bld.inttoptr(args[0], _word(dtype, t.lanes).as_pointer()), align=1)
+        bits = emit_load_at(bld, _word(dtype, t.lanes), args[0], align=1)
         return _emit_converted(bld, bits, t.lanes, dtype, t.dtype)
 
     return t(types.intp, like, kind), codegen
@@ -121,10 +121,10 @@ def load_first_as(typingctx: Any, address: Any, n: Any, like: Any, kind: Any) ->
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         ty = _word(dtype, t.lanes)
         mask = emit_first(bld, t, args[1])
-        fty = ir.FunctionType(ty, [ty.as_pointer(), ir.IntType(32), mask.type, ty])
+        fty = ir.FunctionType(ty, [pointer_type(ty), ir.IntType(32), mask.type, ty])
         name = f"llvm.masked.load.v{t.lanes}i{8 * dtype.itemsize}.p0"
         fn = cgutils.get_or_insert_function(bld.module, fty, name)
-        pointer, align = bld.inttoptr(args[0], ty.as_pointer()), ir.Constant(ir.IntType(32), 1)
+        pointer, align = emit_pointer(bld, ty, args[0]), ir.Constant(ir.IntType(32), 1)
         bits = bld.call(fn, [pointer, align, mask, _constant(ty, 0)])
         return _emit_converted(bld, bits, t.lanes, dtype, t.dtype)
 
@@ -137,7 +137,7 @@ def load_one_as(typingctx: Any, address: Any, like: Any, kind: Any) -> Any:
     dtype = np.dtype(kind.literal_value)
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        bits = bld.load(bld.inttoptr(args[0], _word(dtype).as_pointer()), align=1)
+        bits = emit_load_at(bld, _word(dtype), args[0], align=1)
         return _emit_converted(bld, bits, None, dtype, like)
 
     return like(types.intp, like, kind), codegen
@@ -152,7 +152,7 @@ def load_apart_as(typingctx: Any, address: Any, stride: Any, like: Any, kind: An
         bits = ir.Constant(_word(dtype, t.lanes), ir.Undefined)
         for lane in range(t.lanes):
             at = bld.add(args[0], bld.mul(args[1], ir.Constant(INT, lane)))
-            one = bld.load(bld.inttoptr(at, _word(dtype).as_pointer()), align=1)
+            one = emit_load_at(bld, _word(dtype), at, align=1)
             bits = bld.insert_element(bits, one, ir.Constant(ir.IntType(32), lane))
         return _emit_converted(bld, bits, t.lanes, dtype, t.dtype)
 
@@ -165,7 +165,7 @@ def load_number(typingctx: Any, address: Any, kind: Any) -> Any:
     dtype = np.dtype(kind.literal_value)
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        bits = bld.load(bld.inttoptr(args[0], _word(dtype).as_pointer()), align=1)
+        bits = emit_load_at(bld, _word(dtype), args[0], align=1)
         return bits if dtype.itemsize == 8 else bld.sext(bits, INT)
 
     return types.int64(types.intp, kind), codegen
@@ -183,8 +183,7 @@ def call_reader(
     """
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        function = ir.FunctionType(INT, [INT] * ARGUMENTS).as_pointer()
-        return bld.call(bld.inttoptr(args[0], function), args[1:])
+        return emit_call_at(bld, *args)
 
     return types.int64(types.intp, *[types.int64] * ARGUMENTS), codegen
 

@@ -27,9 +27,8 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic
 
 from fastbackprop.engine.layout import LINE_BYTES as LINE_BYTES
+from fastbackprop.engine.pointers import INT, emit_load_at, emit_pointer, emit_store_release, pointer_type
 from fastbackprop.engine.processor import AVX512, LANES32, X86
-
-INT = ir.IntType(64)
 
 
 def int_const(n: int) -> ir.Constant:
@@ -107,16 +106,21 @@ def emit(bld: Any, name: str, t: Any, *args: Any) -> Any:
     return bld.call(fn, args)
 
 
+def emit_moved(bld: Any, t: Any, pointer: Any, offset: Any) -> Any:
+    """A pointer to elements, ``offset`` of them on."""
+    return bld.gep(pointer, [offset], source_etype=llvm_float(scalar_of(t)))
+
+
 def emit_load(bld: Any, t: Any, pointer: Any, offset: Any = None) -> Any:
     """Unaligned load of a vector or scalar ``t`` at ``pointer`` + ``offset`` elements."""
-    p = pointer if offset is None else bld.gep(pointer, [offset])
-    return bld.load(bld.bitcast(p, llvm_type(t).as_pointer()), align=scalar_of(t).bitwidth // 8)
+    p, ty = pointer if offset is None else emit_moved(bld, t, pointer, offset), llvm_type(t)
+    return bld.load(bld.bitcast(p, pointer_type(ty)), align=scalar_of(t).bitwidth // 8, typ=ty)
 
 
 def emit_store(bld: Any, t: Any, value: Any, pointer: Any, offset: Any = None) -> None:
     """Unaligned store, the counterpart of :func:`emit_load`."""
-    p = pointer if offset is None else bld.gep(pointer, [offset])
-    bld.store(value, bld.bitcast(p, llvm_type(t).as_pointer()), align=scalar_of(t).bitwidth // 8)
+    p = pointer if offset is None else emit_moved(bld, t, pointer, offset)
+    bld.store(value, bld.bitcast(p, pointer_type(llvm_type(t))), align=scalar_of(t).bitwidth // 8)
 
 
 def lane_numbers(numbers: Sequence[int]) -> ir.Constant:
@@ -154,25 +158,26 @@ def emit_first(bld: Any, t: Vector, n: Any) -> Any:
 def emit_masked_load(bld: Any, t: Vector, pointer: Any, mask: Any) -> Any:
     """Lanes where ``mask`` is false are 0, and their memory is not touched."""
     ty = llvm_type(t)
-    fty = ir.FunctionType(ty, [ty.as_pointer(), ir.IntType(32), mask.type, ty])
+    ptr = pointer_type(ty)
+    fty = ir.FunctionType(ty, [ptr, ir.IntType(32), mask.type, ty])
     fn = cgutils.get_or_insert_function(bld.module, fty, f"llvm.masked.load.{suffix(t)}.p0")
     align = ir.Constant(ir.IntType(32), t.dtype.bitwidth // 8)
-    return bld.call(fn, [bld.bitcast(pointer, ty.as_pointer()), align, mask, constant(t, 0.0)])
+    return bld.call(fn, [bld.bitcast(pointer, ptr), align, mask, constant(t, 0.0)])
 
 
 def emit_masked_store(bld: Any, t: Vector, value: Any, pointer: Any, mask: Any) -> None:
     """Lanes where ``mask`` is false leave memory as it is."""
     ty = llvm_type(t)
-    fty = ir.FunctionType(ir.VoidType(), [ty, ty.as_pointer(), ir.IntType(32), mask.type])
+    ptr = pointer_type(ty)
+    fty = ir.FunctionType(ir.VoidType(), [ty, ptr, ir.IntType(32), mask.type])
     fn = cgutils.get_or_insert_function(bld.module, fty, f"llvm.masked.store.{suffix(t)}.p0")
-    bld.call(
-        fn, [value, bld.bitcast(pointer, ty.as_pointer()), ir.Constant(ir.IntType(32), t.dtype.bitwidth // 8), mask]
-    )
+    align = ir.Constant(ir.IntType(32), t.dtype.bitwidth // 8)
+    bld.call(fn, [value, bld.bitcast(pointer, ptr), align, mask])
 
 
 def pointer_to(bld: Any, dtype: types.Float, address: Any) -> Any:
     """An address as a pointer to elements."""
-    return bld.inttoptr(address, llvm_float(dtype).as_pointer())
+    return emit_pointer(bld, llvm_float(dtype), address)
 
 
 # ---------------------------------------------------------------- sizes, known at compile time
@@ -254,7 +259,7 @@ def load_first(typingctx: Any, address: Any, n: Any, like: Any) -> Any:
 
 def emit_prefetch(bld: Any, pointer: Any, write: int, locality: int) -> None:
     """Ask for the line at a pointer; `locality` 3: for the first-level cache, 2: for the second."""
-    byte_pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    byte_pointer, i32 = pointer_type(ir.IntType(8)), ir.IntType(32)
     fty = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
     fn = cgutils.get_or_insert_function(bld.module, fty, "llvm.prefetch.p0")
     bld.call(fn, [bld.bitcast(pointer, byte_pointer), *(ir.Constant(i32, x) for x in (write, locality, 1))])
@@ -264,7 +269,7 @@ def _prefetch(write: int, locality: int) -> Any:
     @intrinsic
     def prefetch(typingctx: Any, address: Any) -> Any:
         def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-            emit_prefetch(bld, bld.inttoptr(args[0], ir.IntType(8).as_pointer()), write, locality)
+            emit_prefetch(bld, emit_pointer(bld, ir.IntType(8), args[0]), write, locality)
             return context.get_dummy_value()
 
         return types.void(types.intp), codegen
@@ -283,7 +288,7 @@ def load_scalar(typingctx: Any, address: Any, like: Any) -> Any:
     t = scalar_of(like)
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return bld.load(pointer_to(bld, t, args[0]))
+        return emit_load_at(bld, llvm_float(t), args[0])
 
     return t(types.intp, like), codegen
 
@@ -293,7 +298,7 @@ def load_int(typingctx: Any, address: Any) -> Any:
     """The 64-bit integer at ``address``."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return bld.load(bld.inttoptr(args[0], INT.as_pointer()))
+        return emit_load_at(bld, INT, args[0])
 
     return types.int64(types.intp), codegen
 
@@ -305,7 +310,7 @@ def load_whole_numbers(typingctx: Any, address: Any, like: Any) -> Any:
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         whole = ir.VectorType(INT, t.lanes)
-        return bld.sitofp(bld.load(bld.inttoptr(args[0], whole.as_pointer()), align=8), llvm_type(t))
+        return bld.sitofp(emit_load_at(bld, whole, args[0], align=8), llvm_type(t))
 
     return t(types.intp, like), codegen
 
@@ -315,7 +320,7 @@ def load_double(typingctx: Any, address: Any) -> Any:
     """The float64 at ``address``, whatever the element type of the rest."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return bld.load(pointer_to(bld, types.float64, args[0]))
+        return emit_load_at(bld, ir.DoubleType(), args[0])
 
     return types.float64(types.intp), codegen
 
@@ -654,7 +659,7 @@ FLUSH_TO_ZERO = 1 << 15  # of the register MXCSR: results that are subnormal bec
 
 
 def _mxcsr(bld: Any, name: str, pointer: Any) -> None:
-    byte_pointer = ir.IntType(8).as_pointer()
+    byte_pointer = pointer_type(ir.IntType(8))
     fn = cgutils.get_or_insert_function(
         bld.module, ir.FunctionType(ir.VoidType(), [byte_pointer]), f"llvm.x86.sse.{name}"
     )
@@ -707,7 +712,7 @@ def compare_swap(typingctx: Any, address: Any, expected: Any, value: Any) -> Any
     """Set the 64-bit word at ``address`` to ``value`` if it is ``expected``, and say whether it was."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        pointer = bld.inttoptr(args[0], INT.as_pointer())
+        pointer = emit_pointer(bld, INT, args[0])
         return bld.extract_value(bld.cmpxchg(pointer, args[1], args[2], "acq_rel", "acquire"), 1)
 
     return types.boolean(types.intp, types.int64, types.int64), codegen
@@ -718,7 +723,7 @@ def load_acquire(typingctx: Any, address: Any) -> Any:
     """Read the 64-bit word at ``address``; what its writer wrote before is seen after."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return bld.load_atomic(bld.inttoptr(args[0], INT.as_pointer()), "acquire", 8)
+        return bld.load_atomic(emit_pointer(bld, INT, args[0]), "acquire", 8, typ=INT)
 
     return types.int64(types.intp), codegen
 
@@ -728,7 +733,7 @@ def store_release(typingctx: Any, address: Any, value: Any) -> Any:
     """Set the 64-bit word at ``address``; who reads it sees what was written before."""
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        bld.store_atomic(args[1], bld.inttoptr(args[0], INT.as_pointer()), "release", 8)
+        emit_store_release(bld, args[1], args[0])
         return context.get_dummy_value()
 
     return types.void(types.intp, types.int64), codegen

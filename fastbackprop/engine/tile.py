@@ -27,9 +27,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastbackprop.engine.jit import callable_kernel, inline, kernel
+from fastbackprop.engine.pointers import INT, emit_pointer, pointer_type
 from fastbackprop.engine.processor import LANES32, X86
 from fastbackprop.engine.simd import (
-    INT,
     LINE_BYTES,
     VECTORS,
     constant,
@@ -39,6 +39,7 @@ from fastbackprop.engine.simd import (
     emit_load,
     emit_masked_load,
     emit_masked_store,
+    emit_moved,
     emit_prefetch,
     emit_splat,
     emit_store,
@@ -126,7 +127,7 @@ def _switch(bld: Any, code: Any, cases: Blocks, after: Any) -> list[tuple[Any, A
 
 
 def _splat_at(bld: Any, t: Any, pointer: Any, offset: Any) -> Any:
-    return emit_splat(bld, t, bld.load(bld.gep(pointer, [offset])))
+    return emit_splat(bld, t, emit_load(bld, t.dtype, pointer, offset))
 
 
 def _at_most(bld: Any, count: Any, most: int) -> Any:
@@ -164,7 +165,7 @@ def _chains(
     begun = _switch(bld, start_from, starts, loop)
 
     bld.position_at_end(loop)
-    ptr = llvm_float(t.dtype).as_pointer()
+    ptr = pointer_type(llvm_float(t.dtype))
     k, pa, pb = state = [bld.phi(INT), bld.phi(ptr), bld.phi(ptr)]
     sums = results = [bld.phi(llvm_type(t)) for _ in cells]
     for block, values in begun:
@@ -172,12 +173,12 @@ def _chains(
             phi.add_incoming(value, block)
     if ahead is not None:
         for i in range(STREAMS):
-            stream = bld.inttoptr(bld.extract_value(ahead, i), INT.as_pointer())
-            emit_prefetch(bld, bld.gep(stream, [k]), 0, 2)
+            stream = emit_pointer(bld, INT, bld.extract_value(ahead, i))
+            emit_prefetch(bld, bld.gep(stream, [k], source_etype=INT), 0, 2)
         if panel_stride is None:
-            near = bld.gep(pa, [bld.mul(k_stride, int_const(NEAR))])
+            near = emit_moved(bld, t, pa, bld.mul(k_stride, int_const(NEAR)))
             for r in range(0, rows, line_):
-                emit_prefetch(bld, bld.gep(near, [int_const(r)]), 0, 3)
+                emit_prefetch(bld, emit_moved(bld, t, near, int_const(r)), 0, 3)
     for turn in range(each_turn):
         of_b = [
             emit_load(bld, t, pb, bld.add(bld.mul(b_stride, int_const(j)), int_const(turn * line_ + v * t.lanes)))
@@ -185,7 +186,7 @@ def _chains(
         ]
         before, results = iter(results), []
         for r in range(rows):  # each element of A just before its use: all at once, they would not all fit
-            row = bld.gep(pa, [thirds[r // 3]])
+            row = emit_moved(bld, t, pa, thirds[r // 3])
             of_a = _splat_at(bld, t, row, bld.add(bld.mul(row_stride, int_const(r % 3)), int_const(turn)))
             results += [emit(bld, "fma", t, of_a, line_of_b, next(before)) for line_of_b in of_b]
     next_k = bld.add(k, int_const(each_turn))
@@ -193,7 +194,7 @@ def _chains(
         # Without a branch: one that is taken each sixteenth time is guessed wrong as often as not.
         is_last = bld.icmp_signed("==", bld.and_(next_k, int_const(line_ - 1)), int_const(0))
         k_stride = bld.select(is_last, bld.sub(panel_stride, int_const(line_ - each_turn)), int_const(each_turn))
-    next_state = [next_k, bld.gep(pa, [k_stride]), bld.gep(pb, [int_const(each_turn * line_)])]
+    next_state = [next_k, emit_moved(bld, t, pa, k_stride), emit_moved(bld, t, pb, int_const(each_turn * line_))]
     bld.cbranch(bld.icmp_signed("<", next_k, depth), loop, done)
     for phi, value in zip([*state, *sums], [*next_state, *results]):
         phi.add_incoming(value, loop)
@@ -271,13 +272,13 @@ def _emit_of_gradient(bld: Any, t: Any, rows: int, lines: int, args: Any, ahead:
     def read(pointer: Any, offset: Any, mask: Any) -> Any:
         if mask is None:
             return emit_load(bld, t, pointer, offset)
-        return emit_masked_load(bld, t, bld.gep(pointer, [offset]), mask)
+        return emit_masked_load(bld, t, emit_moved(bld, t, pointer, offset), mask)
 
     def write(value: Any, offset: Any, mask: Any) -> None:
         if mask is None:
             emit_store(bld, t, value, c, offset)
         else:
-            emit_masked_store(bld, t, value, bld.gep(c, [offset]), mask)
+            emit_masked_store(bld, t, value, emit_moved(bld, t, c, offset), mask)
 
     def go_on(masked: bool) -> Any:
         return lambda: each(masked, start_stride, lambda i, offset, mask: read(start, offset, mask))
@@ -352,7 +353,8 @@ def _over_panels(
         for phi, value in zip([*state, *sums], [*first, *values]):
             phi.add_incoming(value, block)
     results = add_panel(pointers, sums)
-    following = [bld.add(p, int_const(1)), *(bld.gep(at, [stride]) for at, (_, stride) in zip(pointers, streams))]
+    moved = [emit_moved(bld, t, at, stride) for at, (_, stride) in zip(pointers, streams)]
+    following = [bld.add(p, int_const(1)), *moved]
     bld.cbranch(bld.icmp_signed("<", following[0], panels), loop, done)
     for phi, value in zip([*state, *sums], [*following, *results]):
         phi.add_incoming(value, loop)
@@ -393,8 +395,8 @@ def _emit_of_samples(bld: Any, t: Any, outputs: int, inputs: int, args: Any) -> 
     for o in range(outputs):
         sums = _sum_lanes(bld, t, [[sums_of[o, i, v] for v in range(VECTORS_OF_LINE)] for i in range(inputs)])
         at = bld.mul(c_stride, int_const(o))
-        target = bld.gep(c, [at])
-        total = bld.fadd(emit_masked_load(bld, t, bld.gep(start, [at]), start_mask), sums)
+        target = emit_moved(bld, t, c, at)
+        total = bld.fadd(emit_masked_load(bld, t, emit_moved(bld, t, start, at), start_mask), sums)
         weights = emit_masked_load(bld, t, target, mask)
         stepped = emit(bld, "fma", t, emit_splat(bld, t, bld.fneg(rate)), total, weights)
         emit_masked_store(bld, t, bld.select(learns, stepped, total), target, mask)
