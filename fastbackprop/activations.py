@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastbackprop.engine import activations as kernels
+from fastbackprop.engine import codes
 
 
 class Activation(NamedTuple):
@@ -18,14 +18,14 @@ class Activation(NamedTuple):
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(kernels.IDENTITY, False),
-    "relu": Activation(kernels.RELU, True),  # relu'(0) = 1, eq. (1)
-    "relu0": Activation(kernels.RELU0, True),  # relu'(0) = 0, the other convention of section 3
-    "leaky_relu": Activation(kernels.LEAKY_RELU, True),
-    "elu": Activation(kernels.ELU, True),
-    "tanh": Activation(kernels.TANH, False),
-    "sigmoid": Activation(kernels.SIGMOID, False),
-    "softplus": Activation(kernels.SOFTPLUS, True),
-    "gelu": Activation(kernels.GELU, True),  # in its tanh form
-    "silu": Activation(kernels.SILU, True),
+    "identity": Activation(codes.IDENTITY, False),
+    "relu": Activation(codes.RELU, True),  # relu'(0) = 1, eq. (1)
+    "relu0": Activation(codes.RELU0, True),  # relu'(0) = 0, the other convention of section 3
+    "leaky_relu": Activation(codes.LEAKY_RELU, True),
+    "elu": Activation(codes.ELU, True),
+    "tanh": Activation(codes.TANH, False),
+    "sigmoid": Activation(codes.SIGMOID, False),
+    "softplus": Activation(codes.SOFTPLUS, True),
+    "gelu": Activation(codes.GELU, True),  # in its tanh form
+    "silu": Activation(codes.SILU, True),
 }

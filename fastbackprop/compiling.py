@@ -10,8 +10,7 @@ import numpy as np
 
 from fastbackprop import checks
 from fastbackprop.activations import ACTIVATIONS
-from fastbackprop.engine import activations, readers
-from fastbackprop.engine.program import OPERATIONS
+from fastbackprop.engine import entries, operations
 
 KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")  # of X, in dense arrays
 SPARSE_KINDS = ("f4", "f8")  # of X, in CSR matrices whose numbers are int32
@@ -32,15 +31,15 @@ def _use(dtype: np.dtype[Any]) -> None:
 def _pieces(dtype: np.dtype[Any]) -> Iterator[Callable[[], object]]:
     """What there is to compile for an element type."""
     yield partial(_use, dtype)
-    for operation in OPERATIONS:
-        yield partial(operation.address, dtype)
+    for operation in operations.all_of_them():
+        yield lambda name=operation: operations.entry_of(name, dtype).address  # type: ignore[misc]
     for activation in ACTIVATIONS.values():
-        yield partial(activations.pass_address, activation.code, dtype)
+        yield partial(entries.activation_pass, activation.code, dtype)
     for kind in KINDS:
         if np.dtype(kind) != dtype:
-            yield partial(readers.reader, dtype, np.dtype(kind))
+            yield partial(entries.reader, dtype, np.dtype(kind))
     for kind in SPARSE_KINDS:
-        yield partial(readers.reader, dtype, np.dtype(kind), np.dtype("i4"))
+        yield partial(entries.reader, dtype, np.dtype(kind), np.dtype("i4"))
 
 
 def compile(  # noqa: A001

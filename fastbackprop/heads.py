@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import checks
-from fastbackprop.engine import heads as kernels
+from fastbackprop.engine import codes
 
 HEADS: dict[str, int] = {
-    "identity": kernels.IDENTITY_L2,
-    "sigmoid": kernels.SIGMOID_BCE,
-    "softmax": kernels.SOFTMAX_CCE,
-    "exp": kernels.EXP_POISSON,
+    "identity": codes.IDENTITY_L2,
+    "sigmoid": codes.SIGMOID_BCE,
+    "softmax": codes.SOFTMAX_CCE,
+    "exp": codes.EXP_POISSON,
 }
 LABELS = "; classes are numbers from 0 here, fastbackprop.sklearn.MLPClassifier takes any labels"
 ROW_SUM_TOLERANCE = 1e-3  # of probabilities given in float16 or float32

@@ -14,7 +14,7 @@ import numpy as np
 from fastbackprop import checks, memory, scores, threads
 from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
+from fastbackprop.engine.codes import GRADIENT, HYPER_FIELDS
 from fastbackprop.heads import HEADS, read_targets
 from fastbackprop.lazy import lazy
 from fastbackprop.parameters import parameter_count, split

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import checks, memory
-from fastbackprop.engine import update as kernels
+from fastbackprop.engine import codes
 from fastbackprop.schedules import Schedule
 
 Rate = float | Schedule | Callable[[int], float]
@@ -81,12 +81,12 @@ class Optimizer:
 
     def hyper(self, **own: float) -> np.ndarray:
         """Its constants, float64, as the engine reads them; ``own`` are those that only this optimizer has."""
-        values = np.zeros(kernels.HYPER_FIELDS)
-        values[kernels.DECOUPLED_DECAY if self.decoupled else kernels.DECAY] = self.weight_decay
-        values[kernels.DECAY_BIASES] = self.decay_biases
-        values[kernels.CLIP_NORM] = self.clip_norm or 0.0
+        values = np.zeros(codes.HYPER_FIELDS)
+        values[codes.DECOUPLED_DECAY if self.decoupled else codes.DECAY] = self.weight_decay
+        values[codes.DECAY_BIASES] = self.decay_biases
+        values[codes.CLIP_NORM] = self.clip_norm or 0.0
         for name, value in own.items():
-            values[getattr(kernels, name)] = value
+            values[getattr(codes, name)] = value
         return values
 
 
@@ -134,8 +134,8 @@ class SGD(Optimizer):
     def code(self) -> int:
         """Of the engine's formula."""
         if self.momentum == 0:
-            return kernels.SGD
-        return kernels.NESTEROV if self.nesterov else kernels.MOMENTUM
+            return codes.SGD
+        return codes.NESTEROV if self.nesterov else codes.MOMENTUM
 
     @property
     def states(self) -> int:
@@ -189,7 +189,7 @@ class RMSprop(Optimizer):
     @property
     def code(self) -> int:
         """Of the engine's formula."""
-        return kernels.RMSPROP
+        return codes.RMSPROP
 
     @property
     def states(self) -> int:
@@ -243,7 +243,7 @@ class Adagrad(Optimizer):
     @property
     def code(self) -> int:
         """Of the engine's formula."""
-        return kernels.ADAGRAD
+        return codes.ADAGRAD
 
     @property
     def states(self) -> int:
@@ -302,7 +302,7 @@ class Adam(Optimizer):
     @property
     def code(self) -> int:
         """Of the engine's formula."""
-        return kernels.ADAM
+        return codes.ADAM
 
     @property
     def states(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastbackprop import checks
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.update import L1, L2
+from fastbackprop.engine.codes import L1, L2
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ import numpy as np
 
 from fastbackprop import memory
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.activations import pass_address
+from fastbackprop.engine.blocking import scratch_size
+from fastbackprop.engine.codes import GRADIENT, HYPER_FIELDS
+from fastbackprop.engine.entries import activation_pass, run
 from fastbackprop.engine.layout import LINE_BYTES
-from fastbackprop.engine.product import scratch_size
 from fastbackprop.engine.program import Shape, Work, make
-from fastbackprop.engine.run import run
-from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
 from fastbackprop.parameters import parameter_count
 from fastbackprop.threads import run_on
 
@@ -164,7 +163,7 @@ class Plan:
                 units += n
             if 0 < l < len(sizes) - 1:
                 row[at.ACTIVATION] = activations[l - 1]
-                row[at.ACTIVATION_PASS] = pass_address(activations[l - 1], dtype)
+                row[at.ACTIVATION_PASS] = activation_pass(activations[l - 1], dtype)
             row[at.PANELS] = reserve(panels + block * round_up(n, line))
             row[at.UNITS] = row[at.PANELS] + panels
             if l == 2 and self.second_shard > 0:
@@ -303,7 +302,7 @@ class Plan:
         if work not in self._programs:
             start = time.perf_counter()
             program = make(self._shape, work, self.threads, self.pieces, self.second_shard)
-            assert run.call
+            self._run = run.call
             self._programs[work] = program
             self.seconds_compiling += time.perf_counter() - start
         return self._programs[work]
@@ -338,7 +337,7 @@ class Plan:
             job[at.SHARD_TABLES] = self.shard_tables.ctypes.data
         program = self.program(job)
         jobs = self.with_clock(job, program)
-        run_on(threads, run.call, jobs, program)
+        run_on(threads, self._run, jobs, program)
         clock = jobs[at.clock_at(self.threads) :]
         return int(clock[at.FAILED_STEP]), int(clock[at.STOPPED])
 

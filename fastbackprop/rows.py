@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine import readers
+from fastbackprop.engine.entries import has_reader, reader
 from fastbackprop.frames import SMALL_COPY
 
 # Rows and columns that are converted at once: the lines of both sides stay in the first two levels of the cache.
@@ -83,11 +83,11 @@ class Rows:
         self._alive: Any = array  # as long as its address is in use
         is_dense = isinstance(array, np.ndarray)
         elements = array if is_dense else getattr(array, "data", None)  # of a sparse matrix those that are stored
-        self.in_place = isinstance(elements, np.ndarray) and readers.has_reader(elements.dtype)
+        self.in_place = isinstance(elements, np.ndarray) and has_reader(elements.dtype)
         if is_native(array, dtype):
             self._address, self._stride = array.ctypes.data, array.strides[0] // array.itemsize
         elif self.in_place and is_dense:
-            self._reader = readers.reader(dtype, array.dtype)
+            self._reader = reader(dtype, array.dtype)
             self._set_source([array.ctypes.data, *array.strides], array.nbytes)
         elif self.in_place:
             self._set_sparse(array)
@@ -102,7 +102,7 @@ class Rows:
         data = np.ascontiguousarray(array.data)
         columns, starts = (np.ascontiguousarray(part, number) for part in (array.indices, array.indptr))
         self._alive = data, columns, starts
-        self._reader = readers.reader(self.dtype, data.dtype, number)
+        self._reader = reader(self.dtype, data.dtype, number)
         stored = min(len(data), len(columns))
         self._set_source(
             [data.ctypes.data, columns.ctypes.data, starts.ctypes.data, stored], data.nbytes + columns.nbytes
@@ -118,7 +118,7 @@ class Rows:
         vars(rows).update(vars(self))
         rows.shape = part.stop - part.start, self.shape[1]
         rows._source = self._source.copy()
-        rows._source[readers.STARTS] += part.start * self._alive[2].itemsize
+        rows._source[at.STARTS] += part.start * self._alive[2].itemsize
         rows._address = rows._source.ctypes.data
         return rows
 

@@ -16,9 +16,8 @@ from numpy import empty, ndarray
 
 from fastbackprop import checks
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.arrays import put_classes, put_rows, put_targets
-from fastbackprop.engine.run import run
-from fastbackprop.engine.update import GRADIENT, NO_GRADIENT
+from fastbackprop.engine.codes import GRADIENT, NO_GRADIENT
+from fastbackprop.engine.entries import put_classes, put_rows, put_targets, run
 from fastbackprop.plan import LINE_OF_FLOATS, WAKING_WORK, Plan, block_of, sample_shards_of, samples_of_block
 
 if TYPE_CHECKING:

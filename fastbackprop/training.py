@@ -15,9 +15,9 @@ import numpy as np
 
 from fastbackprop import checks, memory
 from fastbackprop.autotune import LONG_STEP, Autotuner, autotuner_of
+from fastbackprop.engine import codes
 from fastbackprop.engine import layout as at
-from fastbackprop.engine import update as kernels
-from fastbackprop.engine.shuffle import shuffle as shuffle_order
+from fastbackprop.engine.entries import shuffle
 from fastbackprop.engine_call import EngineCall
 from fastbackprop.heads import read_targets
 from fastbackprop.penalty import Penalty
@@ -43,8 +43,8 @@ CHUNK_BYTES = 1 << 26
 SECONDS_REPEATED = 2.0
 # How many vectors each formula of the engine may have; RMSprop's second is for momentum.
 VECTORS = {
-    kernels.SGD: (0,), kernels.MOMENTUM: (1,), kernels.NESTEROV: (1,), kernels.RMSPROP: (1, 2), kernels.ADAGRAD: (1,),
-    kernels.ADAM: (2,),
+    codes.SGD: (0,), codes.MOMENTUM: (1,), codes.NESTEROV: (1,), codes.RMSPROP: (1, 2), codes.ADAGRAD: (1,),
+    codes.ADAM: (2,),
 }  # fmt: skip
 
 
@@ -136,7 +136,7 @@ class Training:
             self.penalty = Penalty(l1, l2, penalty_per_sample)
         self.dropped = drop_probabilities(dropout, len(net.hidden))
         self.hyper = np.array(optimizer.hyper(), np.float64)
-        memory.address(self.hyper, f"the constants of {type(optimizer).__name__}", (kernels.HYPER_FIELDS,), np.float64)
+        memory.address(self.hyper, f"the constants of {type(optimizer).__name__}", (codes.HYPER_FIELDS,), np.float64)
         self.state = State(int(checks.generator(seed).integers(1 << 63))) if state is None else state
         if state is None or not state.vectors:
             self.state.vectors = list(optimizer.first_state(net.params.size, net.dtype))
@@ -364,7 +364,7 @@ class Training:
             return np.empty((0, 0), np.int64) if self.rows is None else np.tile(self.rows, (epochs, 1))
         order = np.empty((epochs, self.samples), np.int64)
         for i, row in enumerate(order):
-            shuffle_order(row, self.state.key, self.state.epoch + i)
+            shuffle.call(row, len(row), self.state.key, self.state.epoch + i)
         return order if self.rows is None else self.rows[order]
 
     def _rates(self, first: int, steps: int, learning_rate: float | None) -> np.ndarray:
@@ -424,8 +424,8 @@ class Training:
         job[at.UPDATE], job[at.DONE_STEPS] = self.optimizer.code, self.state.steps
         plan.divide(job, self.batch_size)
         plain = not (self.penalty or self.optimizer.weight_decay or job[at.CLIP])
-        if self.optimizer.code == kernels.SGD and plain and job[at.SAMPLE_SHARDS] == 1:
-            job[at.UPDATE] = kernels.FUSED_SGD
+        if self.optimizer.code == codes.SGD and plain and job[at.SAMPLE_SHARDS] == 1:
+            job[at.UPDATE] = codes.FUSED_SGD
         if self.dropped is not None:
             job[at.DROPOUT], job[at.DROPOUT_KEY] = self.dropped.ctypes.data, self.state.key
         for place, address in zip((at.STATE_1, at.STATE_2), self._vector_addresses(), strict=False):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 import fastbackprop as fb
-from fastbackprop.engine import telling
-from fastbackprop.engine.operations import OPERATIONS
+from fastbackprop.engine import operations, telling
 from tests.processes import python
 
 COMPILED = """
@@ -23,8 +22,8 @@ class Listener(event.Listener):
 listener = Listener()
 event.register("numba:compile", listener)
 def operations():
-    from fastbackprop.engine.operations import OPERATIONS
-    return {operation.name for operation in OPERATIONS if operation._addresses}
+    from fastbackprop.engine import cache
+    return {path.name.split(".float")[0] for path in cache.directory().glob("*.*.float32.*")}
 """
 
 
@@ -34,8 +33,14 @@ net = fb.Network((3, 5, 2), seed=0)
 net.forward(np.ones((1, 3), np.float32))
 print(sorted(operations()))
 """
-    named = python(COMPILED + code)
-    assert named == str(["check_inputs", "forward_layer", "gather_inputs", "output_layer_softmax_alone"])
+    named = python(COMPILED + code, NUMBA_CACHE_DIR=str(tmp_path))
+    expected = [
+        "forward.forward_layer",
+        "gather.check_inputs",
+        "gather.gather_inputs",
+        "head.output_layer_softmax_alone",
+    ]
+    assert named == str(expected)
 
 
 @pytest.mark.slow
@@ -76,9 +81,12 @@ def test_without_a_terminal_it_goes_to_the_log(monkeypatch, capsys, caplog):
 
 
 def test_names_of_operations_are_those_of_their_files():
-    names = [operation.name for operation in OPERATIONS]
-    assert len(set(names)) == len(names)
-    assert all(operation.__doc__ for operation in OPERATIONS)
+    names = operations.all_of_them()
+    assert len(names) > 50
+    for name in names:
+        operation = operations.OPERATIONS[name]
+        assert operation.__doc__
+        assert operation.function.__module__.endswith(f".ops.{name.partition('.')[0]}")
 
 
 def test_nothing_to_compile():
@@ -89,24 +97,23 @@ def test_nothing_to_compile():
         fb.compile(["float16"])
 
 
-def test_what_two_processes_compile_has_different_names(tmp_path):
-    """Linked into several pieces on disk, a function that bears another's name would be run in its place."""
+def test_what_is_loaded_meets_nothing_else_by_its_name():
+    """Of functions that bear one name the linker keeps the first: none but the entry itself can be seen."""
     code = """
-import numpy as np
-from fastbackprop.engine import activations, jit
-names = []
-compile_ = jit._compile
-def compile_and_look(function, signature):
-    compile_(function, signature)
-    [compiled] = function.overloads.values()
-    names.extend(f.name for f in compiled.library.get_defined_functions())
-jit._compile = compile_and_look
-activations.pass_address(activations.LEAKY_RELU, np.dtype("float32"))
-print(*names)
+import llvmlite.binding as llvm
+from fastbackprop.engine import compiler, entries, jit, machine_code
+seen = []
+object_code = machine_code.object_code
+def look(module, exported):
+    code = object_code(module, exported)
+    seen.append(sorted(f.name for f in module.functions if not f.is_declaration and f.linkage != llvm.Linkage.internal))
+    return code
+machine_code.object_code = look
+entries.shuffle._compiled("name")
+entries.run._compiled("another")
+print(seen)
 """
-    one, two = (python(code, NUMBA_CACHE_DIR=str(tmp_path / name)).split() for name in ("one", "two"))
-    assert len(one) == len(two) > 1
-    assert not set(one) & set(two)
+    assert python(code) == str([["name", "name.call"], ["another", "another.call"]])
 
 
 @pytest.mark.slow

@@ -447,18 +447,6 @@ def test_interrupts_at_any_instant_leave_no_lock_held(interrupts):
     assert python(INTERRUPTED_ANYWHERE, interrupts) == "True True True True"
 
 
-def test_an_interrupt_while_compiling_comes_before_any_helper(monkeypatch):
-    def interrupted(function, *args):
-        raise KeyboardInterrupt
-
-    begun = []
-    monkeypatch.setattr(threads, "compiled_for", interrupted)
-    monkeypatch.setattr(threads._helpers, "share", lambda own, turns: begun.append(own))
-    with pytest.raises(KeyboardInterrupt):
-        threads.run_on(2, begun.append)
-    assert not begun
-
-
 def test_two_threads_that_ask_at_once_get_the_same_attribute():
     both = threading.Barrier(2, timeout=10)
 

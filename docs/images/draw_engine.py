@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.heads import SOFTMAX_CCE
+from fastbackprop.engine.codes import FUSED_SGD, SOFTMAX_CCE
 from fastbackprop.engine.program import Shape, Work, in_unit_shards
-from fastbackprop.engine.update import FUSED_SGD
 
 STYLE = """
   .paper { fill: #ffffff; stroke: #d0d0d0 }

@@ -6,33 +6,26 @@ import contextlib
 from collections.abc import Iterator
 
 import click
-from numba.core import event
 
 from fastbackprop.engine import telling
 
-WORDS = "compiling the engine for this processor, which is done once (10 to 40 seconds)"
-
-
-class _Announcement(event.Listener):  # type: ignore[misc,unused-ignore]
-    """Numba tells of what it compiles, and not of what it takes from its cache."""
-
-    said = False
-
-    def on_start(self, event: object) -> None:
-        if not self.said:
-            self.said = True
-            click.echo(WORDS, err=True)
-
-    def on_end(self, event: object) -> None:
-        """The first of many functions is done."""
+WORDS = "compiling the engine for this processor, which is done once (5 to 30 seconds)"
 
 
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
     """Say so, once, where what is done compiles something."""
-    before, telling.say = telling.say, lambda words: None  # the same in other words
+    said = False
+
+    def say_once() -> None:
+        nonlocal said
+        if not said:
+            said = True
+            click.echo(WORDS, err=True)
+
+    before = telling.say, telling.compiling
     try:
-        with event.install_listener("numba:compile", _Announcement()):
-            yield
+        telling.say, telling.compiling = lambda words: None, say_once  # `say` has the same in other words
+        yield
     finally:
-        telling.say = before
+        telling.say, telling.compiling = before

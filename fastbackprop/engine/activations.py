@@ -5,15 +5,14 @@ identity, relu and relu0 need no pass: the tile's epilogue does them in register
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 
+from fastbackprop.engine.addresses import call_pass
+from fastbackprop.engine.codes import PASSES, RELU, RELU0
 from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
-from fastbackprop.engine.entry import Entry
 from fastbackprop.engine.jit import inline, kernel
-from fastbackprop.engine.operations import call_pass
 from fastbackprop.engine.simd import (
     const,
     fma,
@@ -27,8 +26,6 @@ from fastbackprop.engine.simd import (
     load_group,
     store,
 )
-
-IDENTITY, RELU, RELU0, LEAKY_RELU, ELU, TANH, SIGMOID, SOFTPLUS, GELU, SILU = range(10)
 
 LEAK = 0.01  # slope of leaky_relu below 0
 GELU_CUBIC = 0.044715
@@ -137,29 +134,15 @@ def _make_pass(activation):
     return apply
 
 
-# What a product does not apply itself. An address of each, by element type, stands in the table of layers.
-_PASSES = {
-    LEAKY_RELU: leaky_relu, ELU: elu, TANH: tanh_activation, SIGMOID: sigmoid_activation,
-    SOFTPLUS: softplus_activation, GELU: gelu, SILU: silu,
-}  # fmt: skip
+def make_activation_pass(code: int, dtype: np.dtype[Any]) -> Any:
+    """The pass of an activation that a product does not apply itself."""
+    apply, like = _make_pass(globals()[PASSES[code]]), dtype.type(0)
 
-
-@cache
-def pass_address(code: int, dtype: np.dtype[Any]) -> int:
-    """The address of the pass of an activation, to be called as `call_pass` does; 0 where there is none."""
-    if code not in _PASSES:
+    def activate(z, slopes, rows):
+        apply(z, slopes, rows, like)
         return 0
 
-    def source() -> Any:
-        apply, like = _make_pass(_PASSES[code]), dtype.type(0)
-
-        def activate(z, slopes, rows):
-            apply(z, slopes, rows, like)
-            return 0
-
-        return activate
-
-    return Entry(f"{_PASSES[code].__name__}.{dtype}", "iii", source).address
+    return activate
 
 
 def _make_sum(activation):

@@ -1,26 +1,22 @@
 """The arrays of a call written into its job by compiled code: their addresses cost microseconds in Python.
 
-It gets the arrays themselves, and reads the fields of NumPy's PyArrayObject, which are a part of NumPy's binary interface.
+It gets the arrays themselves, and reads the fields of NumPy's PyArrayObject, a part of NumPy's binary interface.
 """
 
 from __future__ import annotations
 
-from functools import partial
-
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.entry import Entry
+from fastbackprop.engine.addresses import words_at
 from fastbackprop.engine.jit import inline
-from fastbackprop.engine.machine_code import HEAD
-from fastbackprop.engine.operations import words_at
 from fastbackprop.engine.places import clock_at
 from fastbackprop.engine.simd import load_int
 
-DIMENSIONS, STRIDES = HEAD + 16, HEAD + 24  # bytes from an array; HEAD: of the address of its data
+DIMENSIONS, STRIDES = at.ARRAY_DATA + 16, at.ARRAY_DATA + 24  # bytes from an array
 
 
 @inline
 def _data(array):
-    return load_int(array + HEAD)
+    return load_int(array + at.ARRAY_DATA)
 
 
 @inline
@@ -65,17 +61,27 @@ def _put_gradient(job, X, Y, vector, costs, itemsize):
     return _put_inputs(job, X, itemsize) and _length(Y, 0) == _length(X, 0)
 
 
-def _put_rows(job, X, outputs, itemsize):
+def put_rows(job, X, outputs, itemsize):
+    """Describe a forward pass of X (N, n[0]) whose outputs are to be written to `outputs` (N, n[L]).
+
+    The widths of the rows of X and of targets are in the job's INPUT_STRIDE and TARGET_STRIDE; its clock is set to 0.
+    Returns 0 where X has another width, or its rows cannot be read as if it were contiguous and aligned; else 1.
+    """
     words_at(_data(job), at.JOB_FIELDS)[at.OUTPUTS] = _data(outputs)
     return _put_inputs(job, X, itemsize)
 
 
-def _put_targets(job, X, Y, vector, costs, itemsize):
+def put_targets(job, X, Y, vector, costs, itemsize):
+    """Describe a gradient of X (N, n[0]), with targets Y (N, n[L]), to be written to `vector`.
+
+    What the call fills, `costs` and the clock, is set to 0. Returns 0 where X or Y is not as X has to be in `put_rows`.
+    """
     width = words_at(_data(job), at.JOB_FIELDS)[at.TARGET_STRIDE]
     return _put_gradient(job, X, Y, vector, costs, itemsize) and _are_rows(Y, width, itemsize)
 
 
-def _put_classes(job, X, y, vector, costs, itemsize):
+def put_classes(job, X, y, vector, costs, itemsize):
+    """As `put_targets`, with classes y (N,), int64. Returns 0 also where one is below 0 or not below n[L]."""
     count, last = _length(y, 0), words_at(_data(job), at.JOB_FIELDS)[at.TARGET_STRIDE] - 1
     follow = _stride(y, 0) == 8 or count == 1
     if not (_put_gradient(job, X, y, vector, costs, itemsize) and follow and _is_aligned(y, 8)):
@@ -84,16 +90,3 @@ def _put_classes(job, X, y, vector, costs, itemsize):
     for i in range(count):  # without a way out, so it is done by vectors
         wrong |= classes[i] | (last - classes[i])
     return wrong >= 0  # the sign bit of numbers below 0
-
-
-_entry = partial(Entry, releases_gil=False)  # each takes no longer than to give the interpreter's lock back
-
-# (job, X, outputs, itemsize): describe a forward pass of X (N, n[0]) whose outputs are to be written to `outputs` (N, n[L]).
-# The widths of the rows of X and of targets are in the job's INPUT_STRIDE and TARGET_STRIDE; its clock is set to 0. Returns
-# 0 where X has another width, or its rows cannot be read as if it were contiguous and aligned; else 1.
-put_rows = _entry("put_rows", "oooi", lambda: _put_rows)
-# (job, X, Y, vector, costs, itemsize): describe a gradient of X (N, n[0]), with targets Y (N, n[L]), to be written to
-# `vector`. What the call fills, `costs` and the clock, is set to 0. Returns 0 where X or Y is not as X has to be in `put_rows`.
-put_targets = _entry("put_targets", "oooooi", lambda: _put_targets)
-# The same with classes y (N,), int64. Returns 0 also where one is below 0 or not below n[L].
-put_classes = _entry("put_classes", "oooooi", lambda: _put_classes)

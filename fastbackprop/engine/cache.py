@@ -73,33 +73,35 @@ def _key() -> str:
     return repr((versions, processor.NAME, processor.FEATURES, processor.LANES32))
 
 
-def _candidates() -> list[Path]:
-    """The directories in which the one for the engine's files may be: the first that we may write to."""
-    package = Path(__file__).parents[1] / "__pycache__"
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
+@functools.cache
+def _directories() -> list[Path]:
+    """Where this state of the engine's machine code may lie: in the package, or at home."""
+    chosen, state = os.environ.get("NUMBA_CACHE_DIR"), f"fastbackprop-{source_hash()[:16]}"
     if chosen:
-        return [Path(chosen)]
+        return [Path(chosen) / state]
+    directories = [Path(__file__).parents[1] / "__pycache__" / state]
     home = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
     with contextlib.suppress(RuntimeError):  # there is no home
-        return [package, (Path(home) if home else Path.home() / ".cache") / "fastbackprop"]
-    return [package]
+        directories.append((Path(home) if home else Path.home() / ".cache") / "fastbackprop" / state)
+    return directories
 
 
 @functools.cache
-def _parent() -> Path:
-    """Where that directory is."""
-    candidates = _candidates()
-    for path in candidates:
-        with contextlib.suppress(OSError):
-            path.mkdir(parents=True, exist_ok=True)
-            if os.access(path, os.W_OK):
-                return path
-    return candidates[0]  # what lies there may be read, at least
-
-
 def directory() -> Path:
-    """Where this state of the engine's machine code lies."""
-    return _parent() / f"fastbackprop-{source_hash()[:16]}"
+    """Where what is compiled now is kept: in the first of the directories that we may write to."""
+    for path in _directories():
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if os.access(path.parent, os.W_OK):
+                return path
+    return _directories()[0]
+
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def _digest(path: Path, code: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + code).digest()
 
 
 class File:
@@ -117,29 +119,36 @@ class File:
         """A digest of what the code depends on."""
         return hashlib.sha256(f"{self.name} {source_hash()} {_key()}".encode()).hexdigest()[:32]
 
-    def _path(self) -> Path:
-        return directory() / f"{self.name}.{self.key}.nbc"
+    @property
+    def _name(self) -> str:
+        return f"{self.name}.{self.key}.nbc"
 
     def load(self) -> bytes | None:
         """What was saved; None where there is no file, a damaged one, or one that others may have written."""
-        path = self._path()
+        for directory in _directories():
+            code = self._load(directory / self._name)
+            if code is not None:
+                return code
+        return None
+
+    def _load(self, path: Path) -> bytes | None:
         try:
             status = os.stat(path.parent)
             _check(status)
             content = _read(path)
         except OSError:
             return None
-        size = hashlib.sha256().digest_size
-        if hashlib.sha256(content[size:]).digest() != content[:size]:
+        digest, code = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if _digest(path, code) != digest:
             return None
         if time.time() - status.st_mtime > _DAY:  # the time of the last use
             with contextlib.suppress(OSError):
                 os.utime(path.parent)
-        return content[size:]
+        return code
 
     def save(self, code: bytes) -> None:
         """Write a file that appears whole or not at all; where that cannot be, say so."""
-        path = self._path()
+        path = directory() / self._name
         try:
             self._write(path, code)
         except OSError as error:
@@ -156,7 +165,7 @@ class File:
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(hashlib.sha256(code).digest() + code)
+                file.write(_digest(path, code) + code)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -21,7 +21,9 @@ from numba.core.registry import cpu_target
 from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
 from numba.core.untyped_passes import GenericRewrites, InlineClosureLikes
 
+from fastbackprop.engine import layout as at
 from fastbackprop.engine import machine_code
+from fastbackprop.engine.pointers import INT, emit_load_at
 
 
 class _Library(CodeLibrary):  # type: ignore[misc,unused-ignore]
@@ -127,10 +129,45 @@ class Pipeline(CompilerBase):  # type: ignore[misc,unused-ignore]
         return [passes]
 
 
+def _add_call(module: ir.Module, function: ir.Function, arguments: str, releases_gil: bool) -> str:
+    """Write what Python calls for a function, and return its name.
+
+    ``arguments``: a letter for each, ``i`` for a number, ``a`` for the address of an array's data, ``o`` for that of an
+    object. What is called counts no references, and knows its arguments: nobody but this package calls it.
+    """
+    name = f"{function.name}.call"
+    call = ir.Function(module, ir.FunctionType(INT, [INT, INT, INT]), name)  # (self, arguments, their number)
+    bld = ir.IRBuilder(call.append_basic_block())
+
+    def api(name: str, *values: Any) -> Any:
+        """Call a function of Python's; whatever it takes and returns is 64 bits wide."""
+        if name not in module.globals:
+            ir.Function(module, ir.FunctionType(INT, [INT] * len(values)), name)
+        return bld.call(module.globals[name], values)
+
+    with bld.if_then(bld.icmp_unsigned("!=", call.args[2], INT(len(arguments))), likely=False):
+        api("PyErr_BadArgument")
+        bld.ret(INT(0))
+    values = []
+    for i, kind in enumerate(arguments):
+        value = emit_load_at(bld, INT, bld.add(call.args[1], INT(8 * i)))
+        if kind == "a":
+            value = emit_load_at(bld, INT, bld.add(value, INT(at.ARRAY_DATA)))
+        elif kind == "i":
+            value = api("PyLong_AsUnsignedLongLongMask", value)
+        values.append(value)
+    state = api("PyEval_SaveThread") if releases_gil else None
+    result = bld.call(function, values)
+    if releases_gil:
+        api("PyEval_RestoreThread", state)
+    bld.ret(api("PyLong_FromLongLong", result))
+    return name
+
+
 def compiled(dispatcher: Any, symbol: str, arguments: str, releases_gil: bool) -> bytes:
     """The machine code of a function of 64-bit numbers, under the name ``symbol``, and of what Python calls for it.
 
-    ``dispatcher`` has this file's `Pipeline`; ``arguments`` and ``releases_gil`` are those of `machine_code.add_call`.
+    ``dispatcher`` has this file's `Pipeline`; ``arguments`` and ``releases_gil`` are those of `_add_call`.
     """
     with global_compiler_lock:
         signature = types.int64(*[types.int64] * len(arguments))
@@ -138,12 +175,12 @@ def compiled(dispatcher: Any, symbol: str, arguments: str, releases_gil: bool) -
         [result] = dispatcher.overloads.values()
         library, context = result.library, cpu_target.target_context
         outside = context.codegen()._create_empty_module(symbol)
-        function = ir.Function(outside, ir.FunctionType(machine_code.INT, [machine_code.INT] * len(arguments)), symbol)
+        function = ir.Function(outside, ir.FunctionType(INT, [INT] * len(arguments)), symbol)
         bld = ir.IRBuilder(function.append_basic_block())
         body = context.declare_function(outside, result.fndesc)
         _, value = context.call_conv.call_function(bld, body, types.int64, signature.args, function.args)
         bld.ret(value)
-        call = machine_code.add_call(outside, function, arguments, releases_gil)
+        call = _add_call(outside, function, arguments, releases_gil)
         module = library.module()
         module.link_in(llvm.parse_assembly(str(outside)))
         return machine_code.object_code(module, {symbol, call})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastbackprop.engine.activations import IDENTITY, RELU0
+from fastbackprop.engine.codes import IDENTITY, RELU0
 from fastbackprop.engine.jit import kernel
 from fastbackprop.engine.simd import const, if_less, if_negative, itemsize, lanes, line, load, splat, store, uniform
 

@@ -31,7 +31,7 @@ class Entry:
     Parameters
     ----------
     name : of its file on disk, which no other has
-    arguments : a letter for each, see `machine_code.add_call`
+    arguments : a letter for each, ``i`` a number, ``a`` the address of an array's data, ``o`` that of an object
     source : gives the function that is to be compiled
     releases_gil : whether other threads of Python go on while it is called from Python
     keep : whether it is kept on disk
@@ -45,10 +45,9 @@ class Entry:
         self.was_compiled = False  # not loaded from the disk
 
     @cached_property
-    def address(self) -> int:
-        """Of the machine code, to be called as a function of C."""
+    def _symbol(self) -> str:
+        """The name of the machine code, which from now on is there."""
         need_compiler()
-        start = time.perf_counter()
         # No two pieces of code may have one name: the linker keeps the first.
         symbol = f"{self.name}.{secrets.token_hex(8) if self._file is None else self._file.key}"
         code = None if self._file is None else self._file.load()
@@ -57,18 +56,23 @@ class Entry:
             if self._file is not None:
                 self._file.save(code)
         machine_code.load(code)
-        telling.compiled(time.perf_counter() - start)
-        self._symbol = symbol
-        return machine_code.address_of(symbol)
+        return symbol
 
     def _compiled(self, symbol: str) -> bytes:
         from fastbackprop.engine import compiler, jit
 
-        self.was_compiled = True
-        return compiler.compiled(jit.kernel(self._source()), symbol, self._arguments, self._releases_gil)
+        telling.compiling()
+        self.was_compiled, start = True, time.perf_counter()
+        code = compiler.compiled(jit.kernel(self._source()), symbol, self._arguments, self._releases_gil)
+        telling.compiled(time.perf_counter() - start)
+        return code
+
+    @cached_property
+    def address(self) -> int:
+        """Of the machine code, to be called as a function of C."""
+        return machine_code.address_of(self._symbol)
 
     @cached_property
     def call(self) -> Callable[..., int]:
         """What Python calls."""
-        assert self.address
         return machine_code.call_at(machine_code.address_of(f"{self._symbol}.call"), self.name)

@@ -7,6 +7,7 @@ sample, so dZ = scale * delta is eq. (21).
 
 from __future__ import annotations
 
+from fastbackprop.engine.codes import EXP_POISSON, IDENTITY_L2, SIGMOID_BCE, SOFTMAX_CCE
 from fastbackprop.engine.elementary import LARGEST, exp, exp_below, log, log1p, log_of_normal, sigmoid
 from fastbackprop.engine.jit import inline, kernel
 from fastbackprop.engine.layout import CLASSES, DENSE, NO_TARGETS
@@ -27,9 +28,6 @@ from fastbackprop.engine.simd import (
     store,
     store_pair,
 )
-
-IDENTITY_L2, SIGMOID_BCE, SOFTMAX_CCE, EXP_POISSON = 0, 1, 2, 3
-
 
 # A head is done for two panels at a time: much of it is one chain of operations, which leaves the processor idle.
 # `far` is the distance in bytes from one to the other; 0 where there is but one, then done twice at once.
@@ -257,8 +255,8 @@ def _same(v):
 # are `pitch` bytes apart; `totals` and `masses` are scratch, a line a panel. `deltas` is 0 where only the cost is
 # wanted.
 HEADS = {
-    IDENTITY_L2: ("identity", _make_elementwise(_same, _half_square)),
-    SIGMOID_BCE: ("sigmoid", _make_elementwise(sigmoid, binary_cross_entropy)),
-    SOFTMAX_CCE: ("softmax", _make_softmax),
-    EXP_POISSON: ("exp", _make_elementwise(exp, _poisson_deviance)),
+    IDENTITY_L2: _make_elementwise(_same, _half_square),
+    SIGMOID_BCE: _make_elementwise(sigmoid, binary_cross_entropy),
+    SOFTMAX_CCE: _make_softmax,
+    EXP_POISSON: _make_elementwise(exp, _poisson_deviance),
 }

@@ -11,7 +11,7 @@ a layer of n units (LINE = 16 float32 or 8 float64, one cache line):
 from __future__ import annotations
 
 LINE_BYTES = 64
-DEPTH = 192  # of a block of the forward and backward products: two such lines, 24 KB, stay in the first-level cache
+ARRAY_DATA = object.__basicsize__  # bytes from a NumPy array, a PyArrayObject, to the address of its data
 
 # ---- the table `layers`, one row a layer, 0 (the input) to L
 SIZE = 0  # n[l]
@@ -151,6 +151,12 @@ COST_FIELDS = 2
 # ---- the vector `stop`, float64: the job ends after more than PATIENCE epochs in succession whose cost was above
 # BEST - TOLERANCE. The cost is the mean loss divided by LOSS_DIVISOR, plus the mean penalty.
 TOLERANCE, PATIENCE, LOSS_DIVISOR, BEST, WITHOUT = 0, 1, 2, 3, 4
+
+# ---- the words of a source
+BASE = 0  # the address of X[0, 0]; of CSR: of the elements that are stored
+ROW_STRIDE, COLUMN_STRIDE = 1, 2  # of a dense one, bytes
+COLUMNS, STARTS, STORED = 1, 2, 3  # of CSR: addresses of the columns' numbers and of the rows' starts, and how many
+READER_ARGUMENTS = 12
 
 # ---- the clock, after the threads' copies of the job: FAILED_STEP and STOPPED, then a word for each task and for each
 # thread that gathers ahead, all on lines of their own

@@ -15,12 +15,8 @@ from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
-from llvmlite import ir
 
 from fastbackprop.engine import processor
-from fastbackprop.engine.pointers import INT, emit_load_at
-
-HEAD = object.__basicsize__  # bytes before the first field of NumPy's PyArrayObject, the address of the data
 
 
 @cache
@@ -80,45 +76,15 @@ def _is_known(name: str) -> bool:
 # ---------------------------------------------------------------- calls from Python
 
 
-def add_call(module: ir.Module, function: ir.Function, arguments: str, releases_gil: bool) -> str:
-    """Write what Python calls for a function, and return its name.
-
-    ``arguments``: a letter for each, ``i`` for a number, ``a`` for the address of an array's data, ``o`` for that of an
-    object. What is called counts no references, and knows its arguments: nobody but this package calls it.
-    """
-    name = f"{function.name}.call"
-    call = ir.Function(module, ir.FunctionType(INT, [INT, INT, INT]), name)  # (self, arguments, their number)
-    bld = ir.IRBuilder(call.append_basic_block())
-
-    def api(name: str, *values: Any) -> Any:
-        """Call a function of Python's; whatever it takes and returns is 64 bits wide."""
-        if name not in module.globals:
-            ir.Function(module, ir.FunctionType(INT, [INT] * len(values)), name)
-        return bld.call(module.globals[name], values)
-
-    with bld.if_then(bld.icmp_unsigned("!=", call.args[2], INT(len(arguments))), likely=False):
-        api("PyErr_BadArgument")
-        bld.ret(INT(0))
-    values = []
-    for i, kind in enumerate(arguments):
-        value = emit_load_at(bld, INT, bld.add(call.args[1], INT(8 * i)))
-        if kind == "a":
-            value = emit_load_at(bld, INT, bld.add(value, INT(HEAD)))
-        elif kind == "i":
-            value = api("PyLong_AsUnsignedLongLongMask", value)
-        values.append(value)
-    state = api("PyEval_SaveThread") if releases_gil else None
-    result = bld.call(function, values)
-    if releases_gil:
-        api("PyEval_RestoreThread", state)
-    bld.ret(api("PyLong_FromLongLong", result))
-    return name
-
-
 class _MethodDef(ctypes.Structure):
     """Python's PyMethodDef."""
 
-    _fields_ = (("name", ctypes.c_char_p), ("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
 
 
 _METH_FASTCALL = 0x80
@@ -131,7 +97,7 @@ def call_at(address: int, name: str) -> Callable[..., int]:
     _methods.append(method)
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype, new.argtypes = ctypes.py_object, (ctypes.POINTER(_MethodDef), ctypes.c_void_p, ctypes.c_void_p)
-    return new(ctypes.byref(method), None, None)  # type: ignore[no-any-return]
+    return new(ctypes.byref(method), None, None)
 
 
 # ---------------------------------------------------------------- loading it

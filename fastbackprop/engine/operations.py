@@ -1,115 +1,67 @@
 """Operations: what a program's steps are made of (program.py), each a compiled function that is called by its address.
 
-An operation gets the thread's copy of the job, its own record in the program, the table of layers and ``like``. It is
-compiled, for one element type, when a program first names it, and kept on disk by itself.
+An operation gets the thread's copy of the job, its own record in the program, the table of layers and ``like``, whose
+type is the element type. It is compiled, for one element type, when a program first names it, and kept on disk by itself.
+A program names it by its file in ``ops/`` and its name: ``gather.gather_inputs``. The file is imported where something is
+compiled, and only there.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
 
-from fastbackprop.engine import layout as at
 from fastbackprop.engine.entry import Entry
-from fastbackprop.engine.jit import inline
-from fastbackprop.engine.pointers import emit_call_at, emit_pointer
-from fastbackprop.engine.simd import int_const
 
-
-@intrinsic
-def call_operation(typingctx: Any, function: Any, job: Any, record: Any) -> Any:
-    """Call the operation at an address, with the addresses of the job and of its record."""
-    return types.int64(types.intp, types.intp, types.intp), lambda context, bld, sig, args: emit_call_at(bld, *args)
-
-
-@intrinsic
-def call_pass(typingctx: Any, function: Any, z: Any, slopes: Any, rows: Any) -> Any:
-    """Call the activation's pass at an address."""
-    return types.int64(*[types.intp] * 4), lambda context, bld, sig, args: emit_call_at(bld, *args)
-
-
-def _emit_array(context: Any, bld: Any, array_type: Any, address: Any, shape: list[Any]) -> Any:
-    """An array of Numba's in C order on memory that somebody else keeps."""
-    array = make_array(array_type)(context, bld)
-    element = context.get_data_type(array_type.dtype)
-    size = context.get_abi_sizeof(element)
-    strides = [int_const(size)]
-    for length in shape[:0:-1]:
-        strides.insert(0, bld.mul(strides[0], length))
-    populate_array(
-        array, emit_pointer(bld, element, address), cgutils.pack_array(bld, shape),
-        cgutils.pack_array(bld, strides), int_const(size), None,
-    )  # fmt: skip
-    return array._getvalue()
-
-
-def _vector_at(element: Any) -> Any:
-    """What makes a vector of elements of the memory at an address, of a length."""
-    array = types.Array(element, 1, "C")
-
-    @intrinsic
-    def vector_at(typingctx: Any, address: Any, count: Any) -> Any:
-        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-            return _emit_array(context, bld, array, args[0], [args[1]])
-
-        return array(types.intp, types.intp), codegen
-
-    return vector_at
-
-
-words_at, doubles_at = _vector_at(types.int64), _vector_at(types.float64)
-
-
-@intrinsic
-def layers_at(typingctx: Any, address: Any, count: Any) -> Any:
-    """The table of layers at an address; ``count``: how many there are."""
-    array = types.Array(types.int64, 2, "C")
-
-    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return _emit_array(context, bld, array, args[0], [args[1], int_const(at.LAYER_FIELDS)])
-
-    return array(types.intp, types.intp), codegen
-
-
-OPERATIONS: list[Operation] = []  # all there are
+_FILES = f"{__package__}.ops"
+OPERATIONS: dict[str, Operation] = {}  # of the files that were imported, by name
 
 
 class Operation:
-    """One operation: `address` gives the function that is compiled for an element type."""
+    """A function of (job, op, layers, like), which returns GO_ON, FAILED, LEAVE or AGAIN."""
 
-    def __init__(self, function: Any, name: str) -> None:
-        self.function, self.name, self.__doc__ = function, name, function.__doc__
-        self.entries = {np.dtype(kind): self._entry(np.dtype(kind)) for kind in ("float32", "float64")}
-        OPERATIONS.append(self)
-
-    def address(self, dtype: np.dtype[Any]) -> int:
-        """The address of the machine code for float32 or float64.
-
-        The first call compiles it, or reads it from the disk.
-        """
-        return self.entries[dtype].address
-
-    def _entry(self, dtype: np.dtype[Any]) -> Entry:
-        def source() -> Any:
-            body, like = inline(self.function), dtype.type(0)
-
-            def operation(job, record):
-                own = words_at(job, at.JOB_FIELDS)
-                layers = layers_at(own[at.LAYERS], own[at.LAYER_COUNT])
-                return body(own, words_at(record, at.OP_FIELDS), layers, like)
-
-            return operation
-
+    def __init__(self, function: Any, name: str | None = None) -> None:
+        package, _, file = function.__module__.rpartition(".")
+        self.function, self.name, self.__doc__ = function, f"{file}.{name or function.__name__}", function.__doc__
         # The directory of compiled code stands for the engine's source. Who tries out one that is elsewhere changes it.
-        keep = self.function.__module__.startswith(f"{__package__}.")
-        return Entry(f"{self.name}.{dtype}", "ii", source, keep=keep)
+        self.is_kept = package == _FILES
+        OPERATIONS[self.name] = self
 
 
-def operation(function: Any) -> Operation:
-    """Make a function of (job, op, layers, like), which returns GO_ON, FAILED, LEAVE or AGAIN, an `Operation`."""
-    return Operation(function, function.__name__)
+operation = Operation  # a decorator
+
+
+def _compiled(name: str, dtype: np.dtype[Any]) -> Any:
+    """What is compiled for an operation: a function of addresses."""
+    from fastbackprop.engine import layout as at
+    from fastbackprop.engine.addresses import layers_at, words_at
+    from fastbackprop.engine.jit import inline
+
+    if name not in OPERATIONS:
+        importlib.import_module(f"{_FILES}.{name.partition('.')[0]}")
+    body, like = inline(OPERATIONS[name].function), dtype.type(0)
+
+    def operation(job, record):
+        own = words_at(job, at.JOB_FIELDS)
+        layers = layers_at(own[at.LAYERS], own[at.LAYER_COUNT])
+        return body(own, words_at(record, at.OP_FIELDS), layers, like)
+
+    return operation
+
+
+@cache
+def entry_of(name: str, dtype: np.dtype[Any]) -> Entry:
+    """An operation of `OPERATIONS`, or of a file in ``ops/``, for float32 or float64."""
+    is_kept = name not in OPERATIONS or OPERATIONS[name].is_kept
+    return Entry(f"{name}.{dtype}", "ii", lambda: _compiled(name, dtype), keep=is_kept)
+
+
+def all_of_them() -> list[str]:
+    """The names of all operations of the engine: imports their files."""
+    for file in pkgutil.iter_modules(importlib.import_module(_FILES).__path__):
+        importlib.import_module(f"{_FILES}.{file.name}")
+    return [name for name, operation in OPERATIONS.items() if operation.is_kept]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.codes import NO_GRADIENT
 from fastbackprop.engine.jit import NIL, inline, kernel
 from fastbackprop.engine.simd import const, itemsize, line, load_double, load_int, load_scalar
-from fastbackprop.engine.update import NO_GRADIENT
 
 # A layer with at most FEW outputs, and at most two for each panel of a block, has its gradient made from panels. To add
 # up lanes takes two operations a weight; to transpose inputs takes four and more an input and panel. The limit of the

@@ -13,7 +13,7 @@ import llvmlite.binding as llvm
 
 X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 NAME = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-FEATURES = os.environ.get("NUMBA_CPU_FEATURES") or ("" if NAME == "generic" else llvm.get_host_cpu_features().flatten())
+FEATURES = os.environ.get("NUMBA_CPU_FEATURES", "" if NAME == "generic" else llvm.get_host_cpu_features().flatten())
 _SET = set(FEATURES.split(","))
 AVX512 = "+avx512f" in _SET
 

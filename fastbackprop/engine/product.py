@@ -8,10 +8,23 @@ of A, of B and of the sums, its tiles ask for, each for its share: it comes from
 
 from __future__ import annotations
 
-from fastbackprop.engine.activations import RELU, RELU0
+from fastbackprop.engine.addresses import call_pass
+from fastbackprop.engine.blocking import (
+    BLOCK_BYTES,
+    CHUNK_BYTES,
+    CHUNK_SAMPLES,
+    DEPTH,
+    FAR_BYTES,
+    LINES,
+    MANY_PANELS,
+    PAGE,
+    WAITING_CHUNK_BYTES,
+    WIDE_ROW,
+    WIDTH,
+    whole_strips,
+)
+from fastbackprop.engine.codes import RELU, RELU0
 from fastbackprop.engine.jit import NIL, inline, kernel
-from fastbackprop.engine.layout import DEPTH
-from fastbackprop.engine.operations import call_pass
 from fastbackprop.engine.panels import load_part, transpose_line
 from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, line, load_scalar, prefetch_second, store
 from fastbackprop.engine.tile import (
@@ -20,7 +33,6 @@ from fastbackprop.engine.tile import (
     FEW_BIASES,
     FEW_INPUTS,
     FEW_OUTPUTS,
-    LINES,
     NARROW_INPUTS,
     NARROW_OUTPUTS,
     NOTHING,
@@ -35,29 +47,6 @@ from fastbackprop.engine.tile import (
 )
 from fastbackprop.engine.tile import RELU as TILE_RELU
 from fastbackprop.engine.tile import RELU0 as TILE_RELU0
-
-WIDTH = 12 if LINES == 2 else 16  # rows of a packed strip of A; with two lines those of the tallest tile
-BLOCK_BYTES = 1024  # a column of a block of A: with DEPTH 192 KB, and as much for the sums of 200 samples
-# Of a chunk of A in the gradient, whose two lines of B take 32 KB: 64 KB, or 96 KB where there are more samples: then
-# the sums wait, nothing fits the first-level cache, and it pays if more outputs use B.
-CHUNK_BYTES, WAITING_CHUNK_BYTES, CHUNK_SAMPLES = 256, 384, 256
-MANY_PANELS = 16  # so many pay for packing whole blocks of A by rows; by columns, which takes less, half as many
-FAR_BYTES = 1 << 18  # matrices of more bytes are asked for ahead
-WIDE_ROW = 1024  # bytes of a row of the weights from which columns are packed for the backward product
-PAGE = 4096  # rows of the weights that are a multiple of this apart fall into one set of the first-level cache
-
-
-def whole_strips(column_bytes: int, itemsize: int) -> int:
-    """Rows of whole strips whose columns take at most so many bytes."""
-    return column_bytes // itemsize // WIDTH * WIDTH
-
-
-def scratch_size(widest: int, itemsize: int) -> int:
-    """Elements that the products need for packed strips, or for the sums of a chunk, of layers up to `widest`."""
-    n = LINE_BYTES // itemsize
-    strips = DEPTH * whole_strips(BLOCK_BYTES, itemsize) + n
-    return max(strips, WAITING_CHUNK_BYTES // itemsize * (widest + n))
-
 
 _whole_strips = kernel(whole_strips)
 
@@ -105,16 +94,6 @@ def ask(address, stride, rows, width):
     for r in range(rows):
         for i in range(0, width, LINE_BYTES):
             prefetch_second(address + r * stride + i)
-
-
-def packs_forward(n_out: int, n_in: int, itemsize: int) -> bool:
-    """Whether the forward product may pack the weights."""
-    return n_in * itemsize % PAGE == 0 or n_out * n_in * itemsize > FAR_BYTES
-
-
-def packs_backward(n_out: int, n_in: int, itemsize: int) -> bool:
-    """Whether the backward product may."""
-    return n_in * itemsize >= WIDE_ROW or n_out * n_in * itemsize > FAR_BYTES
 
 
 def _make_product(by_rows, packs):

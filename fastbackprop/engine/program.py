@@ -19,12 +19,9 @@ from typing import Any
 import numpy as np
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.operations import OPERATIONS as OPERATIONS  # to who asks here, all of them are there
-from fastbackprop.engine.operations import Operation
-from fastbackprop.engine.ops import backward, costs, forward, gather, gradient, sample_shards, unit_shards, update
-from fastbackprop.engine.ops.head import OUTPUT_LAYERS
-from fastbackprop.engine.product import packs_backward, packs_forward
-from fastbackprop.engine.update import FUSED_SGD, GRADIENT, NO_GRADIENT
+from fastbackprop.engine.blocking import packs_backward, packs_forward
+from fastbackprop.engine.codes import FUSED_SGD, GRADIENT, HEADS, NO_GRADIENT, OPTIMIZERS, TARGETS
+from fastbackprop.engine.operations import entry_of
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class Op:
     ``back``: how many operations before it a task goes on from where it says AGAIN.
     """
 
-    operation: Operation
+    operation: str
     layer: int = 0
     slice_: tuple[int, int] = (0, 1)
     outputs: tuple[int, int] = (0, 0)
@@ -114,10 +111,15 @@ class Phase:
 # ---------------------------------------------------------------- what the kinds have in common
 
 
+def _packed(operation: str, packs: bool) -> str:
+    """An operation, or the one like it that may pack the weights."""
+    return f"{operation}_packed" if packs else operation
+
+
 def _after_layer(work: Work, l: int, slice_: tuple[int, int], first_unit: int = 0) -> Task:
     """What follows on A[l] of a hidden layer: dropout, and the units for the gradient of the next layer."""
-    ops = [Op(forward.drop_units, l, slice_, (first_unit, 0), True)] if work.dropout else []
-    return [*ops, Op(forward.transpose_units, l, slice_, always=True)] if work.learns else ops
+    ops = [Op("forward.drop_units", l, slice_, (first_unit, 0), True)] if work.dropout else []
+    return [*ops, Op("forward.transpose_units", l, slice_, always=True)] if work.learns else ops
 
 
 def _from_layer(shape: Shape, work: Work, first: int, slice_: tuple[int, int]) -> Task:
@@ -125,39 +127,39 @@ def _from_layer(shape: Shape, work: Work, first: int, slice_: tuple[int, int]) -
     ops: Task = []
     last = shape.last
     for l in range(first, last + 1):
-        layer = forward.FORWARD_UNIT_SHARDS if l == 2 and shape.sharded else forward.FORWARD_LAYER
-        ops.append(Op(layer[shape.packs(packs_forward, l)], l, slice_, always=True))
+        layer = "forward.forward_unit_shards" if l == 2 and shape.sharded else "forward.forward_layer"
+        ops.append(Op(_packed(layer, shape.packs(packs_forward, l)), l, slice_, always=True))
         if l < last:
             ops += _after_layer(work, l, slice_)
-    ops.append(Op(OUTPUT_LAYERS[shape.head, work.targets], last, slice_, always=True))
+    ops.append(Op(f"head.output_layer_{HEADS[shape.head]}_{TARGETS[work.targets]}", last, slice_, always=True))
     if work.learns:
         lowest = 0 if work.input_gradient else 1
         for l in range(last - 1, lowest - 1, -1):
-            layer = backward.BACKWARD_LAYER[shape.packs(packs_backward, l + 1)]
+            layer = _packed("backward.backward_layer", shape.packs(packs_backward, l + 1))
             ops.append(Op(layer, l, slice_, always=True))
     if work.input_gradient:
-        ops.append(Op(backward.write_input_gradient, 0, slice_, always=True))
+        ops.append(Op("backward.write_input_gradient", 0, slice_, always=True))
     return ops
 
 
 def _samples(shape: Shape, work: Work, slice_: tuple[int, int]) -> Task:
     """A slice of the samples: gathered, forward and back."""
-    ops = [Op(costs.weigh, 0, slice_, always=True)] if work.weights else []
-    ops.append(Op(gather.gather_inputs, 0, slice_, always=True))
+    ops = [Op("costs.weigh", 0, slice_, always=True)] if work.weights else []
+    ops.append(Op("gather.gather_inputs", 0, slice_, always=True))
     if work.check_inputs and work.update == NO_GRADIENT:
-        ops.append(Op(gather.check_inputs, 0, slice_, always=True))
+        ops.append(Op("gather.check_inputs", 0, slice_, always=True))
     return ops + _from_layer(shape, work, 1, slice_)
 
 
 def _updates(work: Work, l: int, outputs: tuple[int, int], *, with_gradient: bool) -> Task:
     """What is done with the weights of some outputs of a layer."""
-    ops = [Op(gradient.gradient_of_outputs, l, outputs=outputs)] if with_gradient else []
+    ops = [Op("gradient.gradient_of_outputs", l, outputs=outputs)] if with_gradient else []
     if work.update > FUSED_SGD and not work.clip:
-        return [*ops, Op(update.APPLY[work.update], l, outputs=outputs)]
+        return [*ops, Op(f"update.apply_{OPTIMIZERS[work.update]}", l, outputs=outputs)]
     if work.sample_shards > 1 or work.penalty:
-        ops.append(Op(update.add_up, l, outputs=outputs))
+        ops.append(Op("update.add_up", l, outputs=outputs))
     if work.clip:
-        ops.append(Op(update.square_norm, l, outputs=outputs))
+        ops.append(Op("update.square_norm", l, outputs=outputs))
     return ops
 
 
@@ -167,12 +169,12 @@ def _weights(work: Work, pieces: np.ndarray) -> list[Phase]:
     tasks: list[Task] = [[] for _ in range(max(count, int(work.has_losses)))]
     clipped: list[Task] = [[] for _ in range(count)]
     if work.has_losses:
-        tasks[0].append(Op(costs.count_costs, always=True))
+        tasks[0].append(Op("costs.count_costs", always=True))
     if count:
         for l, first, last, task in pieces.tolist():
             tasks[task] += _updates(work, l, (first, last), with_gradient=work.sample_shards == 1)
             if work.clip:
-                clipped[task].append(Op(update.APPLY_CLIPPED[work.update], l, outputs=(first, last)))
+                clipped[task].append(Op(f"update.apply_clipped_{OPTIMIZERS[work.update]}", l, outputs=(first, last)))
     phases = [Phase(at.IN_BLOCK, tasks)] if tasks else []
     return [*phases, Phase(at.AFTER_BLOCKS, clipped)] if work.clip else phases
 
@@ -182,11 +184,11 @@ def _weights(work: Work, pieces: np.ndarray) -> list[Phase]:
 
 def _shared(shape: Shape, work: Work, threads: int, pieces: np.ndarray) -> list[Phase]:
     slices = [(i, threads) for i in range(threads)]
-    penalties = [[Op(costs.penalize_slice, 0, slice_, always=True)] if work.penalty else [] for slice_ in slices]
+    penalties = [[Op("costs.penalize_slice", 0, slice_, always=True)] if work.penalty else [] for slice_ in slices]
     tasks = [first + _samples(shape, work, slice_) for first, slice_ in zip(penalties, slices, strict=True)]
     phases = [Phase(at.IN_BLOCK, tasks), *_weights(work, pieces)]
     if work.check_inputs and work.update == GRADIENT:
-        phases.append(Phase(at.AT_END, [[Op(costs.check_inputs_of_gradient)]]))
+        phases.append(Phase(at.AT_END, [[Op("costs.check_inputs_of_gradient")]]))
     return phases
 
 
@@ -194,17 +196,17 @@ def _in_sample_shards(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phas
     tasks = []
     for i in range(work.sample_shards):
         place = (i, work.sample_shards)
-        ops = [Op(sample_shards.enter_sample_shard, 0, place, always=True)]
+        ops = [Op("sample_shards.enter_sample_shard", 0, place, always=True)]
         if work.penalty:
-            ops.append(Op(sample_shards.penalize_sample_shard, 0, place, always=True))
+            ops.append(Op("sample_shards.penalize_sample_shard", 0, place, always=True))
         block = _samples(shape, work, (0, 1))
         block += [
-            Op(gradient.gradient_of_outputs, l, outputs=(0, shape.sizes[l]), always=True)
+            Op("gradient.gradient_of_outputs", l, outputs=(0, shape.sizes[l]), always=True)
             for l in range(1, shape.last + 1)
         ]
-        tasks.append([*ops, *block, Op(sample_shards.next_block, 0, place, always=True, back=len(block))])
+        tasks.append([*ops, *block, Op("sample_shards.next_block", 0, place, always=True, back=len(block))])
     assert not work.check_inputs  # of small calls only
-    idle = [Op(sample_shards.gather_ahead, 0, (i, work.sample_shards)) for i in range(work.sample_shards)]
+    idle = [Op("sample_shards.gather_ahead", 0, (i, work.sample_shards)) for i in range(work.sample_shards)]
     return [Phase(at.IN_BLOCK, tasks, idle), *_weights(work, pieces)]
 
 
@@ -217,22 +219,22 @@ def in_unit_shards(shape: Shape, work: Work, first_shard: int) -> list[Phase]:
     ends: list[Task] = []
     for shard in range(2):
         of_shard = (shard, 2)
-        enter = [Op(unit_shards.enter_unit_shard, 0, of_shard, always=True)]
-        begin = [Op(costs.weigh, 0, whole)] if work.weights else []
-        begin += [Op(unit_shards.penalize_unit_shard, 0, of_shard)] if work.penalty else []
-        begin += [Op(gather.gather_inputs), Op(forward.FORWARD_LAYER[of_first], 1)]
+        enter = [Op("unit_shards.enter_unit_shard", 0, of_shard, always=True)]
+        begin = [Op("costs.weigh", 0, whole)] if work.weights else []
+        begin += [Op("unit_shards.penalize_unit_shard", 0, of_shard)] if work.penalty else []
+        begin += [Op("gather.gather_inputs"), Op(_packed("forward.forward_layer", of_first), 1)]
         begin += _after_layer(work, 1, whole, first_shard * shard)
-        begin += [Op(unit_shards.SUM_OWN_SHARD[of_second], 2, of_shard)]
-        end = [Op(unit_shards.add_all_shards, 2, of_shard, always=True)]
+        begin += [Op(_packed("unit_shards.sum_own_shard", of_second), 2, of_shard)]
+        end = [Op("unit_shards.add_all_shards", 2, of_shard, always=True)]
         end += _after_layer(work, 2, whole) if shape.last > 2 else []
         end += _from_layer(shape, work, 3, whole)
-        end += [Op(unit_shards.count_costs_of_unit_shards, 0, of_shard, always=True)] if shard == 0 else []
+        end += [Op("unit_shards.count_costs_of_unit_shards", 0, of_shard, always=True)] if shard == 0 else []
         sizes = [0, shape.sizes[1] - first_shard if shard else first_shard, *shape.sizes[2:]]
         for l in range(1, shape.last + 1):
             end += _updates(work, l, (0, sizes[l]), with_gradient=True)
-        begins.append([*enter, Op(unit_shards.move_in, 0, of_shard), *begin])
-        steps.append([*enter, *end, Op(unit_shards.next_step), *begin])
-        ends.append([*enter, Op(unit_shards.move_out, 0, of_shard, always=True)])
+        begins.append([*enter, Op("unit_shards.move_in", 0, of_shard), *begin])
+        steps.append([*enter, *end, Op("unit_shards.next_step"), *begin])
+        ends.append([*enter, Op("unit_shards.move_out", 0, of_shard, always=True)])
     return [Phase(at.AT_BEGIN, begins), Phase(at.IN_BLOCK, steps), Phase(at.AT_END, ends)]
 
 
@@ -265,7 +267,7 @@ def _table(phases: list[Phase], dtype: np.dtype[Any]) -> np.ndarray:
         first = len(op_rows)
         for op in ops:
             back = len(op_rows) - op.back
-            address = op.operation.address(dtype)
+            address = entry_of(op.operation, dtype).address
             op_rows.append([address, op.layer, *op.slice_, *op.outputs, op.always, back])
         return first
 

@@ -11,7 +11,6 @@ writes has the bits of ``X.astype(dtype)``.
 
 from __future__ import annotations
 
-from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastbackprop.engine.entry import Entry
+from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import inline
 from fastbackprop.engine.panels import panel_to_units, transpose_line, zero_line
 from fastbackprop.engine.pointers import INT, emit_call_at, emit_load_at, emit_pointer, pointer_type
@@ -40,14 +39,7 @@ from fastbackprop.engine.simd import (
     store,
 )
 
-# ---- the words of a source
-BASE = 0  # the address of X[0, 0]; of CSR: of the elements that are stored
-ROW_STRIDE, COLUMN_STRIDE = 1, 2  # of a dense one, bytes
-COLUMNS, STARTS, STORED = 1, 2, 3  # of CSR: addresses of the columns' numbers and of the rows' starts, and how many
-
 GROUP = 8  # panels that are made together where the elements of a row lie apart
-
-ARGUMENTS = 12  # of every reader, as of `_dense`
 
 
 def _many(count: int | None, element: Any) -> Any:
@@ -185,7 +177,7 @@ def call_reader(
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
         return emit_call_at(bld, *args)
 
-    return types.int64(types.intp, *[types.int64] * ARGUMENTS), codegen
+    return types.int64(types.intp, *[types.int64] * at.READER_ARGUMENTS), codegen
 
 
 @inline
@@ -205,18 +197,16 @@ def _row_at(order, place):
     return load_int(order + place * 8) if order != 0 else place
 
 
-def _word_name(dtype: np.dtype[Any]) -> str:
-    return dtype.name if dtype.isnative else f"{dtype.name}_swapped"
-
-
-def _dense(kind: str, like: Any) -> Any:
+def make_reader(kind: str, dtype: np.dtype[Any]) -> Any:
+    """The reader of a dense source of elements ``kind``, a NumPy code with the order of bytes."""
+    like = dtype.type(0)
     element_bytes = np.dtype(kind).itemsize
     narrows = _narrows(kind, like)
 
     def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
         n, size, lanes_ = line(like), itemsize(like), lanes(like)
-        base, row_stride = load_int(source + BASE * 8), load_int(source + ROW_STRIDE * 8)
-        column_stride = load_int(source + COLUMN_STRIDE * 8)
+        base, row_stride = load_int(source + at.BASE * 8), load_int(source + at.ROW_STRIDE * 8)
+        column_stride = load_int(source + at.COLUMN_STRIDE * 8)
         is_short = order == 0 and units_stride == 0 and width < n and row_stride == width * element_bytes
         mode = keep_subnormals() if narrows else 0
         for p in range(panels if column_stride == element_bytes else 0):
@@ -286,14 +276,16 @@ def _dense(kind: str, like: Any) -> Any:
     return read
 
 
-def _sparse(kind: str, number: str, like: Any) -> Any:
+def make_csr_reader(kind: str, number: str, dtype: np.dtype[Any]) -> Any:
+    """The reader of a CSR matrix of elements ``kind`` whose columns and starts are ``number``, int32 or int64."""
+    like = dtype.type(0)
     element_bytes, number_bytes = np.dtype(kind).itemsize, np.dtype(number).itemsize
     narrows = _narrows(kind, like)
 
     def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
         n, size = line(like), itemsize(like)
-        base, columns = load_int(source + BASE * 8), load_int(source + COLUMNS * 8)
-        starts, stored = load_int(source + STARTS * 8), load_int(source + STORED * 8)
+        base, columns = load_int(source + at.BASE * 8), load_int(source + at.COLUMNS * 8)
+        starts, stored = load_int(source + at.STARTS * 8), load_int(source + at.STORED * 8)
         mode = keep_subnormals() if narrows else 0
         for p in range(panels):
             into_panel = panel + p * panel_lines * n * size
@@ -315,22 +307,3 @@ def _sparse(kind: str, number: str, like: Any) -> Any:
         return 0
 
     return read
-
-
-def has_reader(kind: np.dtype[Any]) -> bool:
-    """Whether elements of a dtype can be read."""
-    return kind.kind in "fiub" and kind.itemsize <= 8
-
-
-@cache
-def reader(dtype: np.dtype[Any], kind: np.dtype[Any], number: np.dtype[Any] | None = None) -> int:
-    """The address of the reader of a dense source of elements ``kind`` for the engine's ``dtype``.
-
-    With ``number``, int32 or int64, of a CSR matrix whose columns and starts are such numbers.
-    """
-    like = dtype.type(0)
-    if number is None:
-        name, source = f"read_{_word_name(kind)}.{dtype}", partial(_dense, kind.str, like)
-    else:
-        name, source = f"read_csr_{_word_name(kind)}_{_word_name(number)}.{dtype}", partial(_sparse, kind.str, number.str, like)
-    return Entry(name, "i" * ARGUMENTS, source).address

@@ -11,9 +11,9 @@ holds nobody up, and one thread alone is the serial build. Which thread does wha
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.entry import Entry
+from fastbackprop.engine.addresses import call_operation, words_at
+from fastbackprop.engine.codes import GRADIENT
 from fastbackprop.engine.jit import kernel
-from fastbackprop.engine.operations import call_operation, words_at
 from fastbackprop.engine.places import clock as clock_of
 from fastbackprop.engine.places import enter_block, enter_step
 from fastbackprop.engine.simd import (
@@ -25,7 +25,6 @@ from fastbackprop.engine.simd import (
     sleep,
     store_release,
 )
-from fastbackprop.engine.update import GRADIENT
 
 # Turns of waiting, some 0.1 ms, before a thread sleeps: two threads on one processor, where the system has put them,
 # would otherwise hold each other up for as long as the job lasts. Then microseconds of sleep.
@@ -142,7 +141,11 @@ def _do_phases(job, program, when, turn, clock):
             _do_phase(job, program, phase, turn, clock)
 
 
-def _run(jobs, program, slot):
+def run(jobs, program, slot):
+    """Work on a job until it is done; every thread of the job calls this with a `slot` of its own, from 0.
+
+    jobs, program: addresses of int64, see layout.py. The clock starts as zeros.
+    """
     job, shared = words_at(jobs + (1 + slot) * at.JOB_FIELDS * 8, at.JOB_FIELDS), words_at(jobs, at.JOB_FIELDS)
     for field in range(at.JOB_FIELDS):
         job[field] = shared[field]
@@ -178,8 +181,3 @@ def _run(jobs, program, slot):
     if learns:
         restore_subnormals(mode)
     return 0
-
-
-# (jobs, program, slot): work on a job until it is done; every thread of the job calls this with a `slot` of its own, from
-# 0. jobs, program: int64, see layout.py. The clock starts as zeros.
-run = Entry("run", "aai", lambda: _run)

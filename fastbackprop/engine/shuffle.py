@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastbackprop.engine.entry import Entry
-from fastbackprop.engine.operations import words_at
+from fastbackprop.engine.addresses import words_at
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _shuffle(address, count, key, epoch):
+def shuffle(address, count, key, epoch):
+    """Fill `count` int64 numbers with a permutation of 0 to `count` - 1 (Fisher and Yates)."""
     order, one = words_at(address, count), np.uint64(1)
     state = np.uint64(key) + (np.uint64(epoch) + one) * np.uint64(0xD1B54A32D192ED03)
     for i in range(count):
@@ -25,11 +25,3 @@ def _shuffle(address, count, key, epoch):
         j = np.int64(((z >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
         order[i], order[j] = order[j], order[i]
     return 0
-
-
-_entry = Entry("shuffle", "aiii", lambda: _shuffle)
-
-
-def shuffle(order: np.ndarray, key: int, epoch: int) -> None:
-    """Fill ``order``, int64, with a permutation of 0 to len(order) - 1 (Fisher and Yates)."""
-    _entry.call(order, len(order), key, epoch)

@@ -18,12 +18,14 @@ def _say(words: str) -> None:
         logging.getLogger("fastbackprop").info(words)
 
 
-say: Callable[[str], None] = _say  # another may be put in its place
+# Others may be put in the place of both: what is done with words, and before something is compiled.
+say: Callable[[str], None] = _say
+compiling: Callable[[], None] = lambda: None  # noqa: E731
 _seconds = 0.0
 
 
 def compiled(seconds: float) -> None:
-    """Something was compiled, or read from the disk, in so many seconds."""
+    """Something was compiled in so many seconds."""
     global _seconds
     before, _seconds = _seconds, _seconds + seconds
     if before < PATIENCE <= _seconds:

@@ -26,9 +26,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastbackprop.engine.blocking import LINES, ROWS
 from fastbackprop.engine.jit import callable_kernel, inline, kernel
 from fastbackprop.engine.pointers import INT, emit_pointer, pointer_type
-from fastbackprop.engine.processor import LANES32, X86
+from fastbackprop.engine.processor import LANES32
 from fastbackprop.engine.simd import (
     LINE_BYTES,
     VECTORS,
@@ -53,12 +54,6 @@ from fastbackprop.engine.simd import (
     scalar_of,
 )
 
-# A tile is some rows by one or two lines. Its accumulators are what the registers hold: 16 or more of the 32 of AVX-512
-# and NEON, 12 of the 16 of AVX2, 8 of SSE's. With two lines a broadcast element is used twice: a tile of 12 rows by 2
-# lines loads 14 times for 24 FMA, one of 16 rows by 1 line 17 times for 16, which takes longer than the FMA where both
-# go two a cycle (Zen 5, Intel's Xeons). Where a line is more than one vector, that is so with one line.
-LINES = 2 if LANES32 == 16 else 1
-ROWS = {16: 16, 8: 6, 4: 2 if X86 else 6}[LANES32]
 # The heights that are compiled, by lines; other numbers of rows are several tiles (to compile all takes twice as long).
 HEIGHTS = [[h for h in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16) if h <= ROWS]]
 if LINES == 2:

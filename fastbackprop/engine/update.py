@@ -7,6 +7,20 @@ shrinks the weights themselves.
 
 from __future__ import annotations
 
+from fastbackprop.engine.codes import (
+    ADAGRAD,
+    ADAM,
+    BETA1,
+    BETA2,
+    DECAY,
+    DECOUPLED_DECAY,
+    EPS,
+    MOMENTUM,
+    MOMENTUM_FACTOR,
+    NESTEROV,
+    RMSPROP,
+    SGD,
+)
 from fastbackprop.engine.elementary import sqrt
 from fastbackprop.engine.jit import NIL, inline, kernel
 from fastbackprop.engine.panels import load_part, store_part
@@ -24,13 +38,6 @@ from fastbackprop.engine.simd import (
     splat,
     store,
 )
-
-# FUSED_SGD is the epilogue of the gradient's tile: SGD without clipping, decay or penalty, of a batch in one shard
-NO_GRADIENT, GRADIENT, FUSED_SGD, SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM = range(9)
-
-# fields of `hyper`
-MOMENTUM_FACTOR, BETA1, BETA2, EPS, DECAY, DECOUPLED_DECAY, DECAY_BIASES, CLIP_NORM, L1, L2 = range(10)
-HYPER_FIELDS = 10
 
 WHOLE = (NIL, NIL + 1, NIL, NIL)  # `places` of a gradient that is not in sample shards
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.activations import IDENTITY, RELU, RELU0
+from fastbackprop.engine.codes import IDENTITY, RELU, RELU0
 from fastbackprop.engine.operations import Operation, operation
 from fastbackprop.engine.panels import panel_to_rows
 from fastbackprop.engine.places import drop_probability, panel_at, panels_of
@@ -37,7 +37,8 @@ def _backward_layer(packs):
     return Operation(backward_layer, "backward_layer_packed" if packs else "backward_layer")
 
 
-BACKWARD_LAYER = {packs: _backward_layer(packs) for packs in (False, True)}
+for _packs in (False, True):
+    _backward_layer(_packs)
 
 
 @operation

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.addresses import doubles_at
+from fastbackprop.engine.codes import L1, L2
 from fastbackprop.engine.jit import inline, kernel
-from fastbackprop.engine.operations import doubles_at, operation
+from fastbackprop.engine.operations import operation
 from fastbackprop.engine.places import (
     clock,
     reciprocal,
@@ -23,7 +25,7 @@ from fastbackprop.engine.simd import (
     store,
     store_release,
 )
-from fastbackprop.engine.update import L1, L2, sum_of_powers
+from fastbackprop.engine.update import sum_of_powers
 
 
 @operation

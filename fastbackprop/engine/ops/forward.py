@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.activations import IDENTITY, activate_sum
+from fastbackprop.engine.activations import activate_sum
+from fastbackprop.engine.codes import IDENTITY
 from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.jit import NIL, kernel
 from fastbackprop.engine.operations import Operation, operation
@@ -42,7 +43,8 @@ def _forward_layer(packs):
     return Operation(forward_layer, "forward_layer_packed" if packs else "forward_layer")
 
 
-FORWARD_LAYER = {packs: _forward_layer(packs) for packs in (False, True)}
+for _packs in (False, True):
+    _forward_layer(_packs)
 
 
 # ---------------------------------------------------------------- Z[2] as the sum of two unit shards
@@ -104,7 +106,8 @@ def _forward_unit_shards(packs):
     return Operation(forward_unit_shards, "forward_unit_shards_packed" if packs else "forward_unit_shards")
 
 
-FORWARD_UNIT_SHARDS = {packs: _forward_unit_shards(packs) for packs in (False, True)}
+for _packs in (False, True):
+    _forward_unit_shards(_packs)
 
 
 # ---------------------------------------------------------------- what follows on A[l] in a training

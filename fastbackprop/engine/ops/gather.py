@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.codes import NO_GRADIENT
 from fastbackprop.engine.jit import NIL, inline
 from fastbackprop.engine.operations import operation
 from fastbackprop.engine.panels import NOT_AHEAD, all_finite, gather
 from fastbackprop.engine.places import is_from_panels, panel_at, panel_count, panels_of, units_at
 from fastbackprop.engine.readers import call_reader
 from fastbackprop.engine.simd import itemsize, line
-from fastbackprop.engine.update import NO_GRADIENT
 
 FAR_INPUT_BYTES = 1 << 20  # inputs of more bytes are asked for ahead: they come from beyond the second-level cache
 

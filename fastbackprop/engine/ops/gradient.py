@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.codes import FUSED_SGD
 from fastbackprop.engine.operations import operation
 from fastbackprop.engine.places import is_from_panels, learning_rate, panel_at, panel_count, units_at
 from fastbackprop.engine.product import bias_gradient, gradient, gradient_from_panels
 from fastbackprop.engine.simd import const, itemsize, line
 from fastbackprop.engine.tile import CONTINUE, FEW_BIASES, KEEP, SGD, STORE, ZERO
-from fastbackprop.engine.update import FUSED_SGD
 
 assert at.CUT % FEW_BIASES == 0  # else a tile of biases would keep sums of another task's outputs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastbackprop.engine import codes
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.heads import HEADS
 from fastbackprop.engine.jit import NIL, inline, kernel
@@ -87,10 +88,10 @@ def _copy_panels(src, dst, panel_bytes, panels, lines, like):
             store(dst + p * panel_bytes + i * size, load(src + p * panel_bytes + i * size, like))
 
 
-def _operation(name, make_head, kind):
+def _operation(code, kind):
     has_targets, has_losses = kind != at.NO_TARGETS, kind in (at.CLASSES, at.DENSE)
     given_deltas = kind == at.GIVEN_DELTAS
-    head, read_targets = make_head(kind if has_losses else at.NO_TARGETS), _make_read_targets(kind == at.CLASSES)
+    head, read_targets = HEADS[code](kind if has_losses else at.NO_TARGETS), _make_read_targets(kind == at.CLASSES)
 
     def output_layer(job, op, layers, like):
         n, size, last = line(like), itemsize(like), len(layers) - 1
@@ -128,10 +129,12 @@ def _operation(name, make_head, kind):
                     store(losses + i * size, load_scalar(losses + i * size, like) * weight)
         return code
 
-    output_layer.__doc__ = f"o of {name}; where there are targets, losses and dZ[L]; FAILED if a loss is not finite."
-    return Operation(output_layer, f"output_layer_{name}_{_KINDS[kind]}")
+    output_layer.__doc__ = (
+        f"o of {codes.HEADS[code]}; where there are targets, losses and dZ[L]; FAILED if a loss is not finite."
+    )
+    return Operation(output_layer, f"output_layer_{codes.HEADS[code]}_{codes.TARGETS[kind]}")
 
 
-_KINDS = {at.NO_TARGETS: "alone", at.CLASSES: "of_classes", at.DENSE: "of_rows", at.GIVEN_DELTAS: "of_deltas"}
-# By the code of the output layer and the kind of targets.
-OUTPUT_LAYERS = {(code, kind): _operation(*head, kind) for code, head in HEADS.items() for kind in _KINDS}
+for _code in HEADS:
+    for _kind in codes.TARGETS:
+        _operation(_code, _kind)

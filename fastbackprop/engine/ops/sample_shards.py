@@ -8,8 +8,9 @@ do not depend on the threads. A shard is done block after block, in a workspace 
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.addresses import words_at
 from fastbackprop.engine.jit import inline, kernel
-from fastbackprop.engine.operations import operation, words_at
+from fastbackprop.engine.operations import operation
 from fastbackprop.engine.ops.costs import add_losses, penalize
 from fastbackprop.engine.ops.gather import gather_panels
 from fastbackprop.engine.places import (

@@ -15,8 +15,9 @@ Z[2] is the sum of two chains where a step is not done in unit shards, too: the 
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.addresses import layers_at, words_at
 from fastbackprop.engine.jit import NIL, inline, kernel
-from fastbackprop.engine.operations import Operation, layers_at, operation, words_at
+from fastbackprop.engine.operations import Operation, operation
 from fastbackprop.engine.ops.costs import add_costs, penalize, sum_penalties
 from fastbackprop.engine.ops.forward import SUM_SHARD, add_shards, shard_sums_at
 from fastbackprop.engine.panels import load_part, store_part
@@ -142,7 +143,8 @@ def _sum_own_shard(packs):
     return Operation(sum_own_shard, "sum_own_shard_packed" if packs else "sum_own_shard")
 
 
-SUM_OWN_SHARD = {packs: _sum_own_shard(packs) for packs in (False, True)}
+for _packs in (False, True):
+    _sum_own_shard(_packs)
 
 
 @operation

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.addresses import doubles_at
+from fastbackprop.engine.codes import CLIP_NORM, DECAY_BIASES, HYPER_FIELDS, L1, L2, OPTIMIZERS
 from fastbackprop.engine.jit import inline, kernel
-from fastbackprop.engine.operations import Operation, doubles_at, operation
+from fastbackprop.engine.operations import Operation, operation
 from fastbackprop.engine.places import (
     learning_rate,
     parameter_count,
@@ -17,18 +19,7 @@ from fastbackprop.engine.places import (
     weight_sum,
 )
 from fastbackprop.engine.simd import itemsize, load_double, load_scalar, store
-from fastbackprop.engine.update import (
-    CLIP_NORM,
-    DECAY_BIASES,
-    FORMULAS,
-    HYPER_FIELDS,
-    L1,
-    L2,
-    WHOLE,
-    add_gradients,
-    make_update,
-    sum_of_powers,
-)
+from fastbackprop.engine.update import FORMULAS, WHOLE, add_gradients, make_update, sum_of_powers
 
 
 @kernel
@@ -58,7 +49,7 @@ def _penalty_factors(job, hyper, like):
     return hyper[L1] * share, hyper[L2] * share
 
 
-def _make_apply(name, formula):
+def _make_apply(code, formula):
     update = make_update(formula)
 
     @kernel
@@ -92,12 +83,12 @@ def _make_apply(name, formula):
 
     apply.__doc__ = f"The update of outputs FIRST to LAST - 1, after the last block: {formula.__doc__}"
     apply_clipped.__doc__ = f"{apply.__doc__} With the gradient scaled down to a norm of at most CLIP_NORM."
-    return Operation(apply, f"apply_{name}"), Operation(apply_clipped, f"apply_clipped_{name}")
+    Operation(apply, f"apply_{OPTIMIZERS[code]}")
+    Operation(apply_clipped, f"apply_clipped_{OPTIMIZERS[code]}")
 
 
-_BOTH = {code: _make_apply(formula.__name__.strip("_"), formula) for code, formula in FORMULAS.items()}
-APPLY = {code: both[0] for code, both in _BOTH.items()}
-APPLY_CLIPPED = {code: both[1] for code, both in _BOTH.items()}
+for _code, _formula in FORMULAS.items():
+    _make_apply(_code, _formula)
 
 
 @operation

@@ -1,0 +1,69 @@
+"""All of the engine that is called from outside, or by an address that Python puts into a table.
+
+What is named here is compiled, or read from the disk, when it is first asked for; its file is imported only where it is
+compiled.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastbackprop.engine import codes
+from fastbackprop.engine import layout as at
+from fastbackprop.engine.entry import Entry
+
+
+def _entry(name: str, arguments: str, file: str, *, releases_gil: bool = True) -> Entry:
+    def source() -> Any:
+        return getattr(importlib.import_module(f"{__package__}.{file}"), name)
+
+    return Entry(name, arguments, source, releases_gil=releases_gil)
+
+
+run = _entry("run", "aai", "run")
+shuffle = _entry("shuffle", "aiii", "shuffle")
+# Each of these takes no longer than to give the interpreter's lock back.
+put_rows = _entry("put_rows", "oooi", "arrays", releases_gil=False)
+put_targets = _entry("put_targets", "oooooi", "arrays", releases_gil=False)
+put_classes = _entry("put_classes", "oooooi", "arrays", releases_gil=False)
+
+
+@cache
+def activation_pass(code: int, dtype: np.dtype[Any]) -> int:
+    """The address of the pass of an activation, to be called as `call_pass` does; 0 where there is none."""
+
+    def source() -> Any:
+        from fastbackprop.engine.activations import make_activation_pass
+
+        return make_activation_pass(code, dtype)
+
+    return Entry(f"{codes.PASSES[code]}.{dtype}", "iii", source).address if code in codes.PASSES else 0
+
+
+def has_reader(kind: np.dtype[Any]) -> bool:
+    """Whether elements of a dtype can be read."""
+    return kind.kind in "fiub" and kind.itemsize <= 8
+
+
+def _name(kind: np.dtype[Any]) -> str:
+    return kind.name if kind.isnative else f"{kind.name}_swapped"
+
+
+@cache
+def reader(dtype: np.dtype[Any], kind: np.dtype[Any], number: np.dtype[Any] | None = None) -> int:
+    """The address of the reader of a dense source of elements ``kind`` for the engine's ``dtype``.
+
+    With ``number``, int32 or int64, of a CSR matrix whose columns and starts are such numbers.
+    """
+
+    def source() -> Any:
+        from fastbackprop.engine.readers import make_csr_reader, make_reader
+
+        return make_reader(kind.str, dtype) if number is None else make_csr_reader(kind.str, number.str, dtype)
+
+    name = f"read_{_name(kind)}" if number is None else f"read_csr_{_name(kind)}_{_name(number)}"
+    return Entry(f"{name}.{dtype}", "i" * at.READER_ARGUMENTS, source).address
