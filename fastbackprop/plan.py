@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from fastbackprop.parameters import parameter_count
 from fastbackprop.threads import run_on
 
 # A block of fewer multiply-adds than this is done by one thread: meeting the other twice would cost more than it saves.
+# A block has at most as many threads as it has halves of it.
 SERIAL_WORK = 150_000
-# A job of fewer multiply-adds than this is not worth waking another thread for.
+# A job of fewer multiply-adds than this is not worth waking another thread for; a further one for each half of it.
 WAKING_WORK = 5_000_000
 # Multiply-adds of a task of the weights at least, and how many tasks a thread may have: more than one, so that a
 # thread that is held up does less; not too many, since each is a line that travels between the threads.
@@ -37,15 +39,21 @@ SHARD_BLOCK_BYTES = 1 << 18
 LEAST_BLOCK, LEAST_LARGE_BLOCK = 1024, 512
 LARGE_BLOCK_BYTES = 256 << 20
 LEAST_SHARD_BLOCK = 256
-# Sample shards of a batch at most, and samples of each at least; bytes of all their gradients at most.
-MOST_SAMPLE_SHARDS = 8
-LEAST_SHARD_SAMPLES = 64
+# Sample shards of a batch: up to the first number with so many samples at least, up to the second with more; bytes of
+# all their gradients at most.
+FEW_SAMPLE_SHARDS, LEAST_SHARD_SAMPLES = 8, 64
+MOST_SAMPLE_SHARDS, LEAST_LARGE_SHARD_SAMPLES = 64, 256
 SHARD_GRADIENT_BYTES = 1 << 19
-# The first hidden layer is sharded where it has so many units, and if the next is the output layer, so many for each
+# The first hidden layer is divided where it has so many units, and if the next is the output layer, so many for each
 # output; else where it has so many units, and the layers that both shards do are at most such a share of the work.
 LEAST_UNITS, UNITS_PER_OUTPUT = 32, 2
 LEAST_UNITS_DEEP, SHARDED_PER_REPEATED = 96, 4
 MOST_SHARDED_PARAMETERS = 1 << 20  # of a network at most: in the long steps of larger ones meetings count little
+# More than two shards: each has so many units, and what each thread does besides takes at most half as long as its
+# share of the work. Multiply-adds of a sample are about cycles of a panel; to gather an input's line takes so many, one
+# that another thread has written, in a stream of them, so many.
+MOST_UNIT_SHARDS, LEAST_UNITS_OF_SHARD = 8, 16
+GATHER_CYCLES, HANDED_CYCLES = 10, 75
 UNIT_SHARDS_BATCH = {
     4: 512,
     8: 128,
@@ -84,26 +92,45 @@ def sample_shards_of(sizes: Sequence[int], dtype: np.dtype[Any], batch: int) -> 
     """
     parameters, shards = parameter_count(sizes), 1
     if batch * Plan.work(sizes, True) > SERIAL_WORK:
-        of_gradients = SHARD_GRADIENT_BYTES // (parameters * dtype.itemsize)
-        most = min(MOST_SAMPLE_SHARDS, batch // LEAST_SHARD_SAMPLES, of_gradients)
+        few = min(FEW_SAMPLE_SHARDS, batch // LEAST_SHARD_SAMPLES)
+        many = min(MOST_SAMPLE_SHARDS, batch // LEAST_LARGE_SHARD_SAMPLES)
+        most = min(max(few, many), SHARD_GRADIENT_BYTES // (parameters * dtype.itemsize))
         while 2 * shards <= most and 4 * shards * parameters <= 3 * batch * sum(sizes):
             shards *= 2
     return shards
 
 
-def second_shard_of(sizes: Sequence[int]) -> int:
-    """Where the second shard of layer 2's inputs begins, where Z[2] is the sum of two chains; else 0.
+def _unit_shard_starts(units: int, shards: int) -> tuple[int, ...]:
+    """Where so many shards of a layer begin, and the last one ends: they are whole lines, but for the last."""
+    whole = shards * LINE_OF_FLOATS
+    starts = ((2 * s * units + whole) // (2 * whole) * LINE_OF_FLOATS for s in range(1, shards))
+    return 0, *starts, units
 
-    So it is for networks that may be trained in unit shards (engine/ops/unit_shards.py), and also wherever they are
-    not: the bits are the same. Each shard does all work of the layers after the second, which should be little.
+
+def unit_shards_of(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Where the unit shards of layer 1 begin and the last one ends; there is one, or 2, 4 or 8.
+
+    Z[2] is the sum of a chain a shard for networks that may be trained in unit shards (engine/ops/unit_shards.py), and
+    also wherever they are not: the bits are the same, for any number of threads. Each thread does all work of the
+    layers after the second, which should be little.
     """
     if len(sizes) < 4:
-        sharded = len(sizes) == 3 and sizes[1] >= max(LEAST_UNITS, UNITS_PER_OUTPUT * sizes[2])
+        divided = len(sizes) == 3 and sizes[1] >= max(LEAST_UNITS, UNITS_PER_OUTPUT * sizes[2])
     else:
         light = SHARDED_PER_REPEATED * Plan.work(sizes[2:], True) <= Plan.work(sizes, True)
-        sharded = light and sizes[1] >= LEAST_UNITS_DEEP
-    sharded = sharded and parameter_count(sizes) <= MOST_SHARDED_PARAMETERS
-    return (sizes[1] + LINE_OF_FLOATS) // (2 * LINE_OF_FLOATS) * LINE_OF_FLOATS if sharded else 0
+        divided = light and sizes[1] >= LEAST_UNITS_DEEP
+    shards = 2 if divided and parameter_count(sizes) <= MOST_SHARDED_PARAMETERS else 1
+    while 1 < shards < MOST_UNIT_SHARDS and _pays(sizes, 2 * shards):
+        shards *= 2
+    return _unit_shard_starts(sizes[1], shards)
+
+
+def _pays(sizes: Sequence[int], shards: int) -> bool:
+    """Whether more than two unit shards are worth it, with a thread each."""
+    starts = _unit_shard_starts(sizes[1], shards)
+    besides = GATHER_CYCLES * sizes[0] + HANDED_CYCLES * (shards - 1) * sizes[2] + Plan.work(sizes[2:], True)
+    enough = min(b - a for a, b in pairwise(starts)) >= LEAST_UNITS_OF_SHARD
+    return enough and 2 * shards * besides <= Plan.work(sizes, True)
 
 
 class Plan:
@@ -116,7 +143,7 @@ class Plan:
     head : code of the output layer
     dtype : float32 or float64
     block : samples worked on at once; a multiple of a line. A larger batch is worked on in several blocks.
-    threads : at most; small work is done by one
+    threads : at most; work that is small, or has few panels, is done by fewer
     learning : whether gradients will be wanted
 
     A plan holds no parameters and no data. One run at a time may use it. After a ``with`` statement it waits for its
@@ -133,12 +160,13 @@ class Plan:
         self.dtype = dtype
         self.block = block
         self.work_per_sample = self.work(sizes, learning)
-        self.threads = min(threads, block // line) if block * self.work_per_sample > SERIAL_WORK else 1
-        self.second_shard = second_shard_of(sizes)
-        copied = learning and self.threads > 1 and block * sizes[0] * dtype.itemsize <= COPIED_BYTES
-        sharded = copied and self.second_shard > 0
-        self._shape = Shape(tuple(sizes), head, self.second_shard > 0, dtype)
-        self._programs: dict[Work, np.ndarray] = {}
+        work = block * self.work_per_sample
+        self.threads = min(threads, 2 * work // SERIAL_WORK) if work > SERIAL_WORK else 1
+        starts = unit_shards_of(sizes)
+        self._shape = Shape(tuple(sizes), head, starts, dtype)
+        self._in_unit_shards = learning and block * sizes[0] * dtype.itemsize <= COPIED_BYTES and len(starts) > 2
+        self._programs: dict[tuple[Work, int], np.ndarray] = {}
+        self._pieces: dict[int, np.ndarray] = {}
         self.seconds_compiling = 0.0  # or reading from the disk what is compiled
         self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
         job = np.zeros(at.JOB_FIELDS, np.int64)
@@ -166,38 +194,43 @@ class Plan:
                 row[at.ACTIVATION_PASS] = activation_pass(activations[l - 1], dtype)
             row[at.PANELS] = reserve(panels + block * round_up(n, line))
             row[at.UNITS] = row[at.PANELS] + panels
-            if l == 2 and self.second_shard > 0:
-                row[at.SECOND_SHARD] = self.second_shard
-                job[at.UNIT_SHARD_SUMS] = reserve(2 * panels)
+            row[at.UNIT_SHARDS] = 1
+            if l == 2 and len(starts) > 2:
+                self._starts = np.array(starts)
+                row[at.UNIT_SHARDS], row[at.SHARD_STARTS] = len(starts) - 1, self._starts.ctypes.data
+                job[at.UNIT_SHARD_SUMS] = reserve((len(starts) - 1) * panels)
             if learning:
                 row[at.DELTAS] = reserve(panels)
                 row[at.SLOPES] = reserve(panels)
                 row[at.BIAS_SUMS] = reserve(round_up(n, line) * line)
-        job[at.BLOCK], job[at.THREADS], job[at.SAMPLE_SHARDS] = block, self.threads, 1
+        job[at.BLOCK], job[at.THREADS], job[at.SAMPLE_SHARDS] = block, 1, 1
         job[at.LAYERS], job[at.LAYER_COUNT] = self.layers.ctypes.data, len(sizes)
         job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
         job[at.LOSSES] = reserve(block)
         job[at.SHARES] = reserve(block)
         job[at.TOTALS] = reserve(2 * block)
-        if sharded:
-            largest = max(parameter_count(self._shard_sizes(shard)) for shard in range(2))
-            job[at.SHARD_VECTORS] = reserve(4 * round_up(largest, line) + 3 * units * 8 // dtype.itemsize)
-        job[at.WEIGHT_SUMS] = reserve(line * self.threads)
+        job[at.WEIGHT_SUMS] = reserve(line * min(self.threads, block // line))
         # what the products need is more than the line and the square of a line that all others take
-        scratch = round_up(scratch_size(max(sizes) if learning else 0, dtype.itemsize), line)
-        scratch_at = reserve(scratch * self.threads)
+        self._scratch = round_up(scratch_size(max(sizes) if learning else 0, dtype.itemsize), line)
+        scratch_at = reserve(self._scratch)
         self.workspace = memory.zeros(elements, dtype)
-        self._workspaces: np.ndarray | None = None  # of the threads, for shards of either kind
-        self._parts: tuple[np.ndarray, np.ndarray] | None = None
+        sums = 2 * units + (len(starts) - 1) * sizes[min(2, len(sizes) - 1)]  # see UNIT_SUMS
+        self._vectors = 0  # elements of GROUP_VECTORS
+        if self._in_unit_shards:
+            job[at.GROUP_VECTORS] = elements
+            largest = max(parameter_count(self._group_sizes(2, group)) for group in range(2))
+            self._vectors = 4 * round_up(largest, line) + round_up(sums * 8 // dtype.itemsize, line)
+        self._of_threads: np.ndarray | None = None
+        self._of_shards: tuple[np.ndarray, np.ndarray] | None = None
+        self._groups: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         job[at.WORKSPACE] = self.workspace.ctypes.data
         job[at.SCRATCH] = self.workspace.ctypes.data + scratch_at * dtype.itemsize
-        job[at.SCRATCH_BYTES] = scratch * dtype.itemsize
+        job[at.SCRATCH_BYTES] = self._scratch * dtype.itemsize
         self.gradient = memory.zeros(parameters if learning else 0, dtype)
         job[at.GRADIENT_AT] = self.gradient.ctypes.data
-        self.shard_tables = self._tables_of_shards() if sharded else None
-        self.unit_sums = np.zeros(3 * units if learning else 0)
+        self.unit_sums = np.zeros(sums if learning else 0)
         job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
-        self.pieces = self._cut_weights(sizes) if learning else np.zeros((0, at.PIECE_FIELDS), np.int64)
+        self._learning = learning
         self._job = job
 
     @staticmethod
@@ -212,9 +245,11 @@ class Plan:
         home, self.home = self.home, []  # so it never holds what holds it, and goes with its network at once
         home.append(self)
 
-    def _cut_weights(self, sizes: Sequence[int]) -> np.ndarray:
+    def _cut_weights(self, threads: int) -> np.ndarray:
         """The work on the weights in tasks of equal size: runs of outputs."""
-        line = LINE_BYTES // self.dtype.itemsize
+        if not self._learning:
+            return np.zeros((0, at.PIECE_FIELDS), np.int64)
+        sizes, line = self._sizes, LINE_BYTES // self.dtype.itemsize
         pieces = [(l, o, min(o + at.CUT, sizes[l])) for l in range(1, len(sizes)) for o in range(0, sizes[l], at.CUT)]
 
         def cut(pieces: Sequence[tuple[int, int, int]], parts: int) -> list[int]:
@@ -224,9 +259,9 @@ class Plan:
             return [int((a + b) // 2 * parts // ends[-1]) for a, b in zip(ends, ends[1:])]
 
         count = 1
-        if self.threads > 1:
-            most = 1 + self.block * parameter_count(sizes) // (self.threads * TASK_WORK)
-            count = self.threads * min(TASKS_PER_THREAD, most)
+        if threads > 1:
+            most = 1 + self.block * parameter_count(sizes) // (threads * TASK_WORK)
+            count = threads * min(TASKS_PER_THREAD, most)
         rows: list[list[int]] = []
         for (l, first, last), task in zip(pieces, cut(pieces, count)):
             if rows and rows[-1][:1] == [l] and rows[-1][2:] == [first, task]:
@@ -256,71 +291,119 @@ class Plan:
         if shards == 1 or (is_small and self._can_be_sharded(job)):
             return
         line = LINE_BYTES // self.dtype.itemsize
-        self._put_workspaces(job)
-        if self._parts is None:
-            self._parts = (
-                memory.zeros(MOST_SAMPLE_SHARDS * len(self.gradient), self.dtype),
-                memory.zeros(MOST_SAMPLE_SHARDS * LINE_BYTES // 8, np.dtype("float64")),
+        if self._of_shards is None or len(self._of_shards[0]) < shards * len(self.gradient):
+            self._of_shards = (
+                memory.zeros(shards * len(self.gradient), self.dtype),
+                memory.zeros(shards * LINE_BYTES // 8, np.dtype("float64")),
             )
-        gradients, sums = self._parts
+        gradients, sums = self._of_shards
         block = _samples(self._sizes, self.dtype, SHARD_BLOCK_BYTES, LEAST_SHARD_BLOCK)
         job[at.BLOCK] = min(self.block, block)
         job[at.SAMPLE_SHARDS], job[at.SHARD_SAMPLES] = shards, round_up(-(-batch // shards), line)
         job[at.SHARD_GRADIENTS], job[at.SHARD_LOSSES] = gradients.ctypes.data, sums.ctypes.data
 
-    def _put_workspaces(self, job: np.ndarray) -> None:
-        """A workspace for each thread."""
-        if self._workspaces is None:
-            self._workspaces = memory.zeros(len(self.workspace) * self.threads, self.dtype)
-        job[at.OWN_WORKSPACES], job[at.OWN_WORKSPACE_BYTES] = self._workspaces.ctypes.data, self.workspace.nbytes
+    def _group_sizes(self, groups: int, group: int) -> list[int]:
+        """The layer sizes of one of so many groups of unit shards."""
+        starts, run = self._shape.shard_starts, self._shape.unit_shards // groups
+        return [self._sizes[0], starts[(group + 1) * run] - starts[group * run], *self._sizes[2:]]
 
-    def _shard_sizes(self, shard: int) -> list[int]:
-        """The layer sizes of a unit shard."""
-        return [self._sizes[0], self._sizes[1] - self.second_shard if shard else self.second_shard, *self._sizes[2:]]
-
-    def _tables_of_shards(self) -> np.ndarray:
-        """The tables of both unit shards; their samples lie where those of the whole network do."""
-        tables = []
-        for shard in range(2):
-            sizes, table = self._shard_sizes(shard), self.layers.copy()
-            table[1, at.SIZE], table[2, at.SECOND_SHARD] = sizes[1], 0
-            for l in range(1, len(sizes)):
-                table[l, at.WEIGHTS] = parameter_count(sizes[:l])
-                table[l, at.BIASES] = table[l, at.WEIGHTS] + sizes[l] * sizes[l - 1]
-                table[l, at.FIRST_UNIT] = sum(sizes[1:l])
-            tables.append(table)
-        return np.stack(tables)
+    def _tables_of_groups(self, groups: int) -> np.ndarray:
+        """The tables of all groups; their samples lie where those of the whole network do."""
+        if groups not in self._groups:
+            run = self._shape.unit_shards // groups
+            starts = np.stack([self._starts[g * run : (g + 1) * run + 1] for g in range(groups)])
+            starts -= starts[:, :1]
+            tables = np.stack([self.layers] * groups)
+            for group, table in enumerate(tables):
+                sizes = self._group_sizes(groups, group)
+                table[1, at.SIZE] = sizes[1]
+                table[2, at.UNIT_SHARDS], table[2, at.SHARD_STARTS] = run, starts[group].ctypes.data
+                for l in range(1, len(sizes)):
+                    table[l, at.WEIGHTS] = parameter_count(sizes[:l])
+                    table[l, at.BIASES] = table[l, at.WEIGHTS] + sizes[l] * sizes[l - 1]
+                    table[l, at.FIRST_UNIT] = sum(sizes[1:l])
+            self._groups[groups] = tables, starts
+        return self._groups[groups][0]
 
     def _can_be_sharded(self, job: np.ndarray) -> bool:
         """Whether the steps of a job can be done in unit shards: of one block, with an update that needs no norm."""
         updates = job[at.UPDATE] > GRADIENT and not job[at.CLIP]
-        return bool(updates and job[at.SAMPLE_SHARDS] == 1 and job[at.BATCH] <= job[at.BLOCK] and self.second_shard > 0)
+        whole = job[at.SAMPLE_SHARDS] == 1 and job[at.BATCH] <= job[at.BLOCK]
+        return bool(updates and whole and self._shape.unit_shards > 1)
+
+    def useful(self, job: np.ndarray, threads: int) -> tuple[int, int]:
+        """How many threads, of so many, have something to do in a job, and how many groups of unit shards; 0: none.
+
+        Where more would leave the slowest thread as much to do as fewer, it is fewer.
+        """
+        threads = min(threads, self.threads)
+        shards = int(job[at.SAMPLE_SHARDS])
+        if shards > 1:
+            most = -(-shards // threads)
+            return -(-shards // most), 0
+        panels = -(-int(min(job[at.BATCH], job[at.BLOCK])) * self.dtype.itemsize // LINE_BYTES)
+        shared = max(1, min(threads, panels))
+        if self._in_unit_shards and job[at.STEPS] >= LEAST_STEPS and self._can_be_sharded(job):
+            groups = 1 << min(threads, self._shape.unit_shards).bit_length() - 1
+            if groups > 1 and 2 * groups >= shared:
+                return groups, groups
+        return shared, 0
+
+    def thread_counts(self, job: np.ndarray) -> list[int]:
+        """The numbers of threads that may be tried for a job: 1, 2, 4 and so on, and the most that are useful."""
+        counts = [1 << i for i in range(self.threads.bit_length())]
+        return sorted({self.useful(job, count)[0] for count in [*counts, self.threads]})
+
+    def _put_threads(self, job: np.ndarray, threads: int, groups: int) -> None:
+        """What each thread needs for itself; no more threads have it than have been at work together.
+
+        A thread costs its scratch and, where it has shards, a workspace as large as the one of the whole plan and twice
+        the parameters: all of it grows with the number of threads, and nothing with its square.
+        """
+        job[at.THREADS], job[at.GROUPS] = threads, groups
+        if groups:
+            job[at.GROUP_TABLES] = self._tables_of_groups(groups).ctypes.data
+        if threads == 1 and job[at.SAMPLE_SHARDS] == 1:
+            return
+        own = 0
+        if groups or job[at.SAMPLE_SHARDS] > 1:
+            own = len(self.workspace) + self._vectors
+        size = threads * (self._scratch + own)
+        if self._of_threads is None or len(self._of_threads) < size:
+            self._of_threads = memory.zeros(size, self.dtype)
+        start = self._of_threads.ctypes.data
+        job[at.SCRATCH] = start + threads * own * self.dtype.itemsize
+        job[at.OWN_WORKSPACES], job[at.OWN_WORKSPACE_BYTES] = start, own * self.dtype.itemsize
 
     def program(self, job: np.ndarray) -> np.ndarray:
         """The program of a job; what it names is compiled when it is first asked for."""
-        work = Work.of(job)
-        if work not in self._programs:
+        work, threads = Work.of(job), int(job[at.THREADS])
+        if (work, threads) not in self._programs:
             start = time.perf_counter()
-            program = make(self._shape, work, self.threads, self.pieces, self.second_shard)
+            if threads not in self._pieces:
+                self._pieces[threads] = self._cut_weights(threads)
+            program = make(self._shape, work, threads, self._pieces[threads])
             self._run = run.call
-            self._programs[work] = program
+            self._programs[work, threads] = program
             self.seconds_compiling += time.perf_counter() - start
-        return self._programs[work]
+        return self._programs[work, threads]
 
     def with_clock(self, job: np.ndarray, program: np.ndarray) -> np.ndarray:
         """The job with room for each thread's copy and for the words by which they meet, which `run` works on.
 
         It belongs to one run, so that a helper thread that wakes up late reads what it was woken for.
         """
-        words = int(program[at.WORDS]) + self.threads
-        jobs = np.zeros(at.clock_at(self.threads) + words * at.CLOCK_LINE, np.int64)
+        threads = int(job[at.THREADS])
+        words = int(program[at.WORDS]) + threads
+        jobs = np.zeros(at.clock_at(threads) + words * at.CLOCK_LINE, np.int64)
         jobs[: at.JOB_FIELDS] = job
         return jobs
 
     def run(
-        self, job: np.ndarray, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None
-    ) -> tuple[int, int]:
-        """Do a job; ``costs`` is (epochs, COST_FIELDS).
+        self, job: np.ndarray, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None,
+        threads: int | None = None,
+    ) -> tuple[int, int]:  # fmt: skip
+        """Do a job, on at most so many threads; ``costs`` is (epochs, COST_FIELDS).
 
         Returns 0, or 1 + the number of the step whose losses were not finite and which was not applied; and 0, or the
         number of steps after which the job's ``stop`` ended it.
@@ -329,16 +412,13 @@ class Plan:
         job[at.PARAMS], job[at.COSTS] = params.ctypes.data, costs.ctypes.data
         job[at.HYPER] = constants.ctypes.data
         work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
-        threads = self.threads if work > WAKING_WORK else 1
-        in_unit_shards = self.shard_tables is not None and threads == 2 and job[at.STEPS] >= LEAST_STEPS
-        if in_unit_shards and self._can_be_sharded(job):
-            self._put_workspaces(job)
-            assert self.shard_tables is not None
-            job[at.SHARD_TABLES] = self.shard_tables.ctypes.data
+        most = max(1, 2 * work // WAKING_WORK) if work > WAKING_WORK else 1
+        count, groups = self.useful(job, min(most, threads or self.threads))
+        self._put_threads(job, count, groups)
         program = self.program(job)
         jobs = self.with_clock(job, program)
-        run_on(threads, self._run, jobs, program)
-        clock = jobs[at.clock_at(self.threads) :]
+        run_on(count, self._run, jobs, program)
+        clock = jobs[at.clock_at(count) :]
         return int(clock[at.FAILED_STEP]), int(clock[at.STOPPED])
 
     def panels(self, field: int, l: int, samples: int) -> np.ndarray:

@@ -54,9 +54,9 @@ def digest():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[2])
 def test_any_number_of_threads(case, dtype, batch):
-    """Where the threads share a batch's work (48), and where they make its gradient in two or eight parts."""
+    """Where the threads share a batch's work (48), and where they make its gradient in two or eight shards."""
     net, X, Y, history = trained(case, dtype, 1, batch)
-    for threads in (2, 3, 5):
+    for threads in (2, 3, 5, 16):
         other, _, _, other_history = trained(case, dtype, threads, batch)
         assert other.params.tobytes() == net.params.tobytes()
         assert other_history.cost == history.cost
@@ -78,12 +78,12 @@ def test_any_split_of_a_batch(case, dtype):
         assert parts.tobytes() == whole.tobytes()
 
 
-@pytest.mark.parametrize(("sizes", "parts"), [((6, 20, 3), 8), ((300, 520, 17), 1)])
-def test_gradients_do_not_depend_on_the_blocks(sizes, parts):
+@pytest.mark.parametrize(("sizes", "shards"), [((6, 20, 3), 16), ((300, 520, 17), 1)])
+def test_gradients_do_not_depend_on_the_blocks(sizes, shards):
     """More samples than a block holds: chains of additions go on from block to block (not of 16 outputs and fewer)."""
     net = fb.Network(sizes, seed=0)
     X, y = data(sizes, "softmax", 8000, "float32")
-    assert sample_shards_of(sizes, net.dtype, 8000) == parts
+    assert sample_shards_of(sizes, net.dtype, 8000) == shards
     vector = np.empty_like(net.params)
     with net.plan(8000, True, whole=True) as plan:
         cost = net._gradients(plan, Rows(X, net.dtype), y, None, vector, None)
@@ -92,18 +92,18 @@ def test_gradients_do_not_depend_on_the_blocks(sizes, parts):
     assert g.cost == cost
 
 
-def test_parts_of_several_blocks_gathered_ahead():
-    """A thread that waits gathers samples of its next part: of its first block, and of that part only."""
-    X, y = data((6, 20, 3), "softmax", 30_000, "float32")
-    nets = [fb.Network((6, 20, 3), seed=0, threads=threads) for threads in (1, 2, 2, 3)]
+def test_sample_shards_of_several_blocks_gathered_ahead():
+    """A thread that waits gathers samples of its next shard: of its first block, and of that shard only."""
+    X, y = data((6, 20, 3), "softmax", 130_000, "float32")
+    nets = [fb.Network((6, 20, 3), seed=0, threads=threads) for threads in (1, 2, 2, 3, 8, 64)]
     for net in nets:
-        net.fit(X, y, epochs=5, batch_size=12_000, optimizer=fb.Adam(), seed=1)
-    assert sample_shards_of((6, 20, 3), np.dtype("float32"), 12_000) == 8
+        net.fit(X, y, epochs=3, batch_size=60_000, optimizer=fb.Adam(), seed=1)
+    assert sample_shards_of((6, 20, 3), np.dtype("float32"), 60_000) == 64
     assert len({net.params.tobytes() for net in nets}) == 1
 
 
 def test_a_small_last_batch_is_divided_as_the_others():
-    """Of 192, 96 are a part: the last batch of 150 has one of 96 and one of 54, and so it has where it is converted."""
+    """Of 192, 96 are a shard: the last batch of 150 has one of 96 and one of 54, also where it is converted."""
     X, y = data((64, 128, 10), "softmax", 192 + 150, "float32")
     nets = [fb.Network((64, 128, 10), seed=0, threads=threads) for threads in (1, 2)]
     for net, inputs in zip(nets, (X, X.astype(np.float64))):
@@ -111,8 +111,8 @@ def test_a_small_last_batch_is_divided_as_the_others():
     assert nets[0].params.tobytes() == nets[1].params.tobytes()
 
 
-def test_the_sum_of_the_parts():
-    """The gradient of a batch in parts is the weighted mean of those of its halves, which are one part each."""
+def test_the_sum_of_the_sample_shards():
+    """The gradient of a batch in two shards is the weighted mean of those of its halves."""
     X, y = data((64, 128, 10), "softmax", 192, "float64")
     weights = np.arange(192) % 3 / 2
     net = fb.Network((64, 128, 10), dtype="float64", seed=0)

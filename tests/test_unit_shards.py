@@ -9,7 +9,7 @@ import pytest
 import fastbackprop as fb
 from fastbackprop import frames, training
 from fastbackprop.engine import layout as at
-from fastbackprop.plan import Plan, second_shard_of
+from fastbackprop.plan import Plan, unit_shards_of
 from fastbackprop.training import Training
 from tests.test_gradients import reference_gradient
 
@@ -27,7 +27,7 @@ def jobs(monkeypatch):
     seen = []
 
     def spy(threads, run, job, *args):
-        seen.append((threads, bool(job[at.SHARD_TABLES]), int(job[at.STEPS])))
+        seen.append((threads, bool(job[at.GROUP_TABLES]), int(job[at.STEPS])))
         return run_on(threads, run, job, *args)
 
     from fastbackprop import plan
@@ -41,7 +41,7 @@ def trained(sizes, threads, dtype="float32", hidden="relu", batch_size=48, **opt
     X, y = data(sizes, dtype)
     net = fb.Network(sizes, hidden, dtype=dtype, seed=0)
     history = net.fit(X, y, epochs=3, batch_size=batch_size, seed=1, threads=threads, **options)
-    return net.params.tobytes(), history.cost
+    return net.params.tobytes(), tuple(history.cost)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -49,6 +49,8 @@ def trained(sizes, threads, dtype="float32", hidden="relu", batch_size=48, **opt
     ("sizes", "options"),
     [
         ((64, 128, 10), {"optimizer": fb.SGD(0.1)}),
+        ((784, 128, 10), {"optimizer": fb.Adam(), "l2": 0.01, "dropout": 0.25, "batch_size": 64}),
+        ((160, 320, 20, 3), {"optimizer": fb.SGD(0.1), "l1": 0.001, "l2": 0.01, "hidden": ["relu0", "gelu"]}),
         ((37, 100, 9), {"optimizer": fb.Adam(), "dropout": 0.25, "batch_size": 33}),
         ((37, 100, 9), {"optimizer": fb.SGD(0.1), "l2": 0.01, "batch_size": 100}),
         ((20, 300, 17, 6, 3), {"optimizer": fb.Adam(), "l1": 0.001, "l2": 0.01, "hidden": "tanh"}),
@@ -60,18 +62,19 @@ def trained(sizes, threads, dtype="float32", hidden="relu", batch_size=48, **opt
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else "",
 )
 def test_the_bits_of_one_thread(sizes, options, dtype, jobs):
-    one = trained(sizes, 1, dtype, **options)
-    two = trained(sizes, 2, dtype, **options)
-    three = trained(sizes, 3, dtype, **options)
-    assert {halves for threads, halves, _ in jobs if threads == 1} == {False}
-    assert {halves for threads, halves, _ in jobs if threads == 2} == {True}
-    assert one == two == three
+    results = {count: trained(sizes, count, dtype, **options) for count in (1, 2, 3, 4, 8, 16)}
+    assert {in_groups for threads, in_groups, _ in jobs if threads == 1} == {False}
+    # no more than there are shards, of which each has as many: what three threads cannot share, two do
+    shards = len(unit_shards_of(sizes)) - 1
+    used = {threads for threads, in_groups, _ in jobs if in_groups}
+    assert used == {count for count in (2, 4, 8) if count <= shards}
+    assert len(set(results.values())) == 1
 
 
-def test_clipping_which_needs_the_norm_of_all_is_not_done_in_halves(jobs):
+def test_clipping_which_needs_the_norm_of_all_is_not_done_in_unit_shards(jobs):
     one, two = (trained((64, 128, 10), threads, optimizer=fb.SGD(0.1, clip_norm=0.5)) for threads in (1, 2))
-    assert (2, False) in {(threads, halves) for threads, halves, _ in jobs}
-    assert not any(halves for _, halves, _ in jobs)
+    assert (2, False) in {(threads, in_groups) for threads, in_groups, _ in jobs}
+    assert not any(in_groups for _, in_groups, _ in jobs)
     assert one == two
 
 
@@ -86,15 +89,15 @@ def test_few_steps_at_a_time(jobs, monkeypatch):
         net = fb.Network(sizes, seed=0)
         net.fit(inputs, y, epochs=2, batch_size=250, seed=1, threads=2, optimizer=fb.Adam())
         nets.append(net.params.tobytes())
-    assert {(halves, steps) for _, halves, steps in jobs if steps == 1} == {(False, 1)}
+    assert {(in_groups, steps) for _, in_groups, steps in jobs if steps == 1} == {(False, 1)}
     assert nets[0] == nets[1]
 
 
 @pytest.mark.parametrize("hidden", ["relu", "relu0", "tanh", "gelu", "leaky_relu"])
 @pytest.mark.parametrize("sizes", [(20, 100, 9), (20, 100, 13, 4)])
 def test_the_sum_of_two_chains_is_that_of_the_paper(sizes, hidden):
-    """Forward and gradients against the formulas in NumPy, where Z[2] is added up in two halves."""
-    assert second_shard_of(sizes) == 48
+    """Forward and gradients against the formulas in NumPy, where Z[2] is added up in two chains."""
+    assert unit_shards_of(sizes) == (0, 48, 100)
     X, y = data(sizes, "float64", 70)
     net = fb.Network(sizes, hidden, dtype="float64", seed=0)
     X[0], net.biases[0][:] = 0, 0
@@ -141,15 +144,16 @@ def test_a_training_that_ends_when_the_cost_falls_no_more(jobs):
         results.append((len(costs), costs.tobytes(), net.params.tobytes(), training.state.steps))
     assert 5 < results[0][0] < 200
     assert results[0] == results[1]
-    assert any(halves for _, halves, _ in jobs)
+    assert any(in_groups for _, in_groups, _ in jobs)
 
 
-def test_which_networks_are_halved():
-    """Halves are whole lines; the layers that both do are little work."""
-    assert second_shard_of((784, 128, 10)) == 64
-    assert second_shard_of((30, 100, 3)) == 48
-    assert second_shard_of((30, 31, 3)) == second_shard_of((30, 48, 30)) == second_shard_of((30, 3)) == 0
-    assert second_shard_of((784, 512, 512, 10)) == 256
-    assert second_shard_of((32, 64, 64, 5)) == second_shard_of((1024, 2048, 2048, 1000)) == 0
+def test_which_networks_are_divided():
+    """Shards are whole lines; the layers that all threads do are little work."""
+    assert unit_shards_of((784, 128, 10)) == tuple(range(0, 129, 16))
+    assert unit_shards_of((64, 128, 10)) == (0, 32, 64, 96, 128)
+    assert unit_shards_of((30, 100, 3)) == (0, 32, 48, 80, 100)
+    assert unit_shards_of((784, 512, 512, 10)) == (0, 128, 256, 384, 512)
+    for sizes in ((30, 31, 3), (30, 48, 30), (30, 3), (32, 64, 64, 5), (1024, 2048, 2048, 1000)):
+        assert unit_shards_of(sizes) == (0, sizes[1])
     for sizes in ((30, 100, 3), (784, 512, 512, 10)):
         assert Plan.work(sizes[2:], True) * 4 <= Plan.work(sizes, True)

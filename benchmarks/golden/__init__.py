@@ -42,8 +42,17 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "few inputs": {"sizes": (6, 40, 21, 9)},
     "fewer inputs": {"sizes": (3, 40, 21, 9)},
     "few units": {"sizes": (21, 7, 5)},
-    "two halves": {"sizes": (37, 100, 9), "samples": 1000, "batch_size": 48},
-    "two halves of a deep one": {
+    "two unit shards": {"sizes": (37, 100, 9), "samples": 1000, "batch_size": 48},
+    "four unit shards": {
+        "sizes": (64, 128, 10),
+        "samples": 1000,
+        "batch_size": 48,
+        "optimizer": fb.Adam(0.01),
+        "l2": 0.01,
+    },
+    "eight unit shards": {"sizes": (300, 136, 5), "samples": 1000, "batch_size": 48, "dropout": 0.25, "hidden": "tanh"},
+    "many sample shards": {"sizes": (6, 40, 9), "samples": 9000, "batch_size": 5000, "optimizer": fb.Adam(0.01)},
+    "two unit shards of a deep one": {
         "sizes": (37, 112, 33, 5),
         "samples": 1000,
         "batch_size": 40,

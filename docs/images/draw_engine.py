@@ -13,6 +13,7 @@ import numpy as np
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.codes import FUSED_SGD, SOFTMAX_CCE
 from fastbackprop.engine.program import Shape, Work, in_unit_shards
+from fastbackprop.plan import unit_shards_of
 
 STYLE = """
   .paper { fill: #ffffff; stroke: #d0d0d0 }
@@ -247,29 +248,25 @@ def phases() -> Drawing:
 
 def program() -> Drawing:
     """The program of `digits`, 64-128-10 with relu, softmax and SGD, on two threads: as program.py makes it."""
-    shape = Shape((64, 128, 10), SOFTMAX_CCE, True, np.dtype(np.float32))
-    phases = in_unit_shards(shape, Work(update=FUSED_SGD, targets=at.CLASSES, unit_shards=True), 64)
-    line, top, width, gap = 19, 84, 330, 26
+    sizes, groups = (64, 128, 10), 2
+    shape = Shape(sizes, SOFTMAX_CCE, unit_shards_of(sizes), np.dtype(np.float32))
+    phases = in_unit_shards(shape, Work(update=FUSED_SGD, targets=at.CLASSES, groups=groups), groups)
+    line, top, width, gap, run = 19, 84, 330, 26, shape.unit_shards // groups
     heights = [len(phase.tasks[0]) * line + 44 for phase in phases]
     d = Drawing(760, top + sum(heights) + 30, "The program of a network in unit shards, on two threads")
-    d.text(24, 28, "64-128-10 by 32, relu, softmax, SGD, on two threads: in unit shards", "title")
-    d.text(
-        24, 47, "Each thread claims the task of its shard; if the other thread does not come, it does both.", "small"
-    )
-    for half in range(2):
-        d.text(
-            24 + half * (width + gap),
-            72,
-            f"unit shard {half}: units {64 * half} to {64 * half + 63} of layer 1",
-            "title",
-        )
+    d.text(24, 28, f"64-128-10 by 32, relu, softmax, SGD: {shape.unit_shards} unit shards on two threads", "title")
+    d.text(24, 47, "Each claims the task of its group; if the other thread does not come, it does both.", "small")
+    for group in range(groups):
+        first, last = group * run, (group + 1) * run
+        units = f"units {shape.shard_starts[first]} to {shape.shard_starts[last] - 1} of layer 1"
+        d.text(24 + group * (width + gap), 72, f"shards {first} to {last - 1}: {units}", "title")
     y = top
     names = {at.AT_BEGIN: "once, at the begin", at.IN_BLOCK: "each step", at.AT_END: "once, at the end"}
     for phase, height in zip(phases, heights, strict=True):
-        for half, task in enumerate(phase.tasks):
-            x = 24 + half * (width + gap)
-            d.box(x, y, width, height - 22, ["first", "second"][half])
-            if half == 0:
+        for group, task in enumerate(phase.tasks):
+            x = 24 + group * (width + gap)
+            d.box(x, y, width, height - 22, ["first", "second"][group])
+            if group == 0:
                 d.text(x + width - 8, y + 16, names[phase.when], "small end")
             for i, op in enumerate(task):
                 words = op.operation.name + (f"   layer {op.layer}" if op.layer else "")

@@ -145,27 +145,57 @@ def make_activation_pass(code: int, dtype: np.dtype[Any]) -> Any:
     return activate
 
 
+def make_tree(load_at):
+    """The sum of 1, 2, 4 or 8 numbers that lie a stride apart: neighbours first, then the sums of neighbours.
+
+    So a run of them that begins at a multiple of its length has a sum of its own, whoever adds it up.
+    """
+
+    @inline
+    def four(first, stride, like):
+        two = load_at(first, like) + load_at(first + stride, like)
+        return two + (load_at(first + 2 * stride, like) + load_at(first + 3 * stride, like))
+
+    @inline
+    def tree(first, stride, count, like):
+        if count == 1:
+            return load_at(first, like)
+        if count == 2:
+            return load_at(first, like) + load_at(first + stride, like)
+        if count == 4:
+            return four(first, stride, like)
+        return four(first, stride, like) + four(first + 4 * stride, stride, like)
+
+    return tree
+
+
+_tree = make_tree(load)
+
+
 def _make_sum(activation):
     @kernel
-    def apply(first, second, a, rows, like):
+    def apply(sums, stride, count, a, rows, like):
         n, size = lanes(like), itemsize(like)
         for i in range(0, rows * line(like), n):
-            store(a + i * size, activation(load(first + i * size, like) + load(second + i * size, like)))
+            store(a + i * size, activation(_tree(sums + i * size, stride, count, like)))
 
     return apply
 
 
-_identity_of_sum, _relu_of_sum, _relu0_of_sum = _make_sum(identity), _make_sum(relu), _make_sum(relu0)
+sum_tree, _relu_of_sum, _relu0_of_sum = _make_sum(identity), _make_sum(relu), _make_sum(relu0)
 
 
 @kernel
-def activate_sum(code, pass_, first, second, a, slopes, rows, like):
-    """A = g(Z), Z the sum of two unit shards, on `rows` lines, and g'(Z) into `slopes` (an address, 0: not wanted)."""
+def activate_sum(code, pass_, sums, stride, count, a, slopes, rows, like):
+    """A = g(Z) on `rows` lines, and g'(Z) into `slopes` (an address, 0: not wanted).
+
+    Z is the sum of `count` sums, `stride` bytes apart, as `make_tree` adds them.
+    """
     if code == RELU:
-        _relu_of_sum(first, second, a, rows, like)
+        _relu_of_sum(sums, stride, count, a, rows, like)
     elif code == RELU0:
-        _relu0_of_sum(first, second, a, rows, like)
+        _relu0_of_sum(sums, stride, count, a, rows, like)
     else:
-        _identity_of_sum(first, second, a, rows, like)
+        sum_tree(sums, stride, count, a, rows, like)
         if pass_ != 0:
             call_pass(pass_, a, slopes, rows)

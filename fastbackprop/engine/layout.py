@@ -26,8 +26,10 @@ DELTAS = 8  # offset of dZ[l] as panels
 SLOPES = 9  # offset of g'(Z[l]) as panels, where the activation needs it
 BIAS_SUMS = 10  # offset of the sums of dZ[l] over panels, a line a unit
 FIRST_UNIT = 11  # the number of its first unit, where the units of layers 1 to L are numbered in turn
-SECOND_SHARD = 12  # the first input of the second shard, where Z[l] is the sum of two chains; else 0: it is one
-LAYER_FIELDS = 13
+UNIT_SHARDS = 12  # how many chains Z[l] is the sum of, each over the units of a shard of layer l - 1
+# address of as many whole numbers, and one more: the first unit of each shard, and the number of all units; or 0: there
+SHARD_STARTS = 13  # is one chain
+LAYER_FIELDS = 14
 
 # ---- the table `pieces` of a plan: the work on the weights, cut by outputs
 PIECE_LAYER, PIECE_FIRST, PIECE_LAST = 0, 1, 2  # outputs first to last - 1 of a layer
@@ -75,43 +77,42 @@ SAMPLE_WEIGHTS = 34  # address of the rows' weights in the loss, of the element 
 WEIGHT_SUMS = 35  # penalties, by turns, begin at its third number
 PENALTY = 36  # NO_PENALTY, PENALTY_OF_COST or PENALTY_PER_SAMPLE
 CLIP = 37  # whether the gradient is clipped: the update then waits for its norm
-# address of float64, by unit: the penalty of a row of weights, or of its first part; the square of the norm of its
-UNIT_SUMS = 38  # gradient; the penalty of its second part
+# address of float64, by unit: the penalty of a row of weights, in layer 2 of its first shard; the square of the norm of
+UNIT_SUMS = 38  # its gradient; then shard by shard, from the second on, the penalties of the rows of layer 2
 DROPOUT = 39  # address of float64 probabilities that a unit is dropped, by layer, or 0
 DROPOUT_KEY = 40
 CHECK_INPUTS = 41  # whether inputs that are not finite make a forward pass count as failed, the cost of a gradient NaN
 STOP = 42  # address of the vector `stop`, or 0
-THREADS = 43  # that may do it
+THREADS = 43  # that do it
 # A step in sample shards: each has a gradient of its own, made by one thread in a workspace of its own.
 SAMPLE_SHARDS = 44  # of a full batch, at least 1; 1: the threads share the work of each block instead
 SHARD_SAMPLES = 45  # samples; whole lines
-OWN_WORKSPACES = 46  # address; of sample shards one a thread, of unit shards one a shard, each as WORKSPACE
+OWN_WORKSPACES = 46  # address; of sample shards one a thread, of unit shards one a group, each as WORKSPACE
 OWN_WORKSPACE_BYTES = 47
 SHARD_GRADIENTS = 48  # address; one a place of a shard, each as params
 SHARD_LOSSES = 49  # address of float64: a line a shard, the sum of its losses
-# A step in unit shards: each shard of the network does all samples in a workspace of its own.
-UNIT_SHARD_SUMS = (
-    50  # workspace offset of sums over a shard of the inputs of layer 2, panels as of that layer; two of them
-)
-SHARD_TABLES = 51  # address of the tables `layers` of both unit shards, or 0: the step is not in unit shards
-SHARD_VECTORS = 52  # workspace offset of a shard's parameters, gradient and the optimizer's vectors, each whole lines;
+# A step in unit shards: each thread has a run of them, a GROUP, for all samples in a workspace of its own.
+# workspace offset of as many sums over inputs of layer 2 as it has shards, panels as of that layer; of a group the
+UNIT_SHARD_SUMS = 50  # first two are those over all of its units, by turns, the others those over each of its shards
+GROUP_TABLES = 51  # address of the tables `layers` of all groups, or 0: the step is not in unit shards
+GROUPS = 52
+GROUP_VECTORS = 53  # workspace offset of a group's parameters, gradient and the optimizer's vectors, each whole lines;
 # then its UNIT_SUMS
 # ---- where a thread is, in its copy of the job
-SLOT = 53  # the thread's number
-MAIN = 54  # address of the job that all threads share
-COMMON_STEP = 55  # that all threads are at
-STEP = 56  # that is worked on: the same, or in unit shards the next
-EPOCH = 57  # of the step, as a row of ORDER
-ENDS_EPOCH = 58  # whether the step is its last
-STEP_ROW = 59  # the place in ORDER of the step's first sample
-STEP_SAMPLES = 60
-ROW = 61  # the place in ORDER of the first sample that is worked on: of the block, or of a shard's
-ROWS = 62  # how many are
-BEGINS, ENDS = 63, 64  # whether they are the first, and the last, of what makes one gradient
-END_ROW = 65  # the place in ORDER after the job's last sample
-GATHERED = 66  # panels of inputs that were gathered ahead: of the first block of a sample shard
-GATHERED_FOR = 67  # of which sample shard, counted from 1 over all steps; else 0
-OTHER_SHARD = 68  # bytes from a shard's workspace to the other's
+SLOT = 54  # the thread's number
+MAIN = 55  # address of the job that all threads share
+COMMON_STEP = 56  # that all threads are at
+STEP = 57  # that is worked on: the same, or in unit shards the next
+EPOCH = 58  # of the step, as a row of ORDER
+ENDS_EPOCH = 59  # whether the step is its last
+STEP_ROW = 60  # the place in ORDER of the step's first sample
+STEP_SAMPLES = 61
+ROW = 62  # the place in ORDER of the first sample that is worked on: of the block, or of a shard's
+ROWS = 63  # how many are
+BEGINS, ENDS = 64, 65  # whether they are the first, and the last, of what makes one gradient
+END_ROW = 66  # the place in ORDER after the job's last sample
+GATHERED = 67  # panels of inputs that were gathered ahead: of the first block of a sample shard
+GATHERED_FOR = 68  # of which sample shard, counted from 1 over all steps; else 0
 JOB_FIELDS = 69  # then the copy of each thread, and the clock
 
 # ---- a program: PROGRAM_HEAD words, then its phases, their tasks and their operations
@@ -132,7 +133,7 @@ TASK_WORDS = 2
 # an operation
 FUNCTION = 0  # its address
 LAYER = 1
-SLICE, SLICES = 2, 3  # of the samples; of a sample shard: its place; of unit shards: which one
+SLICE, SLICES = 2, 3  # of the samples; of a sample shard: its place; of unit shards: which group
 FIRST, LAST = 4, 5  # outputs of the layer; of dropout the number of its first unit
 ALWAYS = 6  # whether it is done, too, where another of the step has FAILED
 BACK = 7  # where a task goes on from an operation that says AGAIN

@@ -1,9 +1,9 @@
 """Operations: what a program's steps are made of (program.py), each a compiled function that is called by its address.
 
 An operation gets the thread's copy of the job, its own record in the program, the table of layers and ``like``, whose
-type is the element type. It is compiled, for one element type, when a program first names it, and kept on disk by itself.
-A program names it by its file in ``ops/`` and its name: ``gather.gather_inputs``. The file is imported where something is
-compiled, and only there.
+type is the element type. It is compiled, for one element type, when a program first names it, and kept on disk by
+itself. A program names it by its file in ``ops/`` and its name: ``gather.gather_inputs``. The file is imported where
+something is compiled, and only there.
 """
 
 from __future__ import annotations

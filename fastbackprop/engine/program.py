@@ -6,7 +6,7 @@ Three kinds of step are made of the same operations:
     shared         the threads share the samples of a block, forward and back; they meet; then they share the weights
     sample shards  each shard of the batch is a task that ends with a gradient of its own (ops/sample_shards.py); they
                    meet; then they share the weights, as above
-    unit shards    each shard of the hidden units is a task, from Z[2] of one step to Z[2] of the next
+    unit shards    each thread's run of shards of the hidden units is a task, from Z[2] of one step to Z[2] of the next
                    (ops/unit_shards.py)
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,17 +27,22 @@ from fastbackprop.engine.operations import entry_of
 
 @dataclass(frozen=True)
 class Shape:
-    """The network: its layer sizes, the code of its output layer, whether Z[2] is the sum of two unit shards."""
+    """The network: its layer sizes, the code of its output layer, where its unit shards begin and the last one ends."""
 
     sizes: tuple[int, ...]
     head: int
-    sharded: bool
+    shard_starts: tuple[int, ...]
     dtype: np.dtype[Any]
 
     @property
     def last(self) -> int:
         """L."""
         return len(self.sizes) - 1
+
+    @property
+    def unit_shards(self) -> int:
+        """How many there are."""
+        return len(self.shard_starts) - 1
 
     def packs(self, rule: Callable[[int, int, int], bool], l: int) -> bool:
         """Whether the forward or backward product of layer l, as its rule says, may pack the weights."""
@@ -56,7 +62,7 @@ class Work:
     input_gradient: bool = False
     check_inputs: bool = False
     sample_shards: int = 1
-    unit_shards: bool = False
+    groups: int = 0  # of unit shards
 
     @classmethod
     def of(cls, job: np.ndarray) -> Work:
@@ -66,7 +72,7 @@ class Work:
             dropout=bool(job[at.DROPOUT]), weights=bool(job[at.SAMPLE_WEIGHTS]),
             targets=int(job[at.TARGET_KIND]), input_gradient=bool(job[at.INPUT_GRADIENT]),
             check_inputs=bool(job[at.CHECK_INPUTS]), sample_shards=int(job[at.SAMPLE_SHARDS]),
-            unit_shards=bool(job[at.SHARD_TABLES]),
+            groups=int(job[at.GROUPS]),
         )  # fmt: skip
 
     @property
@@ -127,7 +133,7 @@ def _from_layer(shape: Shape, work: Work, first: int, slice_: tuple[int, int]) -
     ops: Task = []
     last = shape.last
     for l in range(first, last + 1):
-        layer = "forward.forward_unit_shards" if l == 2 and shape.sharded else "forward.forward_layer"
+        layer = "forward.forward_unit_shards" if l == 2 and shape.unit_shards > 1 else "forward.forward_layer"
         ops.append(Op(_packed(layer, shape.packs(packs_forward, l)), l, slice_, always=True))
         if l < last:
             ops += _after_layer(work, l, slice_)
@@ -210,45 +216,45 @@ def _in_sample_shards(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phas
     return [Phase(at.IN_BLOCK, tasks, idle), *_weights(work, pieces)]
 
 
-def in_unit_shards(shape: Shape, work: Work, first_shard: int) -> list[Phase]:
-    whole = (0, 1)
+def in_unit_shards(shape: Shape, work: Work, groups: int) -> list[Phase]:
+    """``groups`` tasks, of as many shards each."""
+    whole, starts, run = (0, 1), shape.shard_starts, shape.unit_shards // groups
     of_first, itemsize = shape.packs(packs_forward, 1), shape.dtype.itemsize
-    of_second = any(packs_forward(shape.sizes[2], n, itemsize) for n in (first_shard, shape.sizes[1] - first_shard))
+    of_second = any(packs_forward(shape.sizes[2], b - a, itemsize) for a, b in pairwise(starts))
     begins: list[Task] = []
     steps: list[Task] = []
     ends: list[Task] = []
-    for shard in range(2):
-        of_shard = (shard, 2)
-        enter = [Op("unit_shards.enter_unit_shard", 0, of_shard, always=True)]
+    for group in range(groups):
+        of_group, first, last = (group, groups), starts[group * run], starts[(group + 1) * run]
+        enter = [Op("unit_shards.enter_group", 0, of_group, always=True)]
         begin = [Op("costs.weigh", 0, whole)] if work.weights else []
-        begin += [Op("unit_shards.penalize_unit_shard", 0, of_shard)] if work.penalty else []
+        begin += [Op("unit_shards.penalize_group", 0, of_group)] if work.penalty else []
         begin += [Op("gather.gather_inputs"), Op(_packed("forward.forward_layer", of_first), 1)]
-        begin += _after_layer(work, 1, whole, first_shard * shard)
-        begin += [Op(_packed("unit_shards.sum_own_shard", of_second), 2, of_shard)]
-        end = [Op("unit_shards.add_all_shards", 2, of_shard, always=True)]
+        begin += _after_layer(work, 1, whole, first)
+        begin += [Op(_packed("unit_shards.sum_own_shards", of_second), 2, of_group)]
+        end = [Op("unit_shards.add_groups", 2, of_group, always=True)]
         end += _after_layer(work, 2, whole) if shape.last > 2 else []
         end += _from_layer(shape, work, 3, whole)
-        end += [Op("unit_shards.count_costs_of_unit_shards", 0, of_shard, always=True)] if shard == 0 else []
-        sizes = [0, shape.sizes[1] - first_shard if shard else first_shard, *shape.sizes[2:]]
+        end += [Op("unit_shards.count_costs_of_groups", 0, of_group, always=True)] if group == 0 else []
+        sizes = [0, last - first, *shape.sizes[2:]]
         for l in range(1, shape.last + 1):
             end += _updates(work, l, (0, sizes[l]), with_gradient=True)
-        begins.append([*enter, Op("unit_shards.move_in", 0, of_shard), *begin])
+        begins.append([*enter, Op("unit_shards.move_in", 0, of_group), *begin])
         steps.append([*enter, *end, Op("unit_shards.next_step"), *begin])
-        ends.append([*enter, Op("unit_shards.move_out", 0, of_shard, always=True)])
+        ends.append([*enter, Op("unit_shards.move_out", 0, of_group, always=True)])
     return [Phase(at.AT_BEGIN, begins), Phase(at.IN_BLOCK, steps), Phase(at.AT_END, ends)]
 
 
-def make(shape: Shape, work: Work, threads: int, pieces: np.ndarray, first_shard: int) -> np.ndarray:
+def make(shape: Shape, work: Work, threads: int, pieces: np.ndarray) -> np.ndarray:
     """The program, int64; compiles what it names.
 
     Parameters
     ----------
     threads : tasks of the samples
     pieces : the table of that name, see layout.py
-    first_shard : units of the first shard of layer 1, where the work is in unit shards
     """
-    if work.unit_shards:
-        phases = in_unit_shards(shape, work, first_shard)
+    if work.groups:
+        phases = in_unit_shards(shape, work, work.groups)
     elif work.sample_shards > 1:
         phases = _in_sample_shards(shape, work, pieces)
     else:

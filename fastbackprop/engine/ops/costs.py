@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.activations import make_tree
 from fastbackprop.engine.addresses import doubles_at
 from fastbackprop.engine.codes import L1, L2
-from fastbackprop.engine.jit import inline, kernel
+from fastbackprop.engine.jit import NIL, inline, kernel
 from fastbackprop.engine.operations import operation
+from fastbackprop.engine.ops.forward import shard_start
 from fastbackprop.engine.places import (
     clock,
     reciprocal,
@@ -51,20 +53,45 @@ def _penalty(row, count, hyper, scratch, like):
     return penalty
 
 
+@inline
+def _double_at(address, like):
+    return load_double(address)
+
+
+sum_doubles = make_tree(_double_at)
+
+
+@inline
+def _shards_of(layers):
+    """The unit shards of the network, or of a group of them."""
+    return layers[2, at.UNIT_SHARDS] if len(layers) > 2 else NIL + 1
+
+
+@kernel
+def _row_penalty_at(job, layers, l, row, shard):
+    """The address of the penalty of a row of the weights; of layer 2, of what a shard has of it."""
+    if shard == 0:
+        return job[at.UNIT_SUMS] + (layers[l, at.FIRST_UNIT] + row) * 8
+    return job[at.UNIT_SUMS] + (2 * unit_count(layers) + (shard - 1) * layers[2, at.SIZE] + row) * 8
+
+
 @kernel
 def penalize(job, layers, slice_, slices, like):
-    """The penalty of each row of the weights, or of each part of it, for one slice of all rows."""
-    size, sums, units, hyper = itemsize(like), job[at.UNIT_SUMS], unit_count(layers), doubles_at(job[at.HYPER], L2 + 1)
+    """The penalty of each row of the weights, of layer 2 of each shard's part, for one slice of all rows."""
+    size, units, hyper = itemsize(like), unit_count(layers), doubles_at(job[at.HYPER], L2 + 1)
     u0, u1 = slice_ * units // slices, (slice_ + 1) * units // slices
     for l in range(1, len(layers)):
-        first, n_in, shard = layers[l, at.FIRST_UNIT], layers[l - 1, at.SIZE], layers[l, at.SECOND_SHARD]
+        first, n_in, shards = layers[l, at.FIRST_UNIT], layers[l - 1, at.SIZE], NIL + 1
+        if l == 2:
+            shards = _shards_of(layers)
         for u in range(max(u0, first), min(u1, first + layers[l, at.SIZE])):
             row = job[at.PARAMS] + (layers[l, at.WEIGHTS] + (u - first) * n_in) * size
-            some = shard if shard > 0 else n_in
-            store(sums + u * 8, _penalty(row, some, hyper, job[at.SCRATCH], like))
-            if shard > 0:
-                second = _penalty(row + shard * size, n_in - shard, hyper, job[at.SCRATCH], like)
-                store(sums + (2 * units + u) * 8, second)
+            for shard in range(shards):
+                i0, i1 = NIL, n_in
+                if shards > 1:
+                    i0, i1 = shard_start(layers, shard), shard_start(layers, shard + 1)
+                penalty = _penalty(row + i0 * size, i1 - i0, hyper, job[at.SCRATCH], like)
+                store(_row_penalty_at(job, layers, l, u - first, shard), penalty)
 
 
 @operation
@@ -76,20 +103,24 @@ def penalize_slice(job, op, layers, like):
 
 
 @kernel
+def _penalty_of_shard(job, layers, shard, last):
+    """The sum of the penalties of what a unit shard has: the first one also has the layers after the second."""
+    shards, total = _shards_of(layers), 0.0
+    for l in range(1, last + 1 if shard == 0 else 3):
+        first, end = NIL, layers[l, at.SIZE]
+        if l == 1 and shards > 1:
+            first, end = shard_start(layers, shard), shard_start(layers, shard + 1)
+        for row in range(first, end):
+            total += load_double(_row_penalty_at(job, layers, l, row, shard if l == 2 else NIL))
+    return total
+
+
+@kernel
 def sum_penalties(job, layers, last):
-    """The sum of the penalties of layers 1 to `last`: where it has unit shards, of one, then the other."""
-    sums, units, shard = job[at.UNIT_SUMS], unit_count(layers), layers[2, at.SECOND_SHARD] if len(layers) > 2 else 0
-    total = second = 0.0
-    for u in range(layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]):
-        if 0 < shard <= u < layers[1, at.SIZE]:
-            second += load_double(sums + u * 8)
-        else:
-            total += load_double(sums + u * 8)
-    if shard > 0:
-        first = layers[2, at.FIRST_UNIT]
-        for u in range(first, first + layers[2, at.SIZE]):
-            second += load_double(sums + (2 * units + u) * 8)
-    return total + second
+    """The sum of the penalties of layers 1 to `last`: of each unit shard, then of those as of Z[2]."""
+    for shard in range(_shards_of(layers)):
+        store(job[at.SCRATCH] + shard * 8, _penalty_of_shard(job, layers, shard, last))
+    return sum_doubles(job[at.SCRATCH], NIL + 8, _shards_of(layers), NIL)
 
 
 # ---------------------------------------------------------------- costs

@@ -6,7 +6,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import activate_sum
 from fastbackprop.engine.codes import IDENTITY
 from fastbackprop.engine.dropout import drop, layer_key
-from fastbackprop.engine.jit import NIL, kernel
+from fastbackprop.engine.jit import NIL, inline, kernel
 from fastbackprop.engine.operations import Operation, operation
 from fastbackprop.engine.panels import panel_to_units
 from fastbackprop.engine.places import (
@@ -19,7 +19,7 @@ from fastbackprop.engine.places import (
     units_at,
 )
 from fastbackprop.engine.product import make_forward
-from fastbackprop.engine.simd import itemsize, line
+from fastbackprop.engine.simd import itemsize, line, load_int
 
 
 def _forward_layer(packs):
@@ -47,27 +47,42 @@ for _packs in (False, True):
     _forward_layer(_packs)
 
 
-# ---------------------------------------------------------------- Z[2] as the sum of two unit shards
+# ---------------------------------------------------------------- Z[2] as the sum of chains, one a unit shard
+
+
+@inline
+def shard_start(layers, s):
+    """The first unit of shard `s` of layer 1; of the one after the last, the number of all."""
+    return load_int(layers[2, at.SHARD_STARTS] + s * 8)
+
+
+@inline
+def sums_bytes(job, layers, like):
+    """From one of UNIT_SHARD_SUMS to the next."""
+    return job[at.BLOCK] * layers[2, at.STRIDE] * itemsize(like)
 
 
 @kernel
-def shard_sums_at(job, layers, turn, p, like):
-    """The address of panel p of sums over a shard of the inputs of layer 2: of one of two, by turns."""
-    lines = (turn * job[at.BLOCK] + p * line(like)) * layers[2, at.STRIDE]
-    return job[at.WORKSPACE] + (job[at.UNIT_SHARD_SUMS] + lines) * itemsize(like)
+def shard_sums_at(job, layers, number, p, like):
+    """The address of panel p of one of UNIT_SHARD_SUMS."""
+    panel_bytes = layers[2, at.STRIDE] * line(like) * itemsize(like)
+    start = job[at.WORKSPACE] + job[at.UNIT_SHARD_SUMS] * itemsize(like)
+    return start + number * sums_bytes(job, layers, like) + p * panel_bytes
 
 
 def _sum_shard(packs):
     forward = make_forward(packs)
 
     @kernel
-    def sum_shard(job, layers, i0, i1, biases, result, p0, p1, like):
-        """b[2] + W[2] A[1] over inputs i0 to i1 - 1; without an address of biases there are none."""
-        size, n_in = itemsize(like), layers[1, at.SIZE]
+    def sum_shard(job, layers, shard, biases, result, p0, p1, like):
+        """b[2] + W[2] A[1] over the units of a shard; without an address of biases there are none."""
+        size, n_in, first, last = itemsize(like), layers[1, at.SIZE], NIL, layers[1, at.SIZE]
+        if layers[2, at.UNIT_SHARDS] > 1:
+            first, last = shard_start(layers, shard), shard_start(layers, shard + 1)
         forward(
-            job[at.PARAMS] + (layers[2, at.WEIGHTS] + i0) * size, n_in, i1 - i0, layers[2, at.SIZE], biases,
-            panel_at(job, layers, NIL + 1, at.PANELS, p0, like) + i0 * line(like) * size, layers[1, at.STRIDE], result,
-            layers[2, at.STRIDE], NIL, NIL + IDENTITY, NIL, p1 - p0, job[at.SCRATCH], like,
+            job[at.PARAMS] + (layers[2, at.WEIGHTS] + first) * size, n_in, last - first, layers[2, at.SIZE], biases,
+            panel_at(job, layers, NIL + 1, at.PANELS, p0, like) + first * line(like) * size, layers[1, at.STRIDE],
+            result, layers[2, at.STRIDE], NIL, NIL + IDENTITY, NIL, p1 - p0, job[at.SCRATCH], like,
         )  # fmt: skip
 
     return sum_shard
@@ -77,14 +92,13 @@ SUM_SHARD = {packs: _sum_shard(packs) for packs in (False, True)}
 
 
 @kernel
-def add_shards(job, layers, first_shard, second_shard, p0, p1, like):
-    """A[2], or Z[L] in its place, from the two sums that make Z[2], each given by the address of its panel p0."""
+def add_shards(job, layers, sums, sums_bytes, count, p0, p1, like):
+    """A[2], or Z[L] in its place, from the sums that make Z[2]: `sums`, of the first the address of its panel p0."""
     l, panel_bytes = 2, layers[2, at.STRIDE] * line(like) * itemsize(like)
     for p in range(p0, p1):
-        offset = (p - p0) * panel_bytes
         slopes = panel_at(job, layers, l, at.SLOPES, p, like) if learns(job) else 0
         activate_sum(
-            layers[l, at.ACTIVATION], layers[l, at.ACTIVATION_PASS], first_shard + offset, second_shard + offset,
+            layers[l, at.ACTIVATION], layers[l, at.ACTIVATION_PASS], sums + (p - p0) * panel_bytes, sums_bytes, count,
             panel_at(job, layers, l, at.PANELS, p, like), slopes, layers[l, at.SIZE], like,
         )  # fmt: skip
 
@@ -93,14 +107,15 @@ def _forward_unit_shards(packs):
     sum_shard = SUM_SHARD[packs]
 
     def forward_unit_shards(job, op, layers, like):
-        """A[2] of a slice, where Z[2] is the sum of two chains, one over each shard of its inputs."""
+        """A[2] of a slice, where Z[2] is the sum of chains, one over each shard of its inputs."""
         p0, p1 = panels_of(job, op, like)
         if p1 > p0:
-            first_shard, second_shard = shard_sums_at(job, layers, 0, p0, like), shard_sums_at(job, layers, 1, p0, like)
-            shard, biases = layers[2, at.SECOND_SHARD], job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like)
-            sum_shard(job, layers, NIL, shard, biases, first_shard, p0, p1, like)
-            sum_shard(job, layers, shard, layers[1, at.SIZE], NIL, second_shard, p0, p1, like)
-            add_shards(job, layers, first_shard, second_shard, p0, p1, like)
+            biases = job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like)
+            for shard in range(layers[2, at.UNIT_SHARDS]):
+                result = shard_sums_at(job, layers, shard, p0, like)
+                sum_shard(job, layers, shard, biases if shard == 0 else NIL, result, p0, p1, like)
+            sums, count = shard_sums_at(job, layers, NIL, p0, like), layers[2, at.UNIT_SHARDS]
+            add_shards(job, layers, sums, sums_bytes(job, layers, like), count, p0, p1, like)
         return at.GO_ON
 
     return Operation(forward_unit_shards, "forward_unit_shards_packed" if packs else "forward_unit_shards")
