@@ -15,6 +15,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from fastbackprop.engine import telling
 from fastbackprop.engine.cache import Cache
 from fastbackprop.engine.compiler import EntryCompiler, KernelCompiler
+from fastbackprop.engine.simd import need_fma
 
 # No fastmath anywhere: it drops signed zeros and NaN checks, and lets sums be reordered.
 # error_model="numpy": a division by zero gives inf or nan, as in NumPy, without a branch.
@@ -63,6 +64,7 @@ def entry(function: Any = None, nogil: bool = True, name: str | None = None, kee
 
 
 def _compile(function: Any, signature: Any) -> None:
+    need_fma()
     start = time.perf_counter()
     function.compile(signature)
     telling.compiled(time.perf_counter() - start)

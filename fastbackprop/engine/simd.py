@@ -5,7 +5,8 @@ With the same helpers ``tile.py`` writes the loop of the product, and ``readers.
 A *line* is 64 bytes: 16 float32 or 8 float64 values, whatever the processor. Data are laid out in lines, so the
 results do not depend on the width of the registers. A *vector* is what one register holds: a line is 1 (AVX-512),
 2 (AVX2) or 4 (SSE, NEON) of them. The environment variable ``FASTBACKPROP_LANES`` (4, 8 or 16 float32 lanes) forces
-the width: the tests use it to show that all widths give the same bits.
+the width: the tests use it to show that all widths give the same bits. ``FASTBACKPROP_WITHOUT_FMA=1`` lets the engine
+run, slowly, where the processor has no fused multiply-add.
 
 Addresses are plain integers, in bytes; strides and counts are in elements. ``like`` is any scalar of the
 element type: its *type* chooses float32 or float64 at compile time, its value is not used.
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_name
 from numba import config, types
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
@@ -38,6 +40,18 @@ X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 # Of the processor that Numba compiles for, which its variables NUMBA_CPU_NAME and NUMBA_CPU_FEATURES may choose.
 _FEATURES = set((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
 AVX512 = "+avx512f" in _FEATURES
+FMA = not X86 or not _FEATURES.isdisjoint(("+fma", "+fma4", "+avx512f"))
+
+
+def need_fma() -> None:
+    """Raise RuntimeError where the processor has no fused multiply-add, unless it is to be done without."""
+    if not FMA and os.environ.get("FASTBACKPROP_WITHOUT_FMA") != "1":
+        raise RuntimeError(
+            f"this processor ({config.CPU_NAME or get_host_cpu_name()}) has no fused multiply-add (FMA), of which "
+            "fastbackprop's engine is made: each would be a call of the C library, a training 40 to 100 times as slow. "
+            "Where a virtual machine hides it, let that show the host's processor. FASTBACKPROP_WITHOUT_FMA=1 in the "
+            "environment trains all the same, with the same results; fastbackprop.reference is plain NumPy"
+        )
 
 
 def _lanes32() -> int:
