@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 import fastbackprop as fb
+from fastbackprop.engine.processor import X86
 from fastbackprop.engine.tile import peak
 from tests.processes import ROOT, python
 
@@ -71,6 +73,26 @@ def test_the_width_is_that_of_the_processor_that_numba_compiles_for():
     for name, value in (("NUMBA_CPU_NAME", "generic"), ("NUMBA_CPU_FEATURES", "")):
         assert python(code, **{name: value, "FASTBACKPROP_LANES": ""}) == "False 4"
     assert python(code, NUMBA_CPU_FEATURES="+avx2,+avx512f", FASTBACKPROP_LANES="8") == "True 8"
+
+
+@pytest.mark.skipif(not X86, reason="others have fused multiply-add in their base instructions")
+def test_without_fused_multiply_add_it_is_said_at_once_and_can_be_forced(tmp_path):
+    """An Ivy Bridge had none, nor have some virtual machines. LLVM calls the C library there: the results stay."""
+    code = """
+import numpy as np, fastbackprop as fb, fastbackprop.reference
+try:
+    print("done", fb.Network((40, 5, 3), seed=0).forward(np.eye(40, dtype=np.float32)).tobytes().hex())
+except RuntimeError as error:
+    print(error)
+"""
+    old = {"NUMBA_CPU_NAME": "ivybridge", "NUMBA_CPU_FEATURES": "+avx,-fma", "NUMBA_CACHE_DIR": str(tmp_path)}
+    said = python(code, **old, FASTBACKPROP_WITHOUT_FMA="")
+    assert said.startswith("this processor (ivybridge) has no fused multiply-add (FMA), of which fastbackprop's engine")
+    assert "FASTBACKPROP_WITHOUT_FMA=1 in the environment" in said
+    assert not list(tmp_path.rglob("*.nbc"))  # before anything was compiled
+    forced = python(code, **old, FASTBACKPROP_WITHOUT_FMA="1")
+    assert forced.startswith("done ")
+    assert forced == python(code)
 
 
 def test_the_peak_is_a_rate():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from fastbackprop.engine import cache, machine_code, telling
+from fastbackprop.engine import cache, machine_code, processor, telling
 
 
 def need_compiler() -> None:
@@ -48,6 +48,7 @@ class Entry:
     def _symbol(self) -> str:
         """The name of the machine code, which from now on is there."""
         need_compiler()
+        processor.need_fma()
         # No two pieces of code may have one name: the linker keeps the first.
         symbol = f"{self.name}.{secrets.token_hex(8) if self._file is None else self._file.key}"
         code = None if self._file is None else self._file.load()
