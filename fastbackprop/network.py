@@ -449,9 +449,9 @@ class Network:
                 costs, count = np.zeros((1, at.COST_FIELDS)), part.stop - part.start
                 job = plan.new_job(count, count)
                 put_data(job, x, y, w)
-                job[at.ORDER] = 0 if numbers is None else numbers.ctypes.data
-                job[at.OUTPUTS] = 0 if out is None else out[part].ctypes.data
-                job[at.CHECK_INPUTS] = check
+                job["order"] = 0 if numbers is None else numbers.ctypes.data
+                job["outputs"] = 0 if out is None else out[part].ctypes.data
+                job["check_inputs"] = check
                 if plan.run(job, self._params, costs)[0] and check:
                     checks.finite(X, "X", self._dtype)
                     check = False  # all of X was looked at
@@ -523,10 +523,10 @@ class Network:
         count = x.shape[0]
         job = plan.new_job(count, count)
         put_data(job, x, y, weights)
-        job[at.UPDATE], job[at.GRADIENT_AT] = GRADIENT, vector.ctypes.data
+        job["update"], job["gradient_at"] = GRADIENT, vector.ctypes.data
         if not whole:
             plan.divide(job, count)
-        job[at.INPUT_GRADIENT] = 0 if dX is None else dX.ctypes.data
+        job["input_gradient"] = 0 if dX is None else dX.ctypes.data
         hyper = None
         if penalty:
             hyper = np.zeros(HYPER_FIELDS)
@@ -600,7 +600,7 @@ class Network:
             for part, x, seeds, _ in self._batches(X, dZ):
                 job = plan.new_job(x.shape[0], plan.block)
                 put_data(job, x, seeds)
-                job[at.TARGET_KIND], job[at.INPUT_GRADIENT] = at.GIVEN_DELTAS, dX[part].ctypes.data
+                job["target_kind"], job["input_gradient"] = at.GIVEN_DELTAS, dX[part].ctypes.data
                 plan.run(job, self._params, np.zeros((1, at.COST_FIELDS)))
         return dX
 
@@ -648,8 +648,8 @@ class Network:
             cost = self._gradients(plan, x, y, None, vector, dX)
             if sample_shards_of(self._sizes, self._dtype, count) > 1:
                 self._gradients(plan, x, y, None, np.empty_like(vector), None, whole=True)
-            A = [X.copy(), *(plan.panels(at.PANELS, l, count) + 0 for l in range(1, last + 1))]  # + 0: -0.0 is 0
-            dZ = [plan.panels(at.DELTAS, l, count) for l in range(1, last + 1)]
+            A = [X.copy(), *(plan.panels("panels", l, count) + 0 for l in range(1, last + 1))]  # + 0: -0.0 is 0
+            dZ = [plan.panels("deltas", l, count) for l in range(1, last + 1)]
         dW, db = split(vector, self._sizes)
         Z: list[np.ndarray | None] = [None]
         dA: list[np.ndarray | None] = [dX]

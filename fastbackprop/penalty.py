@@ -33,8 +33,8 @@ class Penalty:
     def __bool__(self) -> bool:
         return bool(self.l1 > 0 or self.l2 > 0)
 
-    def put(self, job: np.ndarray, hyper: np.ndarray) -> None:
+    def put(self, job: np.void, hyper: np.ndarray) -> None:
         """Write it into a job and its constants."""
         if self:
-            job[at.PENALTY] = at.PENALTY_PER_SAMPLE if self.per_sample else at.PENALTY_OF_COST
+            job["penalty"] = at.PENALTY_PER_SAMPLE if self.per_sample else at.PENALTY_OF_COST
             hyper[L1], hyper[L2] = self.l1, self.l2

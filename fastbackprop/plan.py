@@ -15,7 +15,7 @@ from fastbackprop.engine.blocking import scratch_size
 from fastbackprop.engine.codes import GRADIENT, HYPER_FIELDS
 from fastbackprop.engine.entries import activation_pass, run
 from fastbackprop.engine.layout import LINE_BYTES
-from fastbackprop.engine.program import Shape, Work, make
+from fastbackprop.engine.program import Piece, Shape, Work, make
 from fastbackprop.parameters import parameter_count
 from fastbackprop.threads import run_on
 
@@ -166,10 +166,10 @@ class Plan:
         self._shape = Shape(tuple(sizes), head, starts, dtype)
         self._in_unit_shards = learning and block * sizes[0] * dtype.itemsize <= COPIED_BYTES and len(starts) > 2
         self._programs: dict[tuple[Work, int], np.ndarray] = {}
-        self._pieces: dict[int, np.ndarray] = {}
+        self._pieces: dict[int, list[Piece]] = {}
         self.seconds_compiling = 0.0  # or reading from the disk what is compiled
-        self.layers = np.zeros((len(sizes), at.LAYER_FIELDS), np.int64)
-        job = np.zeros(at.JOB_FIELDS, np.int64)
+        self.layers = np.zeros(len(sizes), at.LAYER)
+        job = np.zeros(1, at.JOB)[0]
         elements = parameters = units = 0
 
         def reserve(count: int) -> int:
@@ -180,56 +180,56 @@ class Plan:
 
         for l, n in enumerate(sizes):
             row = self.layers[l]
-            row[at.SIZE] = n
-            row[at.STRIDE] = at.panel_stride(n)
-            panels = block * int(row[at.STRIDE])
+            row["size"] = n
+            row["stride"] = at.panel_stride(n)
+            panels = block * int(row["stride"])
             if l > 0:
-                row[at.WEIGHTS] = parameters
-                row[at.BIASES] = parameters + n * sizes[l - 1]
-                row[at.FIRST_UNIT] = units
+                row["weights"] = parameters
+                row["biases"] = parameters + n * sizes[l - 1]
+                row["first_unit"] = units
                 parameters += n * (sizes[l - 1] + 1)
                 units += n
             if 0 < l < len(sizes) - 1:
-                row[at.ACTIVATION] = activations[l - 1]
-                row[at.ACTIVATION_PASS] = activation_pass(activations[l - 1], dtype)
-            row[at.PANELS] = reserve(panels + block * round_up(n, line))
-            row[at.UNITS] = row[at.PANELS] + panels
-            row[at.UNIT_SHARDS] = 1
+                row["activation"] = activations[l - 1]
+                row["activation_pass"] = activation_pass(activations[l - 1], dtype)
+            row["panels"] = reserve(panels + block * round_up(n, line))
+            row["units"] = row["panels"] + panels
+            row["unit_shards"] = 1
             if l == 2 and len(starts) > 2:
                 self._starts = np.array(starts)
-                row[at.UNIT_SHARDS], row[at.SHARD_STARTS] = len(starts) - 1, self._starts.ctypes.data
-                job[at.UNIT_SHARD_SUMS] = reserve((len(starts) - 1) * panels)
+                row["unit_shards"], row["shard_starts"] = len(starts) - 1, self._starts.ctypes.data
+                job["unit_shard_sums"] = reserve((len(starts) - 1) * panels)
             if learning:
-                row[at.DELTAS] = reserve(panels)
-                row[at.SLOPES] = reserve(panels)
-                row[at.BIAS_SUMS] = reserve(round_up(n, line) * line)
-        job[at.BLOCK], job[at.THREADS], job[at.SAMPLE_SHARDS] = block, 1, 1
-        job[at.LAYERS], job[at.LAYER_COUNT] = self.layers.ctypes.data, len(sizes)
-        job[at.TARGET_PANELS] = reserve(block * int(self.layers[-1, at.STRIDE]))
-        job[at.LOSSES] = reserve(block)
-        job[at.SHARES] = reserve(block)
-        job[at.TOTALS] = reserve(2 * block)
-        job[at.WEIGHT_SUMS] = reserve(line * min(self.threads, block // line))
+                row["deltas"] = reserve(panels)
+                row["slopes"] = reserve(panels)
+                row["bias_sums"] = reserve(round_up(n, line) * line)
+        job["block"], job["threads"], job["sample_shards"] = block, 1, 1
+        job["layers"], job["layer_count"] = self.layers.ctypes.data, len(sizes)
+        job["target_panels"] = reserve(block * int(self.layers[-1]["stride"]))
+        job["losses"] = reserve(block)
+        job["shares"] = reserve(block)
+        job["totals"] = reserve(2 * block)
+        job["weight_sums"] = reserve(line * min(self.threads, block // line))
         # what the products need is more than the line and the square of a line that all others take
         self._scratch = round_up(scratch_size(max(sizes) if learning else 0, dtype.itemsize), line)
         scratch_at = reserve(self._scratch)
         self.workspace = memory.zeros(elements, dtype)
-        sums = 2 * units + (len(starts) - 1) * sizes[min(2, len(sizes) - 1)]  # see UNIT_SUMS
-        self._vectors = 0  # elements of GROUP_VECTORS
+        sums = 2 * units + (len(starts) - 1) * sizes[min(2, len(sizes) - 1)]  # see "unit_sums"
+        self._vectors = 0  # elements of "group_vectors"
         if self._in_unit_shards:
-            job[at.GROUP_VECTORS] = elements
+            job["group_vectors"] = elements
             largest = max(parameter_count(self._group_sizes(2, group)) for group in range(2))
             self._vectors = 4 * round_up(largest, line) + round_up(sums * 8 // dtype.itemsize, line)
         self._of_threads: np.ndarray | None = None
         self._of_shards: tuple[np.ndarray, np.ndarray] | None = None
         self._groups: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        job[at.WORKSPACE] = self.workspace.ctypes.data
-        job[at.SCRATCH] = self.workspace.ctypes.data + scratch_at * dtype.itemsize
-        job[at.SCRATCH_BYTES] = self._scratch * dtype.itemsize
+        job["workspace"] = self.workspace.ctypes.data
+        job["scratch"] = self.workspace.ctypes.data + scratch_at * dtype.itemsize
+        job["scratch_bytes"] = self._scratch * dtype.itemsize
         self.gradient = memory.zeros(parameters if learning else 0, dtype)
-        job[at.GRADIENT_AT] = self.gradient.ctypes.data
+        job["gradient_at"] = self.gradient.ctypes.data
         self.unit_sums = np.zeros(sums if learning else 0)
-        job[at.UNIT_SUMS] = self.unit_sums.ctypes.data
+        job["unit_sums"] = self.unit_sums.ctypes.data
         self._learning = learning
         self._job = job
 
@@ -245,10 +245,10 @@ class Plan:
         home, self.home = self.home, []  # so it never holds what holds it, and goes with its network at once
         home.append(self)
 
-    def _cut_weights(self, threads: int) -> np.ndarray:
+    def _cut_weights(self, threads: int) -> list[Piece]:
         """The work on the weights in tasks of equal size: runs of outputs."""
         if not self._learning:
-            return np.zeros((0, at.PIECE_FIELDS), np.int64)
+            return []
         sizes, line = self._sizes, LINE_BYTES // self.dtype.itemsize
         pieces = [(l, o, min(o + at.CUT, sizes[l])) for l in range(1, len(sizes)) for o in range(0, sizes[l], at.CUT)]
 
@@ -262,26 +262,25 @@ class Plan:
         if threads > 1:
             most = 1 + self.block * parameter_count(sizes) // (threads * TASK_WORK)
             count = threads * min(TASKS_PER_THREAD, most)
-        rows: list[list[int]] = []
-        for (l, first, last), task in zip(pieces, cut(pieces, count)):
-            if rows and rows[-1][:1] == [l] and rows[-1][2:] == [first, task]:
-                rows[-1][at.PIECE_LAST] = last
+        tasks = np.unique(cut(pieces, count), return_inverse=True)[1].tolist()  # no number without work
+        merged: list[Piece] = []
+        for (l, first, last), task in zip(pieces, tasks):
+            if merged and merged[-1].layer == l and merged[-1].task == task:
+                merged[-1] = merged[-1]._replace(last=last)
             else:
-                rows.append([l, first, last, task])
-        table = np.array(rows, np.int64)
-        table[:, at.PIECE_TASK] = np.unique(table[:, at.PIECE_TASK], return_inverse=True)[1]  # no number without work
-        return table
+                merged.append(Piece(l, first, last, task))
+        return merged
 
-    def new_job(self, samples: int, batch: int, steps: int | None = None, first_step: int = 0) -> np.ndarray:
+    def new_job(self, samples: int, batch: int, steps: int | None = None, first_step: int = 0) -> np.void:
         """A job on `samples` rows in batches of `batch`: all steps of an epoch, or `steps` from `first_step` on."""
         job = self._job.copy()
-        job[at.SAMPLES], job[at.BATCH] = samples, min(batch, samples)
-        job[at.STEPS_PER_EPOCH] = -(-samples // batch)
-        job[at.STEPS] = job[at.STEPS_PER_EPOCH] if steps is None else steps
-        job[at.FIRST_STEP] = first_step
+        job["samples"], job["batch"] = samples, min(batch, samples)
+        job["steps_per_epoch"] = -(-samples // batch)
+        job["steps"] = job["steps_per_epoch"] if steps is None else steps
+        job["first_step"] = first_step
         return job
 
-    def divide(self, job: np.ndarray, batch: int) -> None:
+    def divide(self, job: np.void, batch: int) -> None:
         """Divide a job into sample shards, where that pays for batches of ``batch``; its own may be smaller.
 
         What the job is to do is known by then. Whether it is must not depend on the threads, nor on its steps.
@@ -298,9 +297,9 @@ class Plan:
             )
         gradients, sums = self._of_shards
         block = _samples(self._sizes, self.dtype, SHARD_BLOCK_BYTES, LEAST_SHARD_BLOCK)
-        job[at.BLOCK] = min(self.block, block)
-        job[at.SAMPLE_SHARDS], job[at.SHARD_SAMPLES] = shards, round_up(-(-batch // shards), line)
-        job[at.SHARD_GRADIENTS], job[at.SHARD_LOSSES] = gradients.ctypes.data, sums.ctypes.data
+        job["block"] = min(self.block, block)
+        job["sample_shards"], job["shard_samples"] = shards, round_up(-(-batch // shards), line)
+        job["shard_gradients"], job["shard_losses"] = gradients.ctypes.data, sums.ctypes.data
 
     def _group_sizes(self, groups: int, group: int) -> list[int]:
         """The layer sizes of one of so many groups of unit shards."""
@@ -316,68 +315,68 @@ class Plan:
             tables = np.stack([self.layers] * groups)
             for group, table in enumerate(tables):
                 sizes = self._group_sizes(groups, group)
-                table[1, at.SIZE] = sizes[1]
-                table[2, at.UNIT_SHARDS], table[2, at.SHARD_STARTS] = run, starts[group].ctypes.data
+                table[1]["size"] = sizes[1]
+                table[2]["unit_shards"], table[2]["shard_starts"] = run, starts[group].ctypes.data
                 for l in range(1, len(sizes)):
-                    table[l, at.WEIGHTS] = parameter_count(sizes[:l])
-                    table[l, at.BIASES] = table[l, at.WEIGHTS] + sizes[l] * sizes[l - 1]
-                    table[l, at.FIRST_UNIT] = sum(sizes[1:l])
+                    table[l]["weights"] = parameter_count(sizes[:l])
+                    table[l]["biases"] = table[l]["weights"] + sizes[l] * sizes[l - 1]
+                    table[l]["first_unit"] = sum(sizes[1:l])
             self._groups[groups] = tables, starts
         return self._groups[groups][0]
 
-    def _can_be_sharded(self, job: np.ndarray) -> bool:
+    def _can_be_sharded(self, job: np.void) -> bool:
         """Whether the steps of a job can be done in unit shards: of one block, with an update that needs no norm."""
-        updates = job[at.UPDATE] > GRADIENT and not job[at.CLIP]
-        whole = job[at.SAMPLE_SHARDS] == 1 and job[at.BATCH] <= job[at.BLOCK]
+        updates = job["update"] > GRADIENT and not job["clip"]
+        whole = job["sample_shards"] == 1 and job["batch"] <= job["block"]
         return bool(updates and whole and self._shape.unit_shards > 1)
 
-    def useful(self, job: np.ndarray, threads: int) -> tuple[int, int]:
+    def useful(self, job: np.void, threads: int) -> tuple[int, int]:
         """How many threads, of so many, have something to do in a job, and how many groups of unit shards; 0: none.
 
         Where more would leave the slowest thread as much to do as fewer, it is fewer.
         """
         threads = min(threads, self.threads)
-        shards = int(job[at.SAMPLE_SHARDS])
+        shards = int(job["sample_shards"])
         if shards > 1:
             most = -(-shards // threads)
             return -(-shards // most), 0
-        panels = -(-int(min(job[at.BATCH], job[at.BLOCK])) * self.dtype.itemsize // LINE_BYTES)
+        panels = -(-int(min(job["batch"], job["block"])) * self.dtype.itemsize // LINE_BYTES)
         shared = max(1, min(threads, panels))
-        if self._in_unit_shards and job[at.STEPS] >= LEAST_STEPS and self._can_be_sharded(job):
+        if self._in_unit_shards and job["steps"] >= LEAST_STEPS and self._can_be_sharded(job):
             groups = 1 << min(threads, self._shape.unit_shards).bit_length() - 1
             if groups > 1 and 2 * groups >= shared:
                 return groups, groups
         return shared, 0
 
-    def thread_counts(self, job: np.ndarray) -> list[int]:
+    def thread_counts(self, job: np.void) -> list[int]:
         """The numbers of threads that may be tried for a job: 1, 2, 4 and so on, and the most that are useful."""
         counts = [1 << i for i in range(self.threads.bit_length())]
         return sorted({self.useful(job, count)[0] for count in [*counts, self.threads]})
 
-    def _put_threads(self, job: np.ndarray, threads: int, groups: int) -> None:
+    def _put_threads(self, job: np.void, threads: int, groups: int) -> None:
         """What each thread needs for itself; no more threads have it than have been at work together.
 
         A thread costs its scratch and, where it has shards, a workspace as large as the one of the whole plan and twice
         the parameters: all of it grows with the number of threads, and nothing with its square.
         """
-        job[at.THREADS], job[at.GROUPS] = threads, groups
+        job["threads"], job["groups"] = threads, groups
         if groups:
-            job[at.GROUP_TABLES] = self._tables_of_groups(groups).ctypes.data
-        if threads == 1 and job[at.SAMPLE_SHARDS] == 1:
+            job["group_tables"] = self._tables_of_groups(groups).ctypes.data
+        if threads == 1 and job["sample_shards"] == 1:
             return
         own = 0
-        if groups or job[at.SAMPLE_SHARDS] > 1:
+        if groups or job["sample_shards"] > 1:
             own = len(self.workspace) + self._vectors
         size = threads * (self._scratch + own)
         if self._of_threads is None or len(self._of_threads) < size:
             self._of_threads = memory.zeros(size, self.dtype)
         start = self._of_threads.ctypes.data
-        job[at.SCRATCH] = start + threads * own * self.dtype.itemsize
-        job[at.OWN_WORKSPACES], job[at.OWN_WORKSPACE_BYTES] = start, own * self.dtype.itemsize
+        job["scratch"] = start + threads * own * self.dtype.itemsize
+        job["own_workspaces"], job["own_workspace_bytes"] = start, own * self.dtype.itemsize
 
-    def program(self, job: np.ndarray) -> np.ndarray:
+    def program(self, job: np.void) -> np.ndarray:
         """The program of a job; what it names is compiled when it is first asked for."""
-        work, threads = Work.of(job), int(job[at.THREADS])
+        work, threads = Work.of(job), int(job["threads"])
         if (work, threads) not in self._programs:
             start = time.perf_counter()
             if threads not in self._pieces:
@@ -388,19 +387,19 @@ class Plan:
             self.seconds_compiling += time.perf_counter() - start
         return self._programs[work, threads]
 
-    def with_clock(self, job: np.ndarray, program: np.ndarray) -> np.ndarray:
+    def with_clock(self, job: np.void, program: np.ndarray) -> np.ndarray:
         """The job with room for each thread's copy and for the words by which they meet, which `run` works on.
 
         It belongs to one run, so that a helper thread that wakes up late reads what it was woken for.
         """
-        threads = int(job[at.THREADS])
-        words = int(program[at.WORDS]) + threads
+        threads = int(job["threads"])
+        words = int(program[: at.PROGRAM.itemsize // 8].view(at.PROGRAM)[0]["words"]) + threads
         jobs = np.zeros(at.clock_at(threads) + words * at.CLOCK_LINE, np.int64)
-        jobs[: at.JOB_FIELDS] = job
+        jobs[: at.JOB_BYTES // 8] = np.frombuffer(job.tobytes(), np.int64)
         return jobs
 
     def run(
-        self, job: np.ndarray, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None,
+        self, job: np.void, params: np.ndarray, costs: np.ndarray, hyper: np.ndarray | None = None,
         threads: int | None = None,
     ) -> tuple[int, int]:  # fmt: skip
         """Do a job, on at most so many threads; ``costs`` is (epochs, COST_FIELDS).
@@ -409,9 +408,9 @@ class Plan:
         number of steps after which the job's ``stop`` ended it.
         """
         constants = _NO_HYPER if hyper is None else hyper
-        job[at.PARAMS], job[at.COSTS] = params.ctypes.data, costs.ctypes.data
-        job[at.HYPER] = constants.ctypes.data
-        work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
+        job["params"], job["costs"] = params.ctypes.data, costs.ctypes.data
+        job["hyper"] = constants.ctypes.data
+        work = int(job["steps"] * job["batch"]) * self.work_per_sample
         most = max(1, 2 * work // WAKING_WORK) if work > WAKING_WORK else 1
         count, groups = self.useful(job, min(most, threads or self.threads))
         self._put_threads(job, count, groups)
@@ -421,9 +420,9 @@ class Plan:
         clock = jobs[at.clock_at(count) :]
         return int(clock[at.FAILED_STEP]), int(clock[at.STOPPED])
 
-    def panels(self, field: int, l: int, samples: int) -> np.ndarray:
-        """A copy, as rows, of what a run left in the panels (PANELS, DELTAS or SLOPES) of layer l."""
+    def panels(self, field: str, l: int, samples: int) -> np.ndarray:
+        """A copy, as rows, of what a run left in the "panels", "deltas" or "slopes" of layer l."""
         line = LINE_BYTES // self.dtype.itemsize
-        start, n, stride = (int(self.layers[l, f]) for f in (field, at.SIZE, at.STRIDE))
+        start, n, stride = (int(self.layers[l][name]) for name in (field, "size", "stride"))
         blocks = self.workspace[start : start + self.block * stride].reshape(-1, stride, line)
         return np.ascontiguousarray(blocks[:, :n].transpose(0, 2, 1).reshape(-1, n)[:samples])

@@ -13,8 +13,8 @@ from fastbackprop.frames import SMALL_COPY
 
 # Rows and columns that are converted at once: the lines of both sides stay in the first two levels of the cache.
 TILE_ROWS, TILE_COLUMNS = 512, 64
-INPUT_FIELDS = at.INPUTS, at.INPUT_STRIDE, at.INPUT_READER
-TARGET_FIELDS = at.TARGETS, at.TARGET_STRIDE, at.TARGET_READER
+INPUT_FIELDS = "inputs", "input_stride", "input_reader"
+TARGET_FIELDS = "targets", "target_stride", "target_reader"
 
 
 def is_native(array: Any, dtype: np.dtype[Any]) -> bool:
@@ -130,23 +130,23 @@ class Rows:
         """A copy of some rows."""
         return Rows(native(self.array[numbers], self.dtype), self.dtype)
 
-    def put(self, job: np.ndarray, fields: tuple[int, int, int] = INPUT_FIELDS) -> None:
+    def put(self, job: np.void, fields: tuple[str, str, str] = INPUT_FIELDS) -> None:
         """Write into a job where the rows lie; they must stay alive as long as the job is done."""
         for field, value in zip(fields, (self._address, self._stride, self._reader), strict=True):
             job[field] = value
 
 
-def put_data(job: np.ndarray, X: Rows, Y: Rows | np.ndarray | None, weights: np.ndarray | None = None) -> None:
+def put_data(job: np.void, X: Rows, Y: Rows | np.ndarray | None, weights: np.ndarray | None = None) -> None:
     """Write the addresses of inputs, targets and sample weights into a job. ``Y``: rows, or int64 class numbers."""
     X.put(job)
-    job[at.SAMPLE_WEIGHTS] = 0 if weights is None else weights.ctypes.data
+    job["sample_weights"] = 0 if weights is None else weights.ctypes.data
     if isinstance(Y, Rows):
-        job[at.TARGET_KIND] = at.DENSE
+        job["target_kind"] = at.DENSE
         Y.put(job, TARGET_FIELDS)
     elif Y is not None:
-        job[at.TARGET_KIND], job[at.TARGETS] = at.CLASSES, Y.ctypes.data
+        job["target_kind"], job["targets"] = at.CLASSES, Y.ctypes.data
     else:
-        job[at.TARGET_KIND] = at.NO_TARGETS
+        job["target_kind"] = at.NO_TARGETS
 
 
 def targets(Y: np.ndarray, dtype: np.dtype[Any], *, shuffled: bool = False) -> Rows | np.ndarray:

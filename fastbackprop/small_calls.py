@@ -32,10 +32,10 @@ class _Call:
     def __init__(self, plan: Plan, net: Network, update: int, target_kind: int) -> None:
         self.plan, self.params = plan, net.params  # which live as long as their addresses are used
         job = plan.new_job(plan.block, plan.block)
-        job[at.CHECK_INPUTS], job[at.UPDATE], job[at.TARGET_KIND] = 1, update, target_kind
-        job[at.INPUT_STRIDE], job[at.TARGET_STRIDE] = net.sizes[0], net.sizes[-1]
+        job["check_inputs"], job["update"], job["target_kind"] = 1, update, target_kind
+        job["input_stride"], job["target_stride"] = net.sizes[0], net.sizes[-1]
         self.costs = np.zeros((1, at.COST_FIELDS))
-        job[at.PARAMS], job[at.COSTS] = self.params.ctypes.data, self.costs.ctypes.data
+        job["params"], job["costs"] = self.params.ctypes.data, self.costs.ctypes.data
         program = plan.program(job)
         self.job = plan.with_clock(job, program)
         self.clock = self.job[at.clock_at(1) :]

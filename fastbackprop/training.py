@@ -407,8 +407,8 @@ class Training:
         if self.in_place:
             job = plan.new_job(self.samples, self.batch_size, steps, first)
             epochs = len(costs), self.samples
-            job[at.ORDER] = memory.address(order, "the order of rows", epochs, np.int64) if order.size else 0
-            job[at.STOP] = 0 if self.stop is None else self.stop.ctypes.data
+            job["order"] = memory.address(order, "the order of rows", epochs, np.int64) if order.size else 0
+            job["stop"] = 0 if self.stop is None else self.stop.ctypes.data
         else:
             epoch, step = divmod(first, self.per_epoch)
             part = slice(step * self.batch_size, min((step + steps) * self.batch_size, self.samples))
@@ -419,15 +419,15 @@ class Training:
             job, costs = plan.new_job(X.shape[0], self.batch_size), costs[epoch : epoch + 1]
         put_data(job, X, Y, weights)
         self.penalty.put(job, self.hyper)
-        job[at.CLIP] = self.optimizer.clip_norm is not None
-        job[at.RATES] = memory.address(rates, f"the learning rates of {steps} steps", (steps,), np.float64)
-        job[at.UPDATE], job[at.DONE_STEPS] = self.optimizer.code, self.state.steps
+        job["clip"] = self.optimizer.clip_norm is not None
+        job["rates"] = memory.address(rates, f"the learning rates of {steps} steps", (steps,), np.float64)
+        job["update"], job["done_steps"] = self.optimizer.code, self.state.steps
         plan.divide(job, self.batch_size)
-        plain = not (self.penalty or self.optimizer.weight_decay or job[at.CLIP])
-        if self.optimizer.code == codes.SGD and plain and job[at.SAMPLE_SHARDS] == 1:
-            job[at.UPDATE] = codes.FUSED_SGD
+        plain = not (self.penalty or self.optimizer.weight_decay or job["clip"])
+        if self.optimizer.code == codes.SGD and plain and job["sample_shards"] == 1:
+            job["update"] = codes.FUSED_SGD
         if self.dropped is not None:
-            job[at.DROPOUT], job[at.DROPOUT_KEY] = self.dropped.ctypes.data, self.state.key
-        for place, address in zip((at.STATE_1, at.STATE_2), self._vector_addresses(), strict=False):
+            job["dropout"], job["dropout_key"] = self.dropped.ctypes.data, self.state.key
+        for place, address in zip(("state_1", "state_2"), self._vector_addresses(), strict=False):
             job[place] = address
         return plan.run(job, self.net.params, costs, self.hyper)

@@ -9,7 +9,7 @@ from scipy import sparse
 
 import fastbackprop as fb
 from fastbackprop import memory
-from fastbackprop.engine import update as kernels
+from fastbackprop.engine import codes
 from fastbackprop.optimizers import Optimizer
 from fastbackprop.schedules import Schedule
 from fastbackprop.training import State, Training
@@ -65,7 +65,7 @@ class Strange(Optimizer):
     decay_biases = False
     clip_norm = None
 
-    def __init__(self, vectors, code=kernels.ADAM, constants=None):
+    def __init__(self, vectors, code=codes.ADAM, constants=None):
         self.vectors, self.kind, self.constants = vectors, code, constants
 
     @property
@@ -98,9 +98,9 @@ STRANGE = {
     "unaligned": Strange([unaligned(zeros()), zeros()]),
     "too few": Strange([zeros()]),
     "too many": Strange([zeros(), zeros(), zeros()]),
-    "for another formula": Strange([zeros()], kernels.SGD),
+    "for another formula": Strange([zeros()], codes.SGD),
     "no formula": Strange([zeros(), zeros()], 99),
-    "no update": Strange([], kernels.GRADIENT),
+    "no update": Strange([], codes.GRADIENT),
     "few constants": Strange([zeros(), zeros()], constants=np.ones(3)),
 }
 

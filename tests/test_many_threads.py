@@ -71,7 +71,7 @@ def plan_and_job(kind, threads, dtype="float32"):
     sizes, samples, batch = KINDS[kind]
     workspace = Plan(sizes, [1] * (len(sizes) - 2), 0, np.dtype(dtype), plan.block_of(batch), threads, True)
     job = workspace.new_job(samples, batch)
-    job[plan.at.UPDATE] = 3
+    job["update"] = 3
     workspace.divide(job, batch)
     return workspace, job
 

@@ -8,7 +8,6 @@ import pytest
 
 import fastbackprop as fb
 from fastbackprop import frames, training
-from fastbackprop.engine import layout as at
 from fastbackprop.plan import Plan, unit_shards_of
 from fastbackprop.training import Training
 from tests.test_gradients import reference_gradient
@@ -27,7 +26,7 @@ def jobs(monkeypatch):
     seen = []
 
     def spy(threads, run, job, *args):
-        seen.append((threads, bool(job[at.GROUP_TABLES]), int(job[at.STEPS])))
+        seen.append((threads, bool(job["group_tables"]), int(job["steps"])))
         return run_on(threads, run, job, *args)
 
     from fastbackprop import plan

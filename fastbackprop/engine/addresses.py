@@ -8,6 +8,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
+from numba.np.numpy_support import from_dtype
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.pointers import emit_call_at, emit_pointer
@@ -55,15 +56,21 @@ def _vector_at(element: Any) -> Any:
     return vector_at
 
 
-words_at, doubles_at = _vector_at(types.int64), _vector_at(types.float64)
+def _record_at(dtype: Any) -> Any:
+    """What makes a record of the memory at an address."""
+    record = from_dtype(dtype)
+
+    @intrinsic
+    def record_at(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
+            return bld.inttoptr(args[0], context.get_value_type(record))
+
+        return record(types.intp), codegen
+
+    return record_at
 
 
-@intrinsic
-def layers_at(typingctx: Any, address: Any, count: Any) -> Any:
-    """The table of layers at an address; ``count``: how many there are."""
-    array = types.Array(types.int64, 2, "C")
-
-    def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        return _emit_array(context, bld, array, args[0], [args[1], int_const(at.LAYER_FIELDS)])
-
-    return array(types.intp, types.intp), codegen
+job_at, program_at, phase_at, task_at, operation_at = map(
+    _record_at, (at.JOB, at.PROGRAM, at.PHASE, at.TASK, at.OPERATION)
+)  # fmt: skip
+words_at, doubles_at, layers_at = map(_vector_at, (types.int64, types.float64, from_dtype(at.LAYER)))

@@ -6,7 +6,7 @@ It gets the arrays themselves, and reads the fields of NumPy's PyArrayObject, a 
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.addresses import words_at
+from fastbackprop.engine.addresses import job_at, words_at
 from fastbackprop.engine.jit import inline
 from fastbackprop.engine.places import clock_at
 from fastbackprop.engine.simd import load_int
@@ -45,18 +45,18 @@ def _are_rows(array, width, itemsize):
 @inline
 def _put_inputs(job, X, itemsize):
     """The fields of the job; whether X has rows as they can be read."""
-    fields, words = words_at(_data(job), at.JOB_FIELDS), _length(job, 0)
-    fields[at.SAMPLES] = fields[at.BATCH] = _length(X, 0)
-    fields[at.INPUTS] = _data(X)
-    clock = clock_at(fields[at.THREADS])
+    fields, words = job_at(_data(job)), _length(job, 0)
+    fields.samples = fields.batch = _length(X, 0)
+    fields.inputs = _data(X)
+    clock = clock_at(fields.threads)
     words_at(_data(job) + clock * 8, words - clock)[:] = 0
-    return _are_rows(X, fields[at.INPUT_STRIDE], itemsize)
+    return _are_rows(X, fields.input_stride, itemsize)
 
 
 @inline
 def _put_gradient(job, X, Y, vector, costs, itemsize):
-    fields = words_at(_data(job), at.JOB_FIELDS)
-    fields[at.TARGETS], fields[at.GRADIENT_AT] = _data(Y), _data(vector)
+    fields = job_at(_data(job))
+    fields.targets, fields.gradient_at = _data(Y), _data(vector)
     words_at(_data(costs), at.COST_FIELDS)[:] = 0  # of float64
     return _put_inputs(job, X, itemsize) and _length(Y, 0) == _length(X, 0)
 
@@ -64,10 +64,10 @@ def _put_gradient(job, X, Y, vector, costs, itemsize):
 def put_rows(job, X, outputs, itemsize):
     """Describe a forward pass of X (N, n[0]) whose outputs are to be written to `outputs` (N, n[L]).
 
-    The widths of the rows of X and of targets are in the job's INPUT_STRIDE and TARGET_STRIDE; its clock is set to 0.
+    The widths of the rows of X and of targets are in the job's input_stride and target_stride; its clock is set to 0.
     Returns 0 where X has another width, or its rows cannot be read as if it were contiguous and aligned; else 1.
     """
-    words_at(_data(job), at.JOB_FIELDS)[at.OUTPUTS] = _data(outputs)
+    job_at(_data(job)).outputs = _data(outputs)
     return _put_inputs(job, X, itemsize)
 
 
@@ -76,13 +76,13 @@ def put_targets(job, X, Y, vector, costs, itemsize):
 
     What the call fills, `costs` and the clock, is set to 0. Returns 0 where X or Y is not as X has to be in `put_rows`.
     """
-    width = words_at(_data(job), at.JOB_FIELDS)[at.TARGET_STRIDE]
+    width = job_at(_data(job)).target_stride
     return _put_gradient(job, X, Y, vector, costs, itemsize) and _are_rows(Y, width, itemsize)
 
 
 def put_classes(job, X, y, vector, costs, itemsize):
     """As `put_targets`, with classes y (N,), int64. Returns 0 also where one is below 0 or not below n[L]."""
-    count, last = _length(y, 0), words_at(_data(job), at.JOB_FIELDS)[at.TARGET_STRIDE] - 1
+    count, last = _length(y, 0), job_at(_data(job)).target_stride - 1
     follow = _stride(y, 0) == 8 or count == 1
     if not (_put_gradient(job, X, y, vector, costs, itemsize) and follow and _is_aligned(y, 8)):
         return False

@@ -1,4 +1,4 @@
-"""Where things lie: the fields of the integer tables that describe a network and a job to compiled code.
+"""Where things lie: the records that describe a network, a job and a program to compiled code. All fields are int64.
 
 One compilation serves every depth, width and batch, since all sizes are data. Three layouts of a block of samples, for
 a layer of n units (LINE = 16 float32 or 8 float64, one cache line):
@@ -10,134 +10,153 @@ a layer of n units (LINE = 16 float32 or 8 float64, one cache line):
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 LINE_BYTES = 64
 ARRAY_DATA = object.__basicsize__  # bytes from a NumPy array, a PyArrayObject, to the address of its data
 
-# ---- the table `layers`, one row a layer, 0 (the input) to L
-SIZE = 0  # n[l]
-STRIDE = 1  # units from panel to panel
-WEIGHTS = 2  # offset in params of W[l], row-major (n[l], n[l-1])
-BIASES = 3  # offset in params of b[l]
-ACTIVATION = 4  # code of a hidden layer, see activations.py; else IDENTITY
-ACTIVATION_PASS = 5  # address of the pass that applies it; 0 where the product does so itself
-PANELS = 6  # offset in the workspace of A[l] as panels
-UNITS = 7  # offset of A[l] as units
-DELTAS = 8  # offset of dZ[l] as panels
-SLOPES = 9  # offset of g'(Z[l]) as panels, where the activation needs it
-BIAS_SUMS = 10  # offset of the sums of dZ[l] over panels, a line a unit
-FIRST_UNIT = 11  # the number of its first unit, where the units of layers 1 to L are numbered in turn
-UNIT_SHARDS = 12  # how many chains Z[l] is the sum of, each over the units of a shard of layer l - 1
-# address of as many whole numbers, and one more: the first unit of each shard, and the number of all units; or 0: there
-SHARD_STARTS = 13  # is one chain
-LAYER_FIELDS = 14
 
-# ---- the table `pieces` of a plan: the work on the weights, cut by outputs
-PIECE_LAYER, PIECE_FIRST, PIECE_LAST = 0, 1, 2  # outputs first to last - 1 of a layer
-PIECE_TASK = 3  # the task that does it; rows are sorted by it
-PIECE_FIELDS = 4
-CUT = 8  # outputs that are not divided
+def _record(*fields: str) -> np.dtype[Any]:
+    return np.dtype([(field, np.int64) for field in fields], align=True)
 
-# ---- the vector `job`: what is to be done
-INPUTS = 0  # address of X, rows; where they have a reader, of their source (readers.py)
-INPUT_STRIDE = 1  # elements from row to row; where they have a reader, about as many as a row takes
-INPUT_READER = 2  # address of the reader of X, or 0: it is rows of the engine's own
-TARGET_KIND = 3  # NO_TARGETS, CLASSES, DENSE or GIVEN_DELTAS
-TARGETS = 4  # address of int64 class indices, or of rows of targets; where they have a reader, of their source
-TARGET_STRIDE = 5
-TARGET_READER = 6
-ORDER = 7  # address of int64 row numbers, or 0: the rows in their order
-SAMPLES = 8  # of an epoch
-BATCH = 9  # samples of a step
-STEPS_PER_EPOCH = 10
-FIRST_STEP = 11  # counted from the start of ORDER
-STEPS = 12  # to be done
-BLOCK = 13  # samples worked on at once; a larger batch is several blocks, their gradients summed in order
-LAYERS = 14  # address of the table `layers`
-LAYER_COUNT = 15
-PARAMS = 16  # address
-HYPER = 17  # address of the optimizer's constants, see update.py
-COSTS = 18  # address
-WORKSPACE = 19  # address
-OUTPUTS = 20  # address of o, rows, or 0
-LOSSES = 21  # workspace offset of the samples' losses
-SHARES = 22  # workspace offset of the samples' shares of the mean loss
-TOTALS = 23  # workspace offset of softmax's sums of exponentials, by sample, then of its sums of targets
-TARGET_PANELS = 24  # workspace offset
-SCRATCH = 25  # address: of the first thread's, in a thread's copy of its own
-SCRATCH_BYTES = 26  # a thread
-UPDATE = 27  # NO_GRADIENT, GRADIENT or an optimizer's code, see update.py
-GRADIENT_AT = 28  # address of the gradient, as params
-STATE_1 = 29  # address of the optimizer's first vector (velocity, first moment), as params
-STATE_2 = 30  # address of its second
-INPUT_GRADIENT = 31  # address of dX, rows, or 0
-RATES = 32  # address of float64 learning rates, one a step to be done
-DONE_STEPS = 33  # optimizer steps done before this job
-SAMPLE_WEIGHTS = 34  # address of the rows' weights in the loss, of the element type, or 0: all are 1
-# workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights; in unit shards two
-WEIGHT_SUMS = 35  # penalties, by turns, begin at its third number
-PENALTY = 36  # NO_PENALTY, PENALTY_OF_COST or PENALTY_PER_SAMPLE
-CLIP = 37  # whether the gradient is clipped: the update then waits for its norm
-# address of float64, by unit: the penalty of a row of weights, in layer 2 of its first shard; the square of the norm of
-UNIT_SUMS = 38  # its gradient; then shard by shard, from the second on, the penalties of the rows of layer 2
-DROPOUT = 39  # address of float64 probabilities that a unit is dropped, by layer, or 0
-DROPOUT_KEY = 40
-CHECK_INPUTS = 41  # whether inputs that are not finite make a forward pass count as failed, the cost of a gradient NaN
-STOP = 42  # address of the vector `stop`, or 0
-THREADS = 43  # that do it
-# A step in sample shards: each has a gradient of its own, made by one thread in a workspace of its own.
-SAMPLE_SHARDS = 44  # of a full batch, at least 1; 1: the threads share the work of each block instead
-SHARD_SAMPLES = 45  # samples; whole lines
-OWN_WORKSPACES = 46  # address; of sample shards one a thread, of unit shards one a group, each as WORKSPACE
-OWN_WORKSPACE_BYTES = 47
-SHARD_GRADIENTS = 48  # address; one a place of a shard, each as params
-SHARD_LOSSES = 49  # address of float64: a line a shard, the sum of its losses
-# A step in unit shards: each thread has a run of them, a GROUP, for all samples in a workspace of its own.
-# workspace offset of as many sums over inputs of layer 2 as it has shards, panels as of that layer; of a group the
-UNIT_SHARD_SUMS = 50  # first two are those over all of its units, by turns, the others those over each of its shards
-GROUP_TABLES = 51  # address of the tables `layers` of all groups, or 0: the step is not in unit shards
-GROUPS = 52
-GROUP_VECTORS = 53  # workspace offset of a group's parameters, gradient and the optimizer's vectors, each whole lines;
-# then its UNIT_SUMS
-# ---- where a thread is, in its copy of the job
-SLOT = 54  # the thread's number
-MAIN = 55  # address of the job that all threads share
-COMMON_STEP = 56  # that all threads are at
-STEP = 57  # that is worked on: the same, or in unit shards the next
-EPOCH = 58  # of the step, as a row of ORDER
-ENDS_EPOCH = 59  # whether the step is its last
-STEP_ROW = 60  # the place in ORDER of the step's first sample
-STEP_SAMPLES = 61
-ROW = 62  # the place in ORDER of the first sample that is worked on: of the block, or of a shard's
-ROWS = 63  # how many are
-BEGINS, ENDS = 64, 65  # whether they are the first, and the last, of what makes one gradient
-END_ROW = 66  # the place in ORDER after the job's last sample
-GATHERED = 67  # panels of inputs that were gathered ahead: of the first block of a sample shard
-GATHERED_FOR = 68  # of which sample shard, counted from 1 over all steps; else 0
-JOB_FIELDS = 69  # then the copy of each thread, and the clock
 
-# ---- a program: PROGRAM_HEAD words, then its phases, their tasks and their operations
-PHASES, PHASES_AT, TASKS_AT, OPS_AT = 0, 1, 2, 3  # the number of phases, and where in the program each table begins
-WORDS = 4  # of the clock, for the tasks of all phases
-PROGRAM_HEAD = 5
-# a phase: its tasks do not depend on each other, and may be done by any thread
-FIRST_TASK, TASK_COUNT = 0, 1
-WHEN = 2  # AT_BEGIN of the job, IN_BLOCK of each step (of shards one), AFTER_BLOCKS, AT_END of the job
-FIRST_WORD = 3  # of the clock
-# the first of as many operations as tasks, one of which a thread does while it waits, as long as it says GO_ON; or -1
-IDLE = 4
-PHASE_FIELDS = 5
+# ---- the table `layers`, one record a layer, 0 (the input) to L
+LAYER = _record(
+    "size",  # n[l]
+    "stride",  # units from panel to panel
+    "weights",  # offset in params of W[l], row-major (n[l], n[l-1])
+    "biases",  # offset in params of b[l]
+    "activation",  # code of a hidden layer, see activations.py; else IDENTITY
+    "activation_pass",  # address of the pass that applies it; 0 where the product does so itself
+    "panels",  # offset in the workspace of A[l] as panels
+    "units",  # offset of A[l] as units
+    "deltas",  # offset of dZ[l] as panels
+    "slopes",  # offset of g'(Z[l]) as panels, where the activation needs it
+    "bias_sums",  # offset of the sums of dZ[l] over panels, a line a unit
+    "first_unit",  # the number of its first unit, where the units of layers 1 to L are numbered in turn
+    "unit_shards",  # how many chains Z[l] is the sum of, each over the units of a shard of layer l - 1
+    # address of as many whole numbers, and one more: the first unit of each shard, and the number of all units; or 0:
+    # there is one chain
+    "shard_starts",
+)
+
+CUT = 8  # outputs of a layer whose weights no two tasks share
+
+# ---- the job: what is to be done. After it come the copy of each thread, and the clock.
+JOB = _record(
+    "inputs",  # address of X, rows; where they have a reader, of their source (readers.py)
+    "input_stride",  # elements from row to row; where they have a reader, about as many as a row takes
+    "input_reader",  # address of the reader of X, or 0: it is rows of the engine's own
+    "target_kind",  # NO_TARGETS, CLASSES, DENSE or GIVEN_DELTAS
+    "targets",  # address of int64 class indices, or of rows of targets; where they have a reader, of their source
+    "target_stride",
+    "target_reader",
+    "order",  # address of int64 row numbers, or 0: the rows in their order
+    "samples",  # of an epoch
+    "batch",  # samples of a step
+    "steps_per_epoch",
+    "first_step",  # counted from the start of ORDER
+    "steps",  # to be done
+    "block",  # samples worked on at once; a larger batch is several blocks, their gradients summed in order
+    "layers",  # address of the table `layers`
+    "layer_count",
+    "params",  # address
+    "hyper",  # address of the optimizer's constants, see update.py
+    "costs",  # address
+    "workspace",  # address
+    "outputs",  # address of o, rows, or 0
+    "losses",  # workspace offset of the samples' losses
+    "shares",  # workspace offset of the samples' shares of the mean loss
+    "totals",  # workspace offset of softmax's sums of exponentials, by sample, then of its sums of targets
+    "target_panels",  # workspace offset
+    "scratch",  # address: of the first thread's, in a thread's copy of its own
+    "scratch_bytes",  # a thread
+    "update",  # NO_GRADIENT, GRADIENT or an optimizer's code, see update.py
+    "gradient_at",  # address of the gradient, as params
+    "state_1",  # address of the optimizer's first vector (velocity, first moment), as params
+    "state_2",  # address of its second
+    "input_gradient",  # address of dX, rows, or 0
+    "rates",  # address of float64 learning rates, one a step to be done
+    "done_steps",  # optimizer steps done before this job
+    "sample_weights",  # address of the rows' weights in the loss, of the element type, or 0: all are 1
+    # workspace offset: a line a slice that starts with the sum, float64, of the step's sample weights; in unit shards
+    # two penalties, by turns, begin at its third number
+    "weight_sums",
+    "penalty",  # NO_PENALTY, PENALTY_OF_COST or PENALTY_PER_SAMPLE
+    "clip",  # whether the gradient is clipped: the update then waits for its norm
+    # address of float64, by unit: the penalty of a row of weights, in layer 2 of its first shard; the square of the
+    # norm of its gradient; then shard by shard, from the second on, the penalties of the rows of layer 2
+    "unit_sums",
+    "dropout",  # address of float64 probabilities that a unit is dropped, by layer, or 0
+    "dropout_key",
+    # whether inputs that are not finite make a forward pass count as failed, the cost of a gradient NaN
+    "check_inputs",
+    "stop",  # address of the vector `stop`, or 0
+    "threads",  # that do it
+    # A step in sample shards: each has a gradient of its own, made by one thread in a workspace of its own.
+    "sample_shards",  # of a full batch, at least 1; 1: the threads share the work of each block instead
+    "shard_samples",  # samples; whole lines
+    "own_workspaces",  # address; of sample shards one a thread, of unit shards one a group, each as WORKSPACE
+    "own_workspace_bytes",
+    "shard_gradients",  # address; one a place of a shard, each as params
+    "shard_losses",  # address of float64: a line a shard, the sum of its losses
+    # A step in unit shards: each thread has a run of them, a group, for all samples in a workspace of its own.
+    # workspace offset of as many sums over inputs of layer 2 as it has shards, panels as of that layer; of a group the
+    # first two are those over all of its units, by turns, the others those over each of its shards
+    "unit_shard_sums",
+    "group_tables",  # address of the tables `layers` of all groups, or 0: the step is not in unit shards
+    "groups",
+    # workspace offset of a group's parameters, gradient and the optimizer's vectors, each whole lines; then its
+    # unit_sums
+    "group_vectors",
+    # ---- where a thread is, in its copy of the job
+    "slot",  # the thread's number
+    "main",  # address of the job that all threads share
+    "common_step",  # that all threads are at
+    "step",  # that is worked on: the same, or in unit shards the next
+    "epoch",  # of the step, as a row of ORDER
+    "ends_epoch",  # whether the step is its last
+    "step_row",  # the place in ORDER of the step's first sample
+    "step_samples",
+    "row",  # the place in ORDER of the first sample that is worked on: of the block, or of a shard's
+    "rows",  # how many are
+    "begins",
+    "ends",  # whether they are the first, and the last, of what makes one gradient
+    "end_row",  # the place in ORDER after the job's last sample
+    "gathered",  # panels of inputs that were gathered ahead: of the first block of a sample shard
+    "gathered_for",  # of which sample shard, counted from 1 over all steps; else 0
+)
+
+# ---- a program: its head, then its phases, their tasks and their operations
+PROGRAM = _record(
+    "phases",  # how many
+    "phases_at", "tasks_at", "ops_at",  # at which word of the program each table begins
+    "words",  # of the clock, for the tasks of all phases
+)  # fmt: skip
+# its tasks do not depend on each other, and may be done by any thread
+PHASE = _record(
+    "first_task", "task_count",
+    "when",  # AT_BEGIN of the job, IN_BLOCK of each step (of shards one), AFTER_BLOCKS, AT_END of the job
+    "first_word",  # of the clock
+    # the first of as many operations as tasks, one of which a thread does while it waits, as long as it says GO_ON, or
+    # -1
+    "idle",
+)  # fmt: skip
 AT_BEGIN, IN_BLOCK, AFTER_BLOCKS, AT_END = 0, 1, 2, 3
-# a task: operations that follow each other
-FIRST_OP, OP_COUNT = 0, 1
-TASK_WORDS = 2
-# an operation
-FUNCTION = 0  # its address
-LAYER = 1
-SLICE, SLICES = 2, 3  # of the samples; of a sample shard: its place; of unit shards: which group
-FIRST, LAST = 4, 5  # outputs of the layer; of dropout the number of its first unit
-ALWAYS = 6  # whether it is done, too, where another of the step has FAILED
-BACK = 7  # where a task goes on from an operation that says AGAIN
-OP_FIELDS = 8
+TASK = _record("first_op", "op_count")  # operations that follow each other
+OPERATION = _record(
+    "function",  # its address
+    "layer",
+    "slice", "slices",  # of the samples; of a sample shard: its place; of unit shards: which group
+    "first", "last",  # outputs of the layer; of dropout the number of its first unit
+    "always",  # whether it is done, too, where another of the step has FAILED
+    "back",  # where a task goes on from an operation that says AGAIN
+)  # fmt: skip
+LAYER_BYTES, JOB_BYTES, PHASE_BYTES, TASK_BYTES, OPERATION_BYTES = (
+    record.itemsize for record in (LAYER, JOB, PHASE, TASK, OPERATION)
+)  # fmt: skip
 # what an operation returns: go on; a loss or a checked input is not finite; the task has ended; go BACK
 GO_ON, FAILED, LEAVE, AGAIN = 0, 1, 2, 3
 
@@ -168,7 +187,7 @@ CLOCK_LINE = 8  # 64-bit words
 
 def clock_at(threads: int) -> int:
     """Where the clock of a job begins."""
-    return (1 + threads) * JOB_FIELDS
+    return (1 + threads) * (JOB_BYTES // 8)
 
 
 def panel_stride(units: int) -> int:

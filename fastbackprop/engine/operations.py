@@ -37,8 +37,7 @@ operation = Operation  # a decorator
 
 def _compiled(name: str, dtype: np.dtype[Any]) -> Any:
     """What is compiled for an operation: a function of addresses."""
-    from fastbackprop.engine import layout as at
-    from fastbackprop.engine.addresses import layers_at, words_at
+    from fastbackprop.engine.addresses import job_at, layers_at, operation_at
     from fastbackprop.engine.jit import inline
 
     if name not in OPERATIONS:
@@ -46,9 +45,9 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Any:
     body, like = inline(OPERATIONS[name].function), dtype.type(0)
 
     def operation(job, record):
-        own = words_at(job, at.JOB_FIELDS)
-        layers = layers_at(own[at.LAYERS], own[at.LAYER_COUNT])
-        return body(own, words_at(record, at.OP_FIELDS), layers, like)
+        own = job_at(job)
+        layers = layers_at(own.layers, own.layer_count)
+        return body(own, operation_at(record), layers, like)
 
     return operation
 

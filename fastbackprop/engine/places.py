@@ -29,40 +29,40 @@ clock_at = kernel(at.clock_at)
 @inline
 def start_of(job, step):
     """The epoch of a step, as a row of ORDER, and how many of its samples come before the step's."""
-    step += job[at.FIRST_STEP]
-    epoch = step // job[at.STEPS_PER_EPOCH]
-    return epoch, (step - epoch * job[at.STEPS_PER_EPOCH]) * job[at.BATCH]
+    step += job.first_step
+    epoch = step // job.steps_per_epoch
+    return epoch, (step - epoch * job.steps_per_epoch) * job.batch
 
 
 @inline
 def row_of(job, epoch, before):
     """The place in ORDER, in which epochs follow each other, or the row of X if there is no order."""
-    return before + (epoch * job[at.SAMPLES] if job[at.ORDER] != 0 else 0)
+    return before + (epoch * job.samples if job.order != 0 else 0)
 
 
 @kernel
 def enter_step(job, step):
     """Go to a step, and its first block."""
     epoch, before = start_of(job, step)
-    job[at.STEP], job[at.EPOCH], job[at.STEP_ROW] = step, epoch, row_of(job, epoch, before)
-    job[at.STEP_SAMPLES] = min(job[at.BATCH], job[at.SAMPLES] - before)
-    job[at.ENDS_EPOCH] = before + job[at.STEP_SAMPLES] == job[at.SAMPLES]
+    job.step, job.epoch, job.step_row = step, epoch, row_of(job, epoch, before)
+    job.step_samples = min(job.batch, job.samples - before)
+    job.ends_epoch = before + job.step_samples == job.samples
     enter_block(job, 0)
 
 
 @kernel
 def enter_block(job, done):
     """Go to the step's block after `done` of its samples; of a step in sample shards all is one."""
-    block = job[at.BLOCK] if job[at.SAMPLE_SHARDS] == 1 else job[at.STEP_SAMPLES]
-    enter_rows(job, 0, job[at.STEP_SAMPLES], done, block)
+    block = job.block if job.sample_shards == 1 else job.step_samples
+    enter_rows(job, 0, job.step_samples, done, block)
 
 
 @inline
 def enter_rows(job, start, count, done, block):
     """Go to the block after `done` of `count` samples, the first of which is the step's sample number `start`."""
-    job[at.ROW] = job[at.STEP_ROW] + start + done
-    job[at.ROWS] = min(block, count - done)
-    job[at.BEGINS], job[at.ENDS] = done == 0, done + job[at.ROWS] == count
+    job.row = job.step_row + start + done
+    job.rows = min(block, count - done)
+    job.begins, job.ends = done == 0, done + job.rows == count
 
 
 @kernel
@@ -74,16 +74,16 @@ def panel_count(samples, like):
 @inline
 def panels_of(job, op, like):
     """The first panel of an operation's slice of the block, and the first after it."""
-    panels = panel_count(job[at.ROWS], like)
-    if op[at.SLICES] == 1:
+    panels = panel_count(job.rows, like)
+    if op.slices == 1:
         return NIL, panels
-    return op[at.SLICE] * panels // op[at.SLICES], (op[at.SLICE] + 1) * panels // op[at.SLICES]
+    return op.slice * panels // op.slices, (op.slice + 1) * panels // op.slices
 
 
 @inline
 def learns(job):
     """Whether deltas are wanted."""
-    return job[at.UPDATE] != NO_GRADIENT or job[at.INPUT_GRADIENT] != 0
+    return job.update != NO_GRADIENT or job.input_gradient != 0
 
 
 # ---------------------------------------------------------------- sample shards
@@ -92,7 +92,7 @@ def learns(job):
 @kernel
 def shard_count(job):
     """How many shards the step has: a small last batch may have fewer."""
-    return (job[at.STEP_SAMPLES] + job[at.SHARD_SAMPLES] - 1) // job[at.SHARD_SAMPLES]
+    return (job.step_samples + job.shard_samples - 1) // job.shard_samples
 
 
 @kernel
@@ -101,7 +101,7 @@ def shard_at(job, step, place):
 
     Shards are not of equal size: who has the smaller one gathers ahead for the larger.
     """
-    return (place + step % 2 * (job[at.SAMPLE_SHARDS] // 2)) % job[at.SAMPLE_SHARDS]
+    return (place + step % 2 * (job.sample_shards // 2)) % job.sample_shards
 
 
 # ---------------------------------------------------------------- addresses
@@ -110,46 +110,46 @@ def shard_at(job, step, place):
 @inline
 def clock(job):
     """The address of the clock."""
-    return job[at.MAIN] + clock_at(job[at.THREADS]) * 8
+    return job.main + clock_at(job.threads) * 8
 
 
 @kernel
-def panel_at(job, layers, l, field, p, like):
-    """The address of panel p of layer l: of its PANELS, DELTAS or SLOPES."""
-    return job[at.WORKSPACE] + (layers[l, field] + p * layers[l, at.STRIDE] * line(like)) * itemsize(like)
+def panel_at(job, layers, l, start, p, like):
+    """The address of panel p of layer l: of its panels, deltas or slopes, which begin at the offset `start`."""
+    return job.workspace + (start + p * layers[l].stride * line(like)) * itemsize(like)
 
 
 @kernel
 def units_at(job, layers, l, p, like):
     """The address of the samples of panel p in the first block of units of layer l."""
-    return job[at.WORKSPACE] + (layers[l, at.UNITS] + p * line(like) * line(like)) * itemsize(like)
+    return job.workspace + (layers[l].units + p * line(like) * line(like)) * itemsize(like)
 
 
 @inline
 def row_number(job, k):
     """The row of the sample at place k of ORDER."""
-    return load_int(job[at.ORDER] + k * 8) if job[at.ORDER] != 0 else k
+    return load_int(job.order + k * 8) if job.order != 0 else k
 
 
 @inline
 def sample_weight(job, k, like):
     """The weight in the loss of the sample at place k of ORDER."""
-    if job[at.SAMPLE_WEIGHTS] == 0:
+    if job.sample_weights == 0:
         return const(like, 1.0)
-    return load_scalar(job[at.SAMPLE_WEIGHTS] + row_number(job, k) * itemsize(like), like)
+    return load_scalar(job.sample_weights + row_number(job, k) * itemsize(like), like)
 
 
 @inline
 def weight_sum_at(job, slice_, like):
     """The address of the sum of the step's sample weights, as the operation `weigh` leaves it."""
-    return job[at.WORKSPACE] + (job[at.WEIGHT_SUMS] + slice_ * line(like)) * itemsize(like)
+    return job.workspace + (job.weight_sums + slice_ * line(like)) * itemsize(like)
 
 
 @inline
 def weight_sum(job, slice_, like):
     """The sum of the sample weights of the step."""
-    if job[at.SAMPLE_WEIGHTS] == 0:
-        return np.float64(job[at.STEP_SAMPLES])
+    if job.sample_weights == 0:
+        return np.float64(job.step_samples)
     return load_double(weight_sum_at(job, slice_, like))
 
 
@@ -162,13 +162,13 @@ def reciprocal(total):
 @inline
 def learning_rate(job):
     """Of the step."""
-    return load_double(job[at.RATES] + job[at.STEP] * 8)
+    return load_double(job.rates + job.step * 8)
 
 
 @inline
 def drop_probability(job, l):
     """Of a unit of hidden layer l."""
-    return load_double(job[at.DROPOUT] + l * 8) if job[at.DROPOUT] != 0 else 0.0
+    return load_double(job.dropout + l * 8) if job.dropout != 0 else 0.0
 
 
 # ---------------------------------------------------------------- the network
@@ -178,19 +178,19 @@ def drop_probability(job, l):
 def parameter_count(layers):
     """Elements of the parameters."""
     last = len(layers) - 1
-    return layers[last, at.BIASES] + layers[last, at.SIZE]
+    return layers[last].biases + layers[last].size
 
 
 @kernel
 def unit_count(layers):
     """The units of layers 1 to L."""
     last = len(layers) - 1
-    return layers[last, at.FIRST_UNIT] + layers[last, at.SIZE]
+    return layers[last].first_unit + layers[last].size
 
 
 @inline
 def is_from_panels(layers, l, panels, like):
     """Whether the gradient of a layer is made from panels of its inputs, which then are not transposed to units."""
-    few_inputs = 2 * layers[l - 1, at.SIZE] <= line(like) and panels >= NARROW_PANELS
-    few_outputs = layers[l, at.SIZE] <= min(FEW if l > 1 else FEW_OF_FIRST, 2 * panels)
+    few_inputs = 2 * layers[l - 1].size <= line(like) and panels >= NARROW_PANELS
+    few_outputs = layers[l].size <= min(FEW if l > 1 else FEW_OF_FIRST, 2 * panels)
     return few_inputs or few_outputs

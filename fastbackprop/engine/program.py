@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,14 +65,14 @@ class Work:
     groups: int = 0  # of unit shards
 
     @classmethod
-    def of(cls, job: np.ndarray) -> Work:
+    def of(cls, job: np.void) -> Work:
         """That of a job."""
         return cls(
-            update=int(job[at.UPDATE]), clip=bool(job[at.CLIP]), penalty=bool(job[at.PENALTY]),
-            dropout=bool(job[at.DROPOUT]), weights=bool(job[at.SAMPLE_WEIGHTS]),
-            targets=int(job[at.TARGET_KIND]), input_gradient=bool(job[at.INPUT_GRADIENT]),
-            check_inputs=bool(job[at.CHECK_INPUTS]), sample_shards=int(job[at.SAMPLE_SHARDS]),
-            groups=int(job[at.GROUPS]),
+            update=int(job["update"]), clip=bool(job["clip"]), penalty=bool(job["penalty"]),
+            dropout=bool(job["dropout"]), weights=bool(job["sample_weights"]),
+            targets=int(job["target_kind"]), input_gradient=bool(job["input_gradient"]),
+            check_inputs=bool(job["check_inputs"]), sample_shards=int(job["sample_shards"]),
+            groups=int(job["groups"]),
         )  # fmt: skip
 
     @property
@@ -103,6 +103,15 @@ class Op:
 
 
 Task = list[Op]
+
+
+class Piece(NamedTuple):
+    """A piece of the work on the weights: outputs ``first`` to ``last`` - 1 of a layer, and the task that does it."""
+
+    layer: int
+    first: int
+    last: int
+    task: int
 
 
 @dataclass(frozen=True)
@@ -169,15 +178,15 @@ def _updates(work: Work, l: int, outputs: tuple[int, int], *, with_gradient: boo
     return ops
 
 
-def _weights(work: Work, pieces: np.ndarray) -> list[Phase]:
-    """The phases in which the threads share the weights; ``pieces``: the table of that name, see layout.py."""
-    count = int(pieces[-1, at.PIECE_TASK]) + 1 if len(pieces) and work.update != NO_GRADIENT else 0
+def _weights(work: Work, pieces: Sequence[Piece]) -> list[Phase]:
+    """The phases in which the threads share the weights; ``pieces`` are sorted by their tasks."""
+    count = pieces[-1].task + 1 if pieces and work.update != NO_GRADIENT else 0
     tasks: list[Task] = [[] for _ in range(max(count, int(work.has_losses)))]
     clipped: list[Task] = [[] for _ in range(count)]
     if work.has_losses:
         tasks[0].append(Op("costs.count_costs", always=True))
     if count:
-        for l, first, last, task in pieces.tolist():
+        for l, first, last, task in pieces:
             tasks[task] += _updates(work, l, (first, last), with_gradient=work.sample_shards == 1)
             if work.clip:
                 clipped[task].append(Op(f"update.apply_clipped_{OPTIMIZERS[work.update]}", l, outputs=(first, last)))
@@ -188,7 +197,7 @@ def _weights(work: Work, pieces: np.ndarray) -> list[Phase]:
 # ---------------------------------------------------------------- the kinds of step
 
 
-def _shared(shape: Shape, work: Work, threads: int, pieces: np.ndarray) -> list[Phase]:
+def _shared(shape: Shape, work: Work, threads: int, pieces: Sequence[Piece]) -> list[Phase]:
     slices = [(i, threads) for i in range(threads)]
     penalties = [[Op("costs.penalize_slice", 0, slice_, always=True)] if work.penalty else [] for slice_ in slices]
     tasks = [first + _samples(shape, work, slice_) for first, slice_ in zip(penalties, slices, strict=True)]
@@ -198,7 +207,7 @@ def _shared(shape: Shape, work: Work, threads: int, pieces: np.ndarray) -> list[
     return phases
 
 
-def _in_sample_shards(shape: Shape, work: Work, pieces: np.ndarray) -> list[Phase]:
+def _in_sample_shards(shape: Shape, work: Work, pieces: Sequence[Piece]) -> list[Phase]:
     tasks = []
     for i in range(work.sample_shards):
         place = (i, work.sample_shards)
@@ -245,13 +254,13 @@ def in_unit_shards(shape: Shape, work: Work, groups: int) -> list[Phase]:
     return [Phase(at.AT_BEGIN, begins), Phase(at.IN_BLOCK, steps), Phase(at.AT_END, ends)]
 
 
-def make(shape: Shape, work: Work, threads: int, pieces: np.ndarray) -> np.ndarray:
+def make(shape: Shape, work: Work, threads: int, pieces: Sequence[Piece]) -> np.ndarray:
     """The program, int64; compiles what it names.
 
     Parameters
     ----------
     threads : tasks of the samples
-    pieces : the table of that name, see layout.py
+    pieces : of the weights, sorted by their tasks
     """
     if work.groups:
         phases = in_unit_shards(shape, work, work.groups)
@@ -264,27 +273,25 @@ def make(shape: Shape, work: Work, threads: int, pieces: np.ndarray) -> np.ndarr
 
 def _table(phases: list[Phase], dtype: np.dtype[Any]) -> np.ndarray:
     """Phases, tasks and operations as `run` reads them."""
-    phase_rows: list[list[int]] = []
-    task_rows: list[list[int]] = []
-    op_rows: list[list[int]] = []
+    rows: dict[str, list[tuple[int, ...]]] = {"phases": [], "tasks": [], "ops": []}
 
     def put(ops: Sequence[Op]) -> int:
         """The number of the first of some operations."""
-        first = len(op_rows)
+        first = len(rows["ops"])
         for op in ops:
-            back = len(op_rows) - op.back
-            address = entry_of(op.operation, dtype).address
-            op_rows.append([address, op.layer, *op.slice_, *op.outputs, op.always, back])
+            back, address = len(rows["ops"]) - op.back, entry_of(op.operation, dtype).address
+            rows["ops"].append((address, op.layer, *op.slice_, *op.outputs, op.always, back))
         return first
 
     word = 1  # after the line of FAILED_STEP and STOPPED
     for phase in phases:
-        first = len(task_rows)
-        for task in phase.tasks:
-            task_rows.append([put(task), len(task)])
+        first = len(rows["tasks"])
+        rows["tasks"] += [(put(task), len(task)) for task in phase.tasks]
         idle = put(phase.idle) if phase.idle else -1
-        phase_rows.append([first, len(phase.tasks), phase.when, word, idle])
+        rows["phases"].append((first, len(phase.tasks), phase.when, word, idle))
         word += len(phase.tasks)
-    starts = np.cumsum([at.PROGRAM_HEAD, *(sum(map(len, rows)) for rows in (phase_rows, task_rows))]).tolist()
-    head = [len(phases), *starts, word]
-    return np.array([*head, *(x for rows in (phase_rows, task_rows, op_rows) for row in rows for x in row)], np.int64)
+    records = {"phases": at.PHASE, "tasks": at.TASK, "ops": at.OPERATION}
+    tables = [np.array(rows[name], record) for name, record in records.items()]
+    starts = np.cumsum([at.PROGRAM.itemsize // 8, *(table.nbytes // 8 for table in tables)])
+    head = np.array([(len(phases), *starts[:3], word)], at.PROGRAM)
+    return np.concatenate([table.view(np.int64) for table in (head, *tables)])

@@ -11,7 +11,7 @@ holds nobody up, and one thread alone is the serial build. Which thread does wha
 from __future__ import annotations
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.addresses import call_operation, words_at
+from fastbackprop.engine.addresses import call_operation, job_at, operation_at, phase_at, program_at, task_at, words_at
 from fastbackprop.engine.codes import GRADIENT
 from fastbackprop.engine.jit import kernel
 from fastbackprop.engine.places import clock as clock_of
@@ -37,7 +37,7 @@ WORD_BYTES = at.CLOCK_LINE * 8
 @kernel
 def _own(job):
     """The address of the thread's copy of the job."""
-    return job[at.MAIN] + (1 + job[at.SLOT]) * at.JOB_FIELDS * 8
+    return job.main + (1 + job.slot) * at.JOB_BYTES
 
 
 @kernel
@@ -74,48 +74,48 @@ def _do_task(job, ops, first, end, failed):
     """The operations of a task, one after the other."""
     i = first
     while i < end:
-        op = ops + i * at.OP_FIELDS * 8
-        record = words_at(op, at.OP_FIELDS)
+        op = ops + i * at.OPERATION_BYTES
+        record = operation_at(op)
         i += 1
-        if record[at.ALWAYS] != 0 or load_acquire(failed) == 0:
-            code = call_operation(record[at.FUNCTION], _own(job), op)
+        if record.always != 0 or load_acquire(failed) == 0:
+            code = call_operation(record.function, _own(job), op)
             if code == at.FAILED:
-                store_release(failed, job[at.STEP] + 1)
+                store_release(failed, job.step + 1)
             elif code == at.LEAVE:
                 break
             elif code == at.AGAIN:
-                i = record[at.BACK]
+                i = record.back
 
 
 @kernel
 def _do_phase(job, program, phase, turn, clock):
     """A phase, its `turn`-th time, counted from 1."""
-    head, count = words_at(program, at.PROGRAM_HEAD), phase[at.TASK_COUNT]
-    tasks = program + (head[at.TASKS_AT] + phase[at.FIRST_TASK] * at.TASK_WORDS) * 8
-    ops = program + head[at.OPS_AT] * 8
-    words, failed = clock + phase[at.FIRST_WORD] * WORD_BYTES, clock + at.FAILED_STEP * 8
-    start, done = job[at.SLOT] * count // job[at.THREADS] if job[at.SLOT] > 0 else 0, 2 * turn
+    head, count = program_at(program), phase.task_count
+    tasks = program + head.tasks_at * 8 + phase.first_task * at.TASK_BYTES
+    ops = program + head.ops_at * 8
+    words, failed = clock + phase.first_word * WORD_BYTES, clock + at.FAILED_STEP * 8
+    start, done = job.slot * count // job.threads if job.slot > 0 else 0, 2 * turn
     for i in range(start, start + count):
         number = i if i < count else i - count
         word = words + number * WORD_BYTES
         if load_acquire(word) == done - 2 and compare_swap(word, done - 2, done - 1):
-            task = words_at(tasks + number * at.TASK_WORDS * 8, at.TASK_WORDS)
-            _do_task(job, ops, task[at.FIRST_OP], task[at.FIRST_OP] + task[at.OP_COUNT], failed)
+            task = task_at(tasks + number * at.TASK_BYTES)
+            _do_task(job, ops, task.first_op, task.first_op + task.op_count, failed)
             store_release(word, done)
-    if phase[at.IDLE] >= 0:
-        op = ops + (phase[at.IDLE] + start) * at.OP_FIELDS * 8
-        _idle(job, op, words, count, done, clock + head[at.WORDS] * WORD_BYTES)
+    if phase.idle >= 0:
+        op = ops + (phase.idle + start) * at.OPERATION_BYTES
+        _idle(job, op, words, count, done, clock + head.words * WORD_BYTES)
     _wait(words, count, done)
 
 
 @kernel
 def _idle(job, op, words, count, done, gathering):
     """While others work, what can be done ahead. A word says that it is, so that the memory is not given back."""
-    word = gathering + job[at.SLOT] * WORD_BYTES
+    word = gathering + job.slot * WORD_BYTES
     if not _reached(words, count, done) and compare_swap(word, 0, 1):
-        code, record = at.GO_ON, words_at(op, at.OP_FIELDS)
+        code, record = at.GO_ON, operation_at(op)
         while code == at.GO_ON and not _reached(words, count, done):
-            code = call_operation(record[at.FUNCTION], _own(job), op)
+            code = call_operation(record.function, _own(job), op)
         store_release(word, 0)
 
 
@@ -134,10 +134,10 @@ def _wait_for_idle(words, count):
 @kernel
 def _do_phases(job, program, when, turn, clock):
     """The phases of a time."""
-    head = words_at(program, at.PROGRAM_HEAD)
-    for i in range(head[at.PHASES]):
-        phase = words_at(program + (head[at.PHASES_AT] + i * at.PHASE_FIELDS) * 8, at.PHASE_FIELDS)
-        if phase[at.WHEN] == when:
+    head = program_at(program)
+    for i in range(head.phases):
+        phase = phase_at(program + head.phases_at * 8 + i * at.PHASE_BYTES)
+        if phase.when == when:
             _do_phase(job, program, phase, turn, clock)
 
 
@@ -146,29 +146,31 @@ def run(jobs, program, slot):
 
     jobs, program: addresses of int64, see layout.py. The clock starts as zeros.
     """
-    job, shared = words_at(jobs + (1 + slot) * at.JOB_FIELDS * 8, at.JOB_FIELDS), words_at(jobs, at.JOB_FIELDS)
-    for field in range(at.JOB_FIELDS):
-        job[field] = shared[field]
-    job[at.SLOT], job[at.MAIN] = slot, jobs
+    own = jobs + (1 + slot) * at.JOB_BYTES
+    copy, shared = words_at(own, at.JOB_BYTES // 8), words_at(jobs, at.JOB_BYTES // 8)
+    for field in range(at.JOB_BYTES // 8):
+        copy[field] = shared[field]
+    job = job_at(own)
+    job.slot, job.main = slot, jobs
     clock = clock_of(job)
-    job[at.SCRATCH] += slot * job[at.SCRATCH_BYTES]
-    enter_step(job, job[at.STEPS] - 1)
-    job[at.END_ROW] = job[at.STEP_ROW] + job[at.STEP_SAMPLES]
+    job.scratch += slot * job.scratch_bytes
+    enter_step(job, job.steps - 1)
+    job.end_row = job.step_row + job.step_samples
     # The subnormal numbers of a training, moments and deltas that fade away, are nothing to it but slow.
-    learns = job[at.UPDATE] > GRADIENT
+    learns = job.update > GRADIENT
     mode = flush_subnormals() if learns else 0
     enter_step(job, 0)
     _do_phases(job, program, at.AT_BEGIN, 1, clock)
     blocks = 0
-    for step in range(job[at.STEPS]):
+    for step in range(job.steps):
         failed, stopped = load_acquire(clock + at.FAILED_STEP * 8), load_acquire(clock + at.STOPPED * 8)
         if 0 < failed <= step or 0 < stopped <= step:
             break
-        job[at.COMMON_STEP] = step
+        job.common_step = step
         enter_step(job, step)
-        done, batch = 0, job[at.STEP_SAMPLES]  # read before the phases: operations may go on to the next step
+        done, batch = 0, job.step_samples  # read before the phases: operations may go on to the next step
         while True:
-            done += job[at.ROWS]
+            done += job.rows
             blocks += 1
             _do_phases(job, program, at.IN_BLOCK, blocks, clock)
             if done == batch:
@@ -177,7 +179,7 @@ def run(jobs, program, slot):
         _do_phases(job, program, at.AFTER_BLOCKS, step + 1, clock)
     _do_phases(job, program, at.AT_END, 1, clock)
     if slot == 0:
-        _wait_for_idle(clock + words_at(program, at.PROGRAM_HEAD)[at.WORDS] * WORD_BYTES, job[at.THREADS])
+        _wait_for_idle(clock + program_at(program).words * WORD_BYTES, job.threads)
     if learns:
         restore_subnormals(mode)
     return 0

@@ -17,20 +17,20 @@ def _backward_layer(packs):
 
     def backward_layer(job, op, layers, like):
         """dZ[l] of a slice, from dZ[l + 1]; of l = 0, whose activation is the identity, dX as panels."""
-        l, size = op[at.LAYER], itemsize(like)
+        l, size = op.layer, itemsize(like)
         p0, p1 = panels_of(job, op, like)
-        epilogue, field = SCALE, at.SLOPES
+        epilogue, aux = SCALE, layers[l].slopes
         if drop_probability(job, l) == 0.0:
-            if layers[l, at.ACTIVATION] == IDENTITY:
+            if layers[l].activation == IDENTITY:
                 epilogue = STORE
-            elif layers[l, at.ACTIVATION] == RELU or layers[l, at.ACTIVATION] == RELU0:
-                epilogue, field = MASK, at.PANELS
+            elif layers[l].activation == RELU or layers[l].activation == RELU0:
+                epilogue, aux = MASK, layers[l].panels
         if p1 > p0:
             backward(
-                job[at.PARAMS] + layers[l + 1, at.WEIGHTS] * size, layers[l, at.SIZE], layers[l + 1, at.SIZE],
-                panel_at(job, layers, l + 1, at.DELTAS, p0, like), layers[l + 1, at.STRIDE],
-                panel_at(job, layers, l, at.DELTAS, p0, like), layers[l, at.STRIDE],
-                epilogue, panel_at(job, layers, l, field, p0, like), p1 - p0, job[at.SCRATCH], like,
+                job.params + layers[l + 1].weights * size, layers[l].size, layers[l + 1].size,
+                panel_at(job, layers, l + 1, layers[l + 1].deltas, p0, like), layers[l + 1].stride,
+                panel_at(job, layers, l, layers[l].deltas, p0, like), layers[l].stride,
+                epilogue, panel_at(job, layers, l, aux, p0, like), p1 - p0, job.scratch, like,
             )  # fmt: skip
         return at.GO_ON
 
@@ -44,10 +44,10 @@ for _packs in (False, True):
 @operation
 def write_input_gradient(job, op, layers, like):
     """dX of a slice as rows."""
-    n, width = line(like), layers[0, at.SIZE]
+    n, width = line(like), layers[0].size
     p0, p1 = panels_of(job, op, like)
     for p in range(p0, p1):
-        rows = job[at.INPUT_GRADIENT] + (job[at.ROW] + p * n) * width * itemsize(like)
-        panel = panel_at(job, layers, 0, at.DELTAS, p, like)
-        panel_to_rows(panel, width, rows, width, min(n, job[at.ROWS] - p * n), job[at.SCRATCH], like)
+        rows = job.input_gradient + (job.row + p * n) * width * itemsize(like)
+        panel = panel_at(job, layers, 0, layers[0].deltas, p, like)
+        panel_to_rows(panel, width, rows, width, min(n, job.rows - p * n), job.scratch, like)
     return at.GO_ON

@@ -27,16 +27,16 @@ def _forward_layer(packs):
 
     def forward_layer(job, op, layers, like):
         """A[l] of a slice and, where they are wanted, the slopes g'(Z[l])."""
-        l, size = op[at.LAYER], itemsize(like)
+        l, size = op.layer, itemsize(like)
         p0, p1 = panels_of(job, op, like)
         if p1 > p0:
-            n_in, pass_ = layers[l - 1, at.SIZE], layers[l, at.ACTIVATION_PASS]
-            slopes = panel_at(job, layers, l, at.SLOPES, p0, like) if pass_ != 0 and learns(job) else 0
+            n_in, pass_ = layers[l - 1].size, layers[l].activation_pass
+            slopes = panel_at(job, layers, l, layers[l].slopes, p0, like) if pass_ != 0 and learns(job) else 0
             forward(
-                job[at.PARAMS] + layers[l, at.WEIGHTS] * size, n_in, n_in, layers[l, at.SIZE],
-                job[at.PARAMS] + layers[l, at.BIASES] * size, panel_at(job, layers, l - 1, at.PANELS, p0, like),
-                layers[l - 1, at.STRIDE], panel_at(job, layers, l, at.PANELS, p0, like), layers[l, at.STRIDE], slopes,
-                layers[l, at.ACTIVATION], pass_, p1 - p0, job[at.SCRATCH], like,
+                job.params + layers[l].weights * size, n_in, n_in, layers[l].size,
+                job.params + layers[l].biases * size, panel_at(job, layers, l - 1, layers[l - 1].panels, p0, like),
+                layers[l - 1].stride, panel_at(job, layers, l, layers[l].panels, p0, like), layers[l].stride, slopes,
+                layers[l].activation, pass_, p1 - p0, job.scratch, like,
             )  # fmt: skip
         return at.GO_ON
 
@@ -53,20 +53,20 @@ for _packs in (False, True):
 @inline
 def shard_start(layers, s):
     """The first unit of shard `s` of layer 1; of the one after the last, the number of all."""
-    return load_int(layers[2, at.SHARD_STARTS] + s * 8)
+    return load_int(layers[2].shard_starts + s * 8)
 
 
 @inline
 def sums_bytes(job, layers, like):
     """From one of UNIT_SHARD_SUMS to the next."""
-    return job[at.BLOCK] * layers[2, at.STRIDE] * itemsize(like)
+    return job.block * layers[2].stride * itemsize(like)
 
 
 @kernel
 def shard_sums_at(job, layers, number, p, like):
     """The address of panel p of one of UNIT_SHARD_SUMS."""
-    panel_bytes = layers[2, at.STRIDE] * line(like) * itemsize(like)
-    start = job[at.WORKSPACE] + job[at.UNIT_SHARD_SUMS] * itemsize(like)
+    panel_bytes = layers[2].stride * line(like) * itemsize(like)
+    start = job.workspace + job.unit_shard_sums * itemsize(like)
     return start + number * sums_bytes(job, layers, like) + p * panel_bytes
 
 
@@ -76,13 +76,13 @@ def _sum_shard(packs):
     @kernel
     def sum_shard(job, layers, shard, biases, result, p0, p1, like):
         """b[2] + W[2] A[1] over the units of a shard; without an address of biases there are none."""
-        size, n_in, first, last = itemsize(like), layers[1, at.SIZE], NIL, layers[1, at.SIZE]
-        if layers[2, at.UNIT_SHARDS] > 1:
+        size, n_in, first, last = itemsize(like), layers[1].size, NIL, layers[1].size
+        if layers[2].unit_shards > 1:
             first, last = shard_start(layers, shard), shard_start(layers, shard + 1)
         forward(
-            job[at.PARAMS] + (layers[2, at.WEIGHTS] + first) * size, n_in, last - first, layers[2, at.SIZE], biases,
-            panel_at(job, layers, NIL + 1, at.PANELS, p0, like) + first * line(like) * size, layers[1, at.STRIDE],
-            result, layers[2, at.STRIDE], NIL, NIL + IDENTITY, NIL, p1 - p0, job[at.SCRATCH], like,
+            job.params + (layers[2].weights + first) * size, n_in, last - first, layers[2].size, biases,
+            panel_at(job, layers, NIL + 1, layers[1].panels, p0, like) + first * line(like) * size, layers[1].stride,
+            result, layers[2].stride, NIL, NIL + IDENTITY, NIL, p1 - p0, job.scratch, like,
         )  # fmt: skip
 
     return sum_shard
@@ -94,12 +94,12 @@ SUM_SHARD = {packs: _sum_shard(packs) for packs in (False, True)}
 @kernel
 def add_shards(job, layers, sums, sums_bytes, count, p0, p1, like):
     """A[2], or Z[L] in its place, from the sums that make Z[2]: `sums`, of the first the address of its panel p0."""
-    l, panel_bytes = 2, layers[2, at.STRIDE] * line(like) * itemsize(like)
+    l, panel_bytes = 2, layers[2].stride * line(like) * itemsize(like)
     for p in range(p0, p1):
-        slopes = panel_at(job, layers, l, at.SLOPES, p, like) if learns(job) else 0
+        slopes = panel_at(job, layers, l, layers[l].slopes, p, like) if learns(job) else 0
         activate_sum(
-            layers[l, at.ACTIVATION], layers[l, at.ACTIVATION_PASS], sums + (p - p0) * panel_bytes, sums_bytes, count,
-            panel_at(job, layers, l, at.PANELS, p, like), slopes, layers[l, at.SIZE], like,
+            layers[l].activation, layers[l].activation_pass, sums + (p - p0) * panel_bytes, sums_bytes, count,
+            panel_at(job, layers, l, layers[l].panels, p, like), slopes, layers[l].size, like,
         )  # fmt: skip
 
 
@@ -110,11 +110,11 @@ def _forward_unit_shards(packs):
         """A[2] of a slice, where Z[2] is the sum of chains, one over each shard of its inputs."""
         p0, p1 = panels_of(job, op, like)
         if p1 > p0:
-            biases = job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like)
-            for shard in range(layers[2, at.UNIT_SHARDS]):
+            biases = job.params + layers[2].biases * itemsize(like)
+            for shard in range(layers[2].unit_shards):
                 result = shard_sums_at(job, layers, shard, p0, like)
                 sum_shard(job, layers, shard, biases if shard == 0 else NIL, result, p0, p1, like)
-            sums, count = shard_sums_at(job, layers, NIL, p0, like), layers[2, at.UNIT_SHARDS]
+            sums, count = shard_sums_at(job, layers, NIL, p0, like), layers[2].unit_shards
             add_shards(job, layers, sums, sums_bytes(job, layers, like), count, p0, p1, like)
         return at.GO_ON
 
@@ -131,15 +131,15 @@ for _packs in (False, True):
 @operation
 def drop_units(job, op, layers, like):
     """Dropout in hidden layer l of a slice; FIRST is the number of its first unit."""
-    l, n = op[at.LAYER], line(like)
+    l, n = op.layer, line(like)
     p0, p1 = panels_of(job, op, like)
     probability = drop_probability(job, l)
-    key = layer_key(job[at.DROPOUT_KEY], job[at.DONE_STEPS] + job[at.STEP], l)
+    key = layer_key(job.dropout_key, job.done_steps + job.step, l)
     for p in range(p0, p1 if probability > 0.0 else p0):
         drop(
-            probability, key, job[at.ROW] - job[at.STEP_ROW] + p * n, layers[l, at.ACTIVATION], op[at.FIRST],
-            layers[l, at.SIZE], panel_at(job, layers, l, at.PANELS, p, like),
-            panel_at(job, layers, l, at.SLOPES, p, like), like,
+            probability, key, job.row - job.step_row + p * n, layers[l].activation, op.first,
+            layers[l].size, panel_at(job, layers, l, layers[l].panels, p, like),
+            panel_at(job, layers, l, layers[l].slopes, p, like), like,
         )  # fmt: skip
     return at.GO_ON
 
@@ -147,12 +147,12 @@ def drop_units(job, op, layers, like):
 @operation
 def transpose_units(job, op, layers, like):
     """The units of layer l of a slice, where the gradient of the next layer is made from them."""
-    l = op[at.LAYER]
+    l = op.layer
     p0, p1 = panels_of(job, op, like)
-    if not is_from_panels(layers, l + 1, panel_count(job[at.ROWS], like), like):
+    if not is_from_panels(layers, l + 1, panel_count(job.rows, like), like):
         for p in range(p0, p1):
             panel_to_units(
-                panel_at(job, layers, l, at.PANELS, p, like), layers[l, at.SIZE], units_at(job, layers, l, p, like),
-                job[at.BLOCK] * line(like), like,
+                panel_at(job, layers, l, layers[l].panels, p, like), layers[l].size, units_at(job, layers, l, p, like),
+                job.block * line(like), like,
             )  # fmt: skip
     return at.GO_ON

@@ -17,25 +17,25 @@ FAR_INPUT_BYTES = 1 << 20  # inputs of more bytes are asked for ahead: they come
 @inline
 def gather_panels(job, layers, row, samples, p0, p1, like):
     """Panels p0 to p1 - 1 of the `samples` from place `row` of ORDER on."""
-    n, width = line(like), layers[0, at.SIZE]
-    far = job[at.SAMPLES] * abs(job[at.INPUT_STRIDE]) * itemsize(like) > FAR_INPUT_BYTES
-    to_units = job[at.UPDATE] != NO_GRADIENT
+    n, width = line(like), layers[0].size
+    far = job.samples * abs(job.input_stride) * itemsize(like) > FAR_INPUT_BYTES
+    to_units = job.update != NO_GRADIENT
     to_units = to_units and not is_from_panels(layers, NIL + 1, panel_count(samples, like), like)
-    units_stride = job[at.BLOCK] * n if to_units else 0
-    reader = job[at.INPUT_READER]
+    units_stride = job.block * n if to_units else 0
+    reader = job.input_reader
     if reader != 0 and p1 > p0:
         call_reader(
-            reader, job[at.INPUTS], job[at.ORDER], row + p0 * n, samples - p0 * n, NIL + far, job[at.END_ROW], width,
-            units_at(job, layers, 0, p0, like) if to_units else job[at.SCRATCH], units_stride,
-            panel_at(job, layers, 0, at.PANELS, p0, like), layers[0, at.STRIDE], p1 - p0,
+            reader, job.inputs, job.order, row + p0 * n, samples - p0 * n, NIL + far, job.end_row, width,
+            units_at(job, layers, 0, p0, like) if to_units else job.scratch, units_stride,
+            panel_at(job, layers, 0, layers[0].panels, p0, like), layers[0].stride, p1 - p0,
         )  # fmt: skip
     for p in range(p0, p1 if reader == 0 else p0):
         first = row + p * n
         ahead = first + n if far else NOT_AHEAD  # the panel that is next in ORDER
-        units = units_at(job, layers, 0, p, like) if to_units else job[at.SCRATCH]
+        units = units_at(job, layers, 0, p, like) if to_units else job.scratch
         gather(
-            job[at.INPUTS], job[at.INPUT_STRIDE], job[at.ORDER], first, min(n, samples - p * n), ahead,
-            job[at.END_ROW], width, units, units_stride, panel_at(job, layers, 0, at.PANELS, p, like), like,
+            job.inputs, job.input_stride, job.order, first, min(n, samples - p * n), ahead,
+            job.end_row, width, units, units_stride, panel_at(job, layers, 0, layers[0].panels, p, like), like,
         )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def gather_panels(job, layers, row, samples, p0, p1, like):
 def gather_inputs(job, op, layers, like):
     """A[0] of a slice of the block, but for the panels that were gathered ahead."""
     p0, p1 = panels_of(job, op, like)
-    gather_panels(job, layers, job[at.ROW], job[at.ROWS], p0 + job[at.GATHERED], p1, like)
+    gather_panels(job, layers, job.row, job.rows, p0 + job.gathered, p1, like)
     return at.GO_ON
 
 
@@ -52,6 +52,6 @@ def check_inputs(job, op, layers, like):
     """FAILED where the gathered inputs of a slice are not finite."""
     p0, p1 = panels_of(job, op, like)
     for p in range(p0, p1):
-        if not all_finite(panel_at(job, layers, 0, at.PANELS, p, like), layers[0, at.SIZE] * line(like), like):
+        if not all_finite(panel_at(job, layers, 0, layers[0].panels, p, like), layers[0].size * line(like), like):
             return at.FAILED
     return at.GO_ON

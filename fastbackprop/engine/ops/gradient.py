@@ -19,27 +19,27 @@ def gradient_of_outputs(job, op, layers, like):
 
     FUSED_SGD makes the update with the last block.
     """
-    l, first, last = op[at.LAYER], op[at.FIRST], op[at.LAST]
-    n, size, work = line(like), itemsize(like), job[at.WORKSPACE]
-    panels, n_in, stride = panel_count(job[at.ROWS], like), layers[l - 1, at.SIZE], layers[l, at.STRIDE]
-    sgd = job[at.UPDATE] == FUSED_SGD and job[at.ENDS] != 0
+    l, first, last = op.layer, op.first, op.last
+    n, size, work = line(like), itemsize(like), job.workspace
+    panels, n_in, stride = panel_count(job.rows, like), layers[l - 1].size, layers[l].stride
+    sgd = job.update == FUSED_SGD and job.ends != 0
     rate = const(like, learning_rate(job)) if sgd else const(like, 0.0)
-    weights, biases = layers[l, at.WEIGHTS] * size, layers[l, at.BIASES] * size
-    deltas = work + layers[l, at.DELTAS] * size
-    begin, begin_at = ZERO if job[at.BEGINS] != 0 else CONTINUE, job[at.GRADIENT_AT] + weights
-    epilogue, result = (SGD, job[at.PARAMS]) if sgd else (STORE, job[at.GRADIENT_AT])
+    weights, biases = layers[l].weights * size, layers[l].biases * size
+    deltas = work + layers[l].deltas * size
+    begin, begin_at = ZERO if job.begins != 0 else CONTINUE, job.gradient_at + weights
+    epilogue, result = (SGD, job.params) if sgd else (STORE, job.gradient_at)
     if is_from_panels(layers, l, panels, like):
         gradient_from_panels(
-            deltas, stride, panel_at(job, layers, l - 1, at.PANELS, 0, like), layers[l - 1, at.STRIDE], n_in, first,
-            last, panels, begin, begin_at, epilogue, result + weights, rate,
+            deltas, stride, panel_at(job, layers, l - 1, layers[l - 1].panels, 0, like), layers[l - 1].stride, n_in,
+            first, last, panels, begin, begin_at, epilogue, result + weights, rate,
         )  # fmt: skip
     else:
         gradient(
-            deltas, stride, units_at(job, layers, l - 1, 0, like), job[at.BLOCK] * n, n_in, first, last, panels,
-            begin, begin_at, epilogue, result + weights, job[at.SCRATCH], rate,
+            deltas, stride, units_at(job, layers, l - 1, 0, like), job.block * n, n_in, first, last, panels,
+            begin, begin_at, epilogue, result + weights, job.scratch, rate,
         )  # fmt: skip
     bias_gradient(
-        deltas, stride, first, last, panels, begin, work + layers[l, at.BIAS_SUMS] * size,
-        epilogue if job[at.ENDS] != 0 else KEEP, result + biases, rate,
+        deltas, stride, first, last, panels, begin, work + layers[l].bias_sums * size,
+        epilogue if job.ends != 0 else KEEP, result + biases, rate,
     )  # fmt: skip
     return at.GO_ON

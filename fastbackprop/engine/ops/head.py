@@ -29,7 +29,7 @@ def _make_gather_targets(of_classes):
     def gather_targets(job, row, count, outputs, panel, like):
         """A panel's targets: one line of class indices, or a line an output."""
         n, size = line(like), itemsize(like)
-        order, targets = job[at.ORDER], job[at.TARGETS]
+        order, targets = job.order, job.targets
         if of_classes:
             if order == 0 and count == n:
                 for s in range(0, n, lanes(like)):
@@ -38,14 +38,14 @@ def _make_gather_targets(of_classes):
                 for s in range(n):
                     sample = row_number(job, row + min(s, count - 1))
                     store(panel + s * size, const(like, load_int(targets + sample * 8)))
-        elif job[at.TARGET_READER] != 0:
+        elif job.target_reader != 0:
             call_reader(
-                job[at.TARGET_READER], targets, order, row, count, NIL, NIL, outputs, job[at.SCRATCH], NIL, panel,
+                job.target_reader, targets, order, row, count, NIL, NIL, outputs, job.scratch, NIL, panel,
                 NIL, NIL + 1,
             )  # fmt: skip
         else:
             gather(
-                targets, job[at.TARGET_STRIDE], order, row, count, NOT_AHEAD, NIL, outputs, job[at.SCRATCH], NIL,
+                targets, job.target_stride, order, row, count, NOT_AHEAD, NIL, outputs, job.scratch, NIL,
                 panel, like,
             )  # fmt: skip
 
@@ -56,7 +56,7 @@ def _make_gather_targets(of_classes):
 def _shares(job, first, exist, share, shares, like):
     """A line of `share` times each sample's weight; 0 for the samples that do not exist."""
     n, size = line(like), itemsize(like)
-    if job[at.SAMPLE_WEIGHTS] == 0 and exist == n:
+    if job.sample_weights == 0 and exist == n:
         for i in range(0, n, lanes(like)):
             store(shares + i * size, splat(share))
     else:
@@ -98,32 +98,32 @@ def _operation(code, kind):
         p0, p1 = panels_of(job, op, like)
         if p1 == p0:
             return at.GO_ON
-        outputs, stride, code = layers[last, at.SIZE], layers[last, at.STRIDE], at.GO_ON
-        panel, panel_bytes = panel_at(job, layers, last, at.PANELS, p0, like), stride * n * size
-        row, count = job[at.ROW] + p0 * n, min((p1 - p0) * n, job[at.ROWS] - p0 * n)
-        targets = job[at.WORKSPACE] + job[at.TARGET_PANELS] * size + p0 * panel_bytes
-        losses = job[at.WORKSPACE] + (job[at.LOSSES] + p0 * n) * size
-        shares = job[at.WORKSPACE] + (job[at.SHARES] + p0 * n) * size
-        totals = job[at.WORKSPACE] + (job[at.TOTALS] + p0 * n) * size
-        deltas = panel_at(job, layers, last, at.DELTAS, p0, like) if learns(job) else 0
+        outputs, stride, code = layers[last].size, layers[last].stride, at.GO_ON
+        panel, panel_bytes = panel_at(job, layers, last, layers[last].panels, p0, like), stride * n * size
+        row, count = job.row + p0 * n, min((p1 - p0) * n, job.rows - p0 * n)
+        targets = job.workspace + job.target_panels * size + p0 * panel_bytes
+        losses = job.workspace + (job.losses + p0 * n) * size
+        shares = job.workspace + (job.shares + p0 * n) * size
+        totals = job.workspace + (job.totals + p0 * n) * size
+        deltas = panel_at(job, layers, last, layers[last].deltas, p0, like) if learns(job) else 0
         if has_targets:
-            share = const(like, reciprocal(weight_sum(job, op[at.SLICE], like)))
+            share = const(like, reciprocal(weight_sum(job, op.slice, like)))
             read_targets(job, row, count, outputs, targets, panel_bytes, share, shares, like)
         head(
-            panel, panel_bytes, p1 - p0, outputs, targets, deltas, losses, totals, totals + job[at.BLOCK] * size,
+            panel, panel_bytes, p1 - p0, outputs, targets, deltas, losses, totals, totals + job.block * size,
             shares, like,
         )  # fmt: skip
         if given_deltas:  # the targets are dZ[L] itself
             _copy_panels(targets, deltas, panel_bytes, p1 - p0, outputs, like)
-        if job[at.OUTPUTS] != 0:
+        if job.outputs != 0:
             for p in range(p1 - p0):
-                rows = job[at.OUTPUTS] + (row + p * n) * outputs * size
+                rows = job.outputs + (row + p * n) * outputs * size
                 exist = min(n, count - p * n)
-                panel_to_rows(panel + p * panel_bytes, outputs, rows, outputs, exist, job[at.SCRATCH], like)
+                panel_to_rows(panel + p * panel_bytes, outputs, rows, outputs, exist, job.scratch, like)
         if has_losses:
             if not all_finite(losses, (p1 - p0) * n, like):
                 code = at.FAILED
-            if job[at.SAMPLE_WEIGHTS] != 0:
+            if job.sample_weights != 0:
                 for i in range(count):
                     weight = sample_weight(job, row + i, like)
                     store(losses + i * size, load_scalar(losses + i * size, like) * weight)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import sum_tree
-from fastbackprop.engine.addresses import layers_at, words_at
+from fastbackprop.engine.addresses import job_at, layers_at
 from fastbackprop.engine.jit import NIL, inline, kernel
 from fastbackprop.engine.operations import Operation, operation
 from fastbackprop.engine.ops.costs import add_costs, penalize, sum_doubles, sum_penalties
@@ -33,28 +33,28 @@ from fastbackprop.engine.simd import itemsize, lanes, line, load_acquire, store
 @inline
 def _table_of(job, group):
     """The address of the table of a group's layers."""
-    return job[at.GROUP_TABLES] + group * job[at.LAYER_COUNT] * at.LAYER_FIELDS * 8
+    return job.group_tables + group * job.layer_count * at.LAYER_BYTES
 
 
 @operation
 def enter_group(job, op, layers, like):
-    """Let the thread's job be that of group SLICE, and at the step that all threads are at.
+    """Let the thread's job be that of group `slice`, and at the step that all threads are at.
 
     So begins each task: the thread may have done another group before, up to the next step. Where the vectors of the
-    whole network lie, the job MAIN still says.
+    whole network lie, the job `main` still says.
     """
-    enter_step(job, job[at.COMMON_STEP])
-    n, size, group = line(like), itemsize(like), op[at.SLICE]
-    main = words_at(job[at.MAIN], at.JOB_FIELDS)
-    own = layers_at(_table_of(job, group), job[at.LAYER_COUNT])
-    job[at.LAYERS] = _table_of(job, group)
-    job[at.WORKSPACE] = job[at.OWN_WORKSPACES] + group * job[at.OWN_WORKSPACE_BYTES]
-    params = job[at.WORKSPACE] + job[at.GROUP_VECTORS] * size
+    enter_step(job, job.common_step)
+    n, size, group = line(like), itemsize(like), op.slice
+    main = job_at(job.main)
+    own = layers_at(_table_of(job, group), job.layer_count)
+    job.layers = _table_of(job, group)
+    job.workspace = job.own_workspaces + group * job.own_workspace_bytes
+    params = job.workspace + job.group_vectors * size
     vector_bytes = (parameter_count(own) + n - 1) // n * n * size
-    job[at.PARAMS], job[at.GRADIENT_AT] = params, params + vector_bytes
-    job[at.STATE_1] = params + 2 * vector_bytes if main[at.STATE_1] != 0 else 0
-    job[at.STATE_2] = params + 3 * vector_bytes if main[at.STATE_2] != 0 else 0
-    job[at.UNIT_SUMS] = params + 4 * vector_bytes
+    job.params, job.gradient_at = params, params + vector_bytes
+    job.state_1 = params + 2 * vector_bytes if main.state_1 != 0 else 0
+    job.state_2 = params + 3 * vector_bytes if main.state_2 != 0 else 0
+    job.unit_sums = params + 4 * vector_bytes
     return at.GO_ON
 
 
@@ -74,7 +74,7 @@ def _move_vector(layers, first, units, whole, own, leaves, like):
     `first`: its first unit of layer 1, of the `units` of all groups.
     """
     size = itemsize(like)
-    n_in, count, n_out = layers[0, at.SIZE], layers[1, at.SIZE], layers[2, at.SIZE]
+    n_in, count, n_out = layers[0].size, layers[1].size, layers[2].size
     _move(whole + first * n_in * size, own, count * n_in, leaves, like)  # W[1]
     _move(whole + (units * n_in + first) * size, own + count * n_in * size, count, leaves, like)  # b[1]
     whole, own = whole + units * (n_in + 1) * size, own + count * (n_in + 1) * size
@@ -88,56 +88,58 @@ def _move_vector(layers, first, units, whole, own, leaves, like):
 @kernel
 def _move_vectors(job, layers, group, leaves, like):
     """Copy a group's parameters, and what the optimizer has, to vectors of its own; or all of it back."""
-    main, first, units = words_at(job[at.MAIN], at.JOB_FIELDS), NIL, NIL
-    for other in range(job[at.GROUPS]):
+    main, first, units = job_at(job.main), NIL, NIL
+    for other in range(job.groups):
         if other == group:
             first = units
-        units += layers_at(_table_of(job, other), 2)[1, at.SIZE]
-    for field in (at.PARAMS, at.STATE_1, at.STATE_2):
-        if main[field] != 0:
-            _move_vector(layers, first, units, main[field], job[field], leaves, like)
+        units += layers_at(_table_of(job, other), 2)[1].size
+    _move_vector(layers, first, units, main.params, job.params, leaves, like)
+    if main.state_1 != 0:
+        _move_vector(layers, first, units, main.state_1, job.state_1, leaves, like)
+    if main.state_2 != 0:
+        _move_vector(layers, first, units, main.state_2, job.state_2, leaves, like)
 
 
 @operation
 def move_in(job, op, layers, like):
-    """Copy what group SLICE has of the vectors."""
-    _move_vectors(job, layers, op[at.SLICE], False, like)
+    """Copy what group `slice` has of the vectors."""
+    _move_vectors(job, layers, op.slice, False, like)
     return at.GO_ON
 
 
 @operation
 def move_out(job, op, layers, like):
     """Copy it back."""
-    _move_vectors(job, layers, op[at.SLICE], True, like)
+    _move_vectors(job, layers, op.slice, True, like)
     return at.GO_ON
 
 
 @operation
 def next_step(job, op, layers, like):
     """Go on to the next step; LEAVE after the last."""
-    if job[at.STEP] + 1 == job[at.STEPS]:
+    if job.step + 1 == job.steps:
         return at.LEAVE
-    enter_step(job, job[at.STEP] + 1)
+    enter_step(job, job.step + 1)
     return at.GO_ON
 
 
 @inline
 def _of_first_group(job, address):
     """The address, of something in a group's workspace, in that of the first group."""
-    return address - job[at.WORKSPACE] + job[at.OWN_WORKSPACES]
+    return address - job.workspace + job.own_workspaces
 
 
 @inline
 def _penalty_at(job, like):
     """The address of the penalty of a group's weights: of one of two, by turns."""
-    return weight_sum_at(job, 0, like) + (2 + job[at.STEP] % 2) * 8
+    return weight_sum_at(job, 0, like) + (2 + job.step % 2) * 8
 
 
 @operation
 def penalize_group(job, op, layers, like):
-    """The penalty of the weights of group SLICE."""
+    """The penalty of the weights of group `slice`."""
     penalize(job, layers, NIL, NIL + 1, like)
-    last = len(layers) - 1 if op[at.SLICE] == 0 else 2  # the layers that all have are the first group's
+    last = len(layers) - 1 if op.slice == 0 else 2  # the layers that all have are the first group's
     store(_penalty_at(job, like), sum_penalties(job, layers, last))
     return at.GO_ON
 
@@ -146,12 +148,12 @@ def _sum_own_shards(packs):
     sum_shard = SUM_SHARD[packs]
 
     def sum_own_shards(job, op, layers, like):
-        """The share of group SLICE in Z[2], for the next turn."""
-        shards, panels = layers[2, at.UNIT_SHARDS], panel_count(job[at.ROWS], like)
-        turn = shard_sums_at(job, layers, job[at.STEP] % 2, NIL, like)
-        biases = job[at.PARAMS] + layers[2, at.BIASES] * itemsize(like) if op[at.SLICE] == 0 else NIL
+        """The share of group `slice` in Z[2], for the next turn."""
+        shards, panels = layers[2].unit_shards, panel_count(job.rows, like)
+        turn = shard_sums_at(job, layers, job.step % 2, NIL, like)
+        biases = job.params + layers[2].biases * itemsize(like) if op.slice == 0 else NIL
         first = shard_sums_at(job, layers, NIL + 2, NIL, like) if shards > 1 else turn
-        stride, panel_bytes = sums_bytes(job, layers, like), layers[2, at.STRIDE] * line(like) * itemsize(like)
+        stride, panel_bytes = sums_bytes(job, layers, like), layers[2].stride * line(like) * itemsize(like)
         for shard in range(shards):
             sum_shard(
                 job, layers, shard, biases if shard == 0 else NIL, first + shard * stride, NIL, panels, like
@@ -159,7 +161,7 @@ def _sum_own_shards(packs):
         if shards > 1:
             for p in range(panels):
                 start = first + p * panel_bytes
-                sum_tree(start, stride, shards, turn + p * panel_bytes, layers[2, at.SIZE], like)
+                sum_tree(start, stride, shards, turn + p * panel_bytes, layers[2].size, like)
         return at.GO_ON
 
     return Operation(sum_own_shards, "sum_own_shards_packed" if packs else "sum_own_shards")
@@ -172,9 +174,9 @@ for _packs in (False, True):
 @operation
 def add_groups(job, op, layers, like):
     """A[2], or Z[L] in its place, from the shares of all groups in Z[2]."""
-    sums = _of_first_group(job, shard_sums_at(job, layers, job[at.STEP] % 2, NIL, like))
+    sums = _of_first_group(job, shard_sums_at(job, layers, job.step % 2, NIL, like))
     add_shards(
-        job, layers, sums, job[at.OWN_WORKSPACE_BYTES], job[at.GROUPS], NIL, panel_count(job[at.ROWS], like), like
+        job, layers, sums, job.own_workspace_bytes, job.groups, NIL, panel_count(job.rows, like), like
     )  # fmt: skip
     return at.GO_ON
 
@@ -183,9 +185,9 @@ def add_groups(job, op, layers, like):
 def count_costs_of_groups(job, op, layers, like):
     """The costs of a step; done by the first group."""
     penalty = 0.0
-    if job[at.PENALTY] != at.NO_PENALTY:
+    if job.penalty != at.NO_PENALTY:
         penalty = sum_doubles(
-            _of_first_group(job, _penalty_at(job, like)), job[at.OWN_WORKSPACE_BYTES], job[at.GROUPS], NIL
+            _of_first_group(job, _penalty_at(job, like)), job.own_workspace_bytes, job.groups, NIL
         )  # fmt: skip
     add_costs(job, penalty, load_acquire(clock(job) + at.FAILED_STEP * 8) != 0, like)
     return at.GO_ON

@@ -25,27 +25,27 @@ from fastbackprop.engine.update import FORMULAS, WHOLE, add_gradients, make_upda
 @kernel
 def _gradients(job, layers, like):
     """Where the gradient lies: the whole batch's, or those of its shards, with `places` as `update` takes them."""
-    if job[at.SAMPLE_SHARDS] == 1:
-        return job[at.GRADIENT_AT], WHOLE
+    if job.sample_shards == 1:
+        return job.gradient_at, WHOLE
     shard_bytes = parameter_count(layers) * itemsize(like)
-    first = shard_at(job, job[at.STEP], 0) * shard_bytes
-    return job[at.SHARD_GRADIENTS], (first, shard_count(job), (job[at.SAMPLE_SHARDS] - 1) * shard_bytes, shard_bytes)
+    first = shard_at(job, job.step, 0) * shard_bytes
+    return job.shard_gradients, (first, shard_count(job), (job.sample_shards - 1) * shard_bytes, shard_bytes)
 
 
 @inline
 def _stretch(op, layers, bias, like):
     """Where the weights or the biases of some outputs lie among the parameters: bytes before them, and their number."""
-    l, n_in = op[at.LAYER], 1 if bias else layers[op[at.LAYER] - 1, at.SIZE]
-    start = layers[l, at.BIASES if bias else at.WEIGHTS] + op[at.FIRST] * n_in
-    return start * itemsize(like), (op[at.LAST] - op[at.FIRST]) * n_in
+    l, n_in = op.layer, 1 if bias else layers[op.layer - 1].size
+    start = (layers[l].biases if bias else layers[l].weights) + op.first * n_in
+    return start * itemsize(like), (op.last - op.first) * n_in
 
 
 @kernel
 def _penalty_factors(job, hyper, like):
     """l1 and l2, as they are in the gradient of the step's cost."""
-    if job[at.PENALTY] == at.NO_PENALTY:
+    if job.penalty == at.NO_PENALTY:
         return 0.0, 0.0
-    share = reciprocal(weight_sum(job, 0, like)) if job[at.PENALTY] == at.PENALTY_PER_SAMPLE else 1.0
+    share = reciprocal(weight_sum(job, 0, like)) if job.penalty == at.PENALTY_PER_SAMPLE else 1.0
     return hyper[L1] * share, hyper[L2] * share
 
 
@@ -54,8 +54,8 @@ def _make_apply(code, formula):
 
     @kernel
     def apply_to(job, op, layers, hyper, gradients, places, scale, l1, l2, like):
-        s1, s2, params = job[at.STATE_1], job[at.STATE_2], job[at.PARAMS]
-        rate, t = learning_rate(job), job[at.DONE_STEPS] + job[at.STEP] + 1
+        s1, s2, params = job.state_1, job.state_2, job.params
+        rate, t = learning_rate(job), job.done_steps + job.step + 1
         for bias in range(2):
             start, count = _stretch(op, layers, bias, like)
             update(
@@ -65,20 +65,20 @@ def _make_apply(code, formula):
             )  # fmt: skip
 
     def apply(job, op, layers, like):
-        if job[at.ENDS] != 0:
-            hyper = doubles_at(job[at.HYPER], HYPER_FIELDS)
+        if job.ends != 0:
+            hyper = doubles_at(job.hyper, HYPER_FIELDS)
             gradients, places = _gradients(job, layers, like)
             l1, l2 = _penalty_factors(job, hyper, like)
             apply_to(job, op, layers, hyper, gradients, places, 1.0, l1, l2, like)
         return at.GO_ON
 
     def apply_clipped(job, op, layers, like):
-        hyper = doubles_at(job[at.HYPER], HYPER_FIELDS)
+        hyper = doubles_at(job.hyper, HYPER_FIELDS)
         units, total = unit_count(layers), 0.0
         for u in range(units):
-            total += load_double(job[at.UNIT_SUMS] + (units + u) * 8)
+            total += load_double(job.unit_sums + (units + u) * 8)
         scale = min(hyper[CLIP_NORM] / (np.sqrt(total) + 1e-6), 1.0)  # as PyTorch's clip_grad_norm_
-        apply_to(job, op, layers, hyper, job[at.GRADIENT_AT], WHOLE, scale, 0.0, 0.0, like)
+        apply_to(job, op, layers, hyper, job.gradient_at, WHOLE, scale, 0.0, 0.0, like)
         return at.GO_ON
 
     apply.__doc__ = f"The update of outputs FIRST to LAST - 1, after the last block: {formula.__doc__}"
@@ -94,15 +94,15 @@ for _code, _formula in FORMULAS.items():
 @operation
 def add_up(job, op, layers, like):
     """The gradient of some outputs as it is wanted, or clipped: the sum of those of the shards and of the penalties."""
-    if job[at.ENDS] != 0:
-        hyper = doubles_at(job[at.HYPER], HYPER_FIELDS)
+    if job.ends != 0:
+        hyper = doubles_at(job.hyper, HYPER_FIELDS)
         gradients, places = _gradients(job, layers, like)
         l1, l2 = _penalty_factors(job, hyper, like)
         for bias in range(2):
             start, count = _stretch(op, layers, bias, like)
             add_gradients(
-                job[at.PARAMS] + start, gradients + start, places, 0.0 if bias else l1, 0.0 if bias else l2, count,
-                job[at.GRADIENT_AT] + start, like,
+                job.params + start, gradients + start, places, 0.0 if bias else l1, 0.0 if bias else l2, count,
+                job.gradient_at + start, like,
             )  # fmt: skip
     return at.GO_ON
 
@@ -110,11 +110,11 @@ def add_up(job, op, layers, like):
 @operation
 def square_norm(job, op, layers, like):
     """The square of the norm of the gradient of each of some outputs."""
-    l, n_in, size = op[at.LAYER], layers[op[at.LAYER] - 1, at.SIZE], itemsize(like)
-    if job[at.ENDS] != 0:
-        for o in range(op[at.FIRST], op[at.LAST]):
-            row = job[at.GRADIENT_AT] + (layers[l, at.WEIGHTS] + o * n_in) * size
-            norm = sum_of_powers(row, n_in, 2, job[at.SCRATCH], like)
-            slope = np.float64(load_scalar(job[at.GRADIENT_AT] + (layers[l, at.BIASES] + o) * size, like))
-            store(job[at.UNIT_SUMS] + (unit_count(layers) + layers[l, at.FIRST_UNIT] + o) * 8, norm + slope * slope)
+    l, n_in, size = op.layer, layers[op.layer - 1].size, itemsize(like)
+    if job.ends != 0:
+        for o in range(op.first, op.last):
+            row = job.gradient_at + (layers[l].weights + o * n_in) * size
+            norm = sum_of_powers(row, n_in, 2, job.scratch, like)
+            slope = np.float64(load_scalar(job.gradient_at + (layers[l].biases + o) * size, like))
+            store(job.unit_sums + (unit_count(layers) + layers[l].first_unit + o) * 8, norm + slope * slope)
     return at.GO_ON
