@@ -30,16 +30,15 @@ if [ ! -e "$folder/complete" ]; then
     apt-get "${options[@]}" --yes --download-only --no-install-recommends install python3 libstdc++6 > /dev/null
     for package in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$package" "$root"; done
     version=$(basename "$(readlink "$root/usr/bin/python3")")
-    # Numba 0.61's wheels are manylinux2014, later ones manylinux_2_27; Debian's Python needs neither's age.
+    mapfile -t needed < <(grep '^dependencies' "$here/pyproject.toml" | grep -oE '"[^"]+"' | tr -d '"')
     "${PYTHON:-python3}" -m pip install --quiet --disable-pip-version-check --upgrade --target "$folder/packages" \
         --implementation cp --python-version "${version#python}" --only-binary=:all: \
         --platform manylinux2014_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64 \
-        'numba>=0.61,<0.69' numpy
+        "${needed[@]}"
     touch "$folder/complete"
 fi
 
-echo "$(qemu-aarch64-static --version | head -n 1), $(uname -m)"
-# The threads of the host are emulated too. Their number is given: what /proc tells of processors is the host's.
+qemu-aarch64-static --version | head -n 1
 cd "$here"
 PYTHONPATH="$here:$folder/packages" NUMBA_CACHE_DIR=$folder/numba PYTHONDONTWRITEBYTECODE=1 \
     exec qemu-aarch64-static -L "$root" "$root/usr/bin/python3" "${@:--mbenchmarks.golden}"
