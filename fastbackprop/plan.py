@@ -14,7 +14,7 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import pass_address
 from fastbackprop.engine.jit import compiled_for
 from fastbackprop.engine.product import scratch_size
-from fastbackprop.engine.program import Shape, Work, make
+from fastbackprop.engine.program import Phase, Shape, Work, make, table
 from fastbackprop.engine.run import run
 from fastbackprop.engine.simd import LINE_BYTES
 from fastbackprop.engine.update import GRADIENT, HYPER_FIELDS
@@ -165,7 +165,7 @@ class Plan:
         work = block * self.work_per_sample
         self.threads = min(threads, 2 * work // SERIAL_WORK) if work > SERIAL_WORK else 1
         starts = unit_shards_of(sizes)
-        self._shape = Shape(tuple(sizes), head, starts, dtype)
+        self.shape = Shape(tuple(sizes), head, starts, dtype)
         self._in_unit_shards = learning and block * sizes[0] * dtype.itemsize <= COPIED_BYTES and len(starts) > 2
         self._programs: dict[tuple[Work, int], np.ndarray] = {}
         self._pieces: dict[int, np.ndarray] = {}
@@ -306,13 +306,13 @@ class Plan:
 
     def _group_sizes(self, groups: int, group: int) -> list[int]:
         """The layer sizes of one of so many groups of unit shards."""
-        starts, run = self._shape.shard_starts, self._shape.unit_shards // groups
+        starts, run = self.shape.shard_starts, self.shape.unit_shards // groups
         return [self._sizes[0], starts[(group + 1) * run] - starts[group * run], *self._sizes[2:]]
 
     def _tables_of_groups(self, groups: int) -> np.ndarray:
         """The tables of all groups; their samples lie where those of the whole network do."""
         if groups not in self._groups:
-            run = self._shape.unit_shards // groups
+            run = self.shape.unit_shards // groups
             starts = np.stack([self._starts[g * run : (g + 1) * run + 1] for g in range(groups)])
             starts -= starts[:, :1]
             tables = np.stack([self.layers] * groups)
@@ -331,7 +331,7 @@ class Plan:
         """Whether the steps of a job can be done in unit shards: of one block, with an update that needs no norm."""
         updates = job[at.UPDATE] > GRADIENT and not job[at.CLIP]
         whole = job[at.SAMPLE_SHARDS] == 1 and job[at.BATCH] <= job[at.BLOCK]
-        return bool(updates and whole and self._shape.unit_shards > 1)
+        return bool(updates and whole and self.shape.unit_shards > 1)
 
     def useful(self, job: np.ndarray, threads: int) -> tuple[int, int]:
         """How many threads, of so many, have something to do in a job, and how many groups of unit shards; 0: none.
@@ -346,7 +346,7 @@ class Plan:
         panels = -(-int(min(job[at.BATCH], job[at.BLOCK])) * self.dtype.itemsize // LINE_BYTES)
         shared = max(1, min(threads, panels))
         if self._in_unit_shards and job[at.STEPS] >= LEAST_STEPS and self._can_be_sharded(job):
-            groups = 1 << min(threads, self._shape.unit_shards).bit_length() - 1
+            groups = 1 << min(threads, self.shape.unit_shards).bit_length() - 1
             if groups > 1 and 2 * groups >= shared:
                 return groups, groups
         return shared, 0
@@ -377,14 +377,19 @@ class Plan:
         job[at.SCRATCH] = start + threads * own * self.dtype.itemsize
         job[at.OWN_WORKSPACES], job[at.OWN_WORKSPACE_BYTES] = start, own * self.dtype.itemsize
 
+    def phases(self, job: np.ndarray) -> list[Phase]:
+        """The phases of a job."""
+        threads = int(job[at.THREADS])
+        if threads not in self._pieces:
+            self._pieces[threads] = self._cut_weights(threads)
+        return make(self.shape, Work.of(job), threads, self._pieces[threads])
+
     def program(self, job: np.ndarray) -> np.ndarray:
         """The program of a job; what it names is compiled when it is first asked for."""
         work, threads = Work.of(job), int(job[at.THREADS])
         if (work, threads) not in self._programs:
             start = time.perf_counter()
-            if threads not in self._pieces:
-                self._pieces[threads] = self._cut_weights(threads)
-            program = make(self._shape, work, threads, self._pieces[threads])
+            program = table(self.phases(job), self.dtype)
             compiled_for(run, program, program, 0)
             self._programs[work, threads] = program
             self.seconds_compiling += time.perf_counter() - start

@@ -16,10 +16,11 @@ from __future__ import annotations
 import operator
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
@@ -767,14 +768,24 @@ def pause(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
+if sys.platform == "win32":  # where LLVM finds it, whatever libraries it searches
+    from ctypes import c_void_p, cast, windll
+
+    binding.add_symbol("Sleep", cast(windll.kernel32.Sleep, c_void_p).value)
+
+
 @intrinsic
 def sleep(typingctx: Any, microseconds: Any) -> Any:
-    """Give the processor away for a while. The system then wakes the thread on a processor that is idle."""
+    """Give the processor away for a while. The system then wakes the thread on a processor that is idle.
+
+    Windows sleeps whole milliseconds; for less than one it lets other threads go first.
+    """
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        if os.name == "posix":
-            fty = ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
-            bld.call(cgutils.get_or_insert_function(bld.module, fty, "usleep"), [bld.trunc(args[0], ir.IntType(32))])
+        unit, name, result = (1, "usleep", ir.IntType(32)) if os.name == "posix" else (1000, "Sleep", ir.VoidType())
+        fty = ir.FunctionType(result, [ir.IntType(32)])
+        length = bld.trunc(bld.udiv(args[0], int_const(unit)), ir.IntType(32))
+        bld.call(cgutils.get_or_insert_function(bld.module, fty, name), [length])
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
