@@ -15,7 +15,7 @@ from fastbackprop.engine.blocking import scratch_size
 from fastbackprop.engine.codes import GRADIENT, HYPER_FIELDS
 from fastbackprop.engine.entries import activation_pass, run
 from fastbackprop.engine.layout import LINE_BYTES
-from fastbackprop.engine.program import Piece, Shape, Work, make
+from fastbackprop.engine.program import Phase, Piece, Shape, Work, make, table
 from fastbackprop.parameters import parameter_count
 from fastbackprop.threads import run_on
 
@@ -163,7 +163,7 @@ class Plan:
         work = block * self.work_per_sample
         self.threads = min(threads, 2 * work // SERIAL_WORK) if work > SERIAL_WORK else 1
         starts = unit_shards_of(sizes)
-        self._shape = Shape(tuple(sizes), head, starts, dtype)
+        self.shape = Shape(tuple(sizes), head, starts, dtype)
         self._in_unit_shards = learning and block * sizes[0] * dtype.itemsize <= COPIED_BYTES and len(starts) > 2
         self._programs: dict[tuple[Work, int], np.ndarray] = {}
         self._pieces: dict[int, list[Piece]] = {}
@@ -303,13 +303,13 @@ class Plan:
 
     def _group_sizes(self, groups: int, group: int) -> list[int]:
         """The layer sizes of one of so many groups of unit shards."""
-        starts, run = self._shape.shard_starts, self._shape.unit_shards // groups
+        starts, run = self.shape.shard_starts, self.shape.unit_shards // groups
         return [self._sizes[0], starts[(group + 1) * run] - starts[group * run], *self._sizes[2:]]
 
     def _tables_of_groups(self, groups: int) -> np.ndarray:
         """The tables of all groups; their samples lie where those of the whole network do."""
         if groups not in self._groups:
-            run = self._shape.unit_shards // groups
+            run = self.shape.unit_shards // groups
             starts = np.stack([self._starts[g * run : (g + 1) * run + 1] for g in range(groups)])
             starts -= starts[:, :1]
             tables = np.stack([self.layers] * groups)
@@ -328,7 +328,7 @@ class Plan:
         """Whether the steps of a job can be done in unit shards: of one block, with an update that needs no norm."""
         updates = job["update"] > GRADIENT and not job["clip"]
         whole = job["sample_shards"] == 1 and job["batch"] <= job["block"]
-        return bool(updates and whole and self._shape.unit_shards > 1)
+        return bool(updates and whole and self.shape.unit_shards > 1)
 
     def useful(self, job: np.void, threads: int) -> tuple[int, int]:
         """How many threads, of so many, have something to do in a job, and how many groups of unit shards; 0: none.
@@ -343,7 +343,7 @@ class Plan:
         panels = -(-int(min(job["batch"], job["block"])) * self.dtype.itemsize // LINE_BYTES)
         shared = max(1, min(threads, panels))
         if self._in_unit_shards and job["steps"] >= LEAST_STEPS and self._can_be_sharded(job):
-            groups = 1 << min(threads, self._shape.unit_shards).bit_length() - 1
+            groups = 1 << min(threads, self.shape.unit_shards).bit_length() - 1
             if groups > 1 and 2 * groups >= shared:
                 return groups, groups
         return shared, 0
@@ -374,14 +374,19 @@ class Plan:
         job["scratch"] = start + threads * own * self.dtype.itemsize
         job["own_workspaces"], job["own_workspace_bytes"] = start, own * self.dtype.itemsize
 
+    def phases(self, job: np.void) -> list[Phase]:
+        """The phases of a job."""
+        threads = int(job["threads"])
+        if threads not in self._pieces:
+            self._pieces[threads] = self._cut_weights(threads)
+        return make(self.shape, Work.of(job), threads, self._pieces[threads])
+
     def program(self, job: np.void) -> np.ndarray:
         """The program of a job; what it names is compiled when it is first asked for."""
         work, threads = Work.of(job), int(job["threads"])
         if (work, threads) not in self._programs:
             start = time.perf_counter()
-            if threads not in self._pieces:
-                self._pieces[threads] = self._cut_weights(threads)
-            program = make(self._shape, work, threads, self._pieces[threads])
+            program = table(self.phases(job), self.dtype)
             self._run = run.call
             self._programs[work, threads] = program
             self.seconds_compiling += time.perf_counter() - start

@@ -25,19 +25,23 @@ from fastbackprop.cgroups import cpu_quota
 MOST_HELPERS = 64  # unless there are more processors
 
 
+def processors() -> int:
+    """How many this process may run on; a container's quota of CPUs limits them, rounded up."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        count = os.cpu_count() or 1
+    quota = cpu_quota()
+    return count if quota is None else max(1, min(count, math.ceil(quota)))
+
+
 def available() -> int:
     """The number of threads used where none is given: the processors that this process may run on.
 
     A container's quota of CPUs limits it, rounded up, and ``OMP_NUM_THREADS`` (which joblib sets for its workers).
     ``FASTBACKPROP_NUM_THREADS`` overrules all of them.
     """
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        count = os.cpu_count() or 1
-    quota = cpu_quota()
-    if quota is not None:
-        count = max(1, min(count, math.ceil(quota)))
+    count = processors()
     for name in ("FASTBACKPROP_NUM_THREADS", "OMP_NUM_THREADS"):
         limit = os.environ.get(name, "")
         if limit.isdigit() and int(limit) > 0:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import setitem
@@ -14,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbackprop import checks, memory
-from fastbackprop.autotune import LONG_STEP, Autotuner, autotuner_of
+from fastbackprop.autotune import Autotuner, autotuner_of
 from fastbackprop.engine import codes
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.entries import shuffle
 from fastbackprop.engine_call import EngineCall
 from fastbackprop.heads import read_targets
 from fastbackprop.penalty import Penalty
+from fastbackprop.plan import LEAST_STEPS
 from fastbackprop.rows import Rows, put_data, targets
 from fastbackprop.schedules import Schedule
-from fastbackprop.threads import in_one_go
+from fastbackprop.threads import in_one_go, processors
 from fastbackprop.weights import scaled_weights
 
 if TYPE_CHECKING:
@@ -151,6 +151,8 @@ class Training:
         self._call: EngineCall | None = None  # of the engine, until its steps are counted
         self.steps_per_call = 0  # not yet measured
         self.tuner: Autotuner | None = None
+        self.thread_counts: tuple[int, ...] = ()  # that it chooses from
+        self._counted = False, 0  # whether a number is given, and the most of the plan, when they were found
         self.proved = False  # X is not looked at before the training, which would read it twice; see `_prove_inputs`
         self.stop: np.ndarray | None = None  # of the last run, and whether it was stopped
         self.stopped = False
@@ -193,17 +195,17 @@ class Training:
         costs = np.zeros((epochs, at.COST_FIELDS))
         done, self.rates = 0, []
         self.stop, self.stopped = stop, False
-        with self.net.turn, ExitStack() as stack:
-            plans = [stack.enter_context(self.net.plan(self.batch_size, True, self.threads))]
-            work = self.batch_size * plans[0].work_per_sample
+        with self.net.turn, self.net.plan(self.batch_size, True, self.threads) as plan:
             if self.steps_per_call == 0:
-                self.steps_per_call = max(1, FIRST_CALL_WORK // work)
-            if (self.threads or self.net.threads) is None and plans[0].threads > 1 and work < LONG_STEP:
-                plans.append(stack.enter_context(self.net.plan(self.batch_size, True, 1)))
-            if self.tuner is None or self.tuner.ways != len(plans):  # a callback may have set the network's threads
-                shape = self.net.sizes, self.net.dtype, self.batch_size, plans[0].threads
+                self.steps_per_call = max(1, FIRST_CALL_WORK // (self.batch_size * plan.work_per_sample))
+            given = (self.threads or self.net.threads) is not None
+            if self.tuner is None or self._counted != (given, plan.threads):  # a callback may have set the threads
+                self._counted = given, plan.threads
+                counts = self.thread_counts = (plan.threads,) if given else self._thread_counts(plan)
+                shape = self.net.sizes, self.net.dtype, self.batch_size, counts
                 update = self.optimizer.code, self.optimizer.clip_norm is not None, bool(self.penalty)
-                self.tuner = autotuner_of(len(plans), *shape, *update)
+                start = max(i for i, count in enumerate(counts) if i == 0 or count <= processors())
+                self.tuner = autotuner_of(len(counts), start, *shape, *update)
                 self.tuner.begin()
             while done < epochs and not self.stopped:
                 many = min(epochs - done, self.steps_per_call // self.per_epoch, DRAWN_AHEAD // self.samples)
@@ -212,7 +214,7 @@ class Training:
                 many = max(1, many)
                 self._keep()
                 try:
-                    done += self._epochs(plans, self.tuner, costs[done : done + many], learning_rate)
+                    done += self._epochs(plan, self.tuner, costs[done : done + many], learning_rate)
                 except BaseException:
                     self._settle()
                     raise
@@ -239,8 +241,15 @@ class Training:
                 raise
             self.proved = True
 
-    def _epochs(self, plans: list[Plan], tuner: Autotuner, costs: np.ndarray, learning_rate: float | None) -> int:
-        """As many epochs as ``costs`` has rows, unless it is to stop; each call by the plan that is the fastest.
+    def _thread_counts(self, plan: Plan) -> tuple[int, ...]:
+        """The numbers of threads to choose from."""
+        job = plan.new_job(self.samples, self.batch_size, LEAST_STEPS)
+        job["update"], job["clip"] = self.optimizer.code, self.optimizer.clip_norm is not None
+        plan.divide(job, self.batch_size)
+        return tuple(plan.thread_counts(job))
+
+    def _epochs(self, plan: Plan, tuner: Autotuner, costs: np.ndarray, learning_rate: float | None) -> int:
+        """As many epochs as ``costs`` has rows, unless it is to stop; each call on as many threads as are fastest.
 
         Returns how many were done.
         """
@@ -254,10 +263,10 @@ class Training:
                 self._keep()
             way, steps = tuner.choose(min(self.steps_per_call, self._most_steps(done, total)))
             rates = self._rates(self.state.epoch * self.per_epoch + done, steps, learning_rate)
-            start, compiling = time.perf_counter(), plans[way].seconds_compiling
+            start, compiling = time.perf_counter(), plan.seconds_compiling
             call = self._call = EngineCall(done, steps, self.state.steps, costs[done // self.per_epoch :])
-            failed, stopped = self._steps(plans[way], done, steps, order, rates, costs)
-            seconds = time.perf_counter() - start - (plans[way].seconds_compiling - compiling)
+            failed, stopped = self._steps(plan, done, steps, order, rates, costs, self.thread_counts[way])
+            seconds = time.perf_counter() - start - (plan.seconds_compiling - compiling)
             tuner.took(way, stopped or steps, seconds)
             what = "cost is"
             if failed:
@@ -271,7 +280,7 @@ class Training:
             # The costs are those before each step: of the last one, only the parameters tell.
             if (failed or done == total) and not self._params_finite():
                 self._prove_inputs()
-                done, rate = self._undo_overflow(plans[0], kept, done, order, learning_rate)
+                done, rate = self._undo_overflow(plan, kept, done, order, learning_rate)
                 what, failed = "parameters are", 1
             if failed:
                 raise FloatingPointError(
@@ -400,7 +409,14 @@ class Training:
         return min(end - first, self.per_epoch - first % self.per_epoch, max(1, chunk))
 
     def _steps(
-        self, plan: Plan, first: int, steps: int, order: np.ndarray, rates: np.ndarray, costs: np.ndarray
+        self,
+        plan: Plan,
+        first: int,
+        steps: int,
+        order: np.ndarray,
+        rates: np.ndarray,
+        costs: np.ndarray,
+        threads: int | None = None,
     ) -> tuple[int, int]:
         """``steps`` steps from step ``first`` of the epochs in ``order``; what `Plan.run` returns."""
         X, Y, weights = self._inputs, self._targets, self.weights
@@ -430,4 +446,4 @@ class Training:
             job["dropout"], job["dropout_key"] = self.dropped.ctypes.data, self.state.key
         for place, address in zip(("state_1", "state_2"), self._vector_addresses(), strict=False):
             job[place] = address
-        return plan.run(job, self.net.params, costs, self.hyper)
+        return plan.run(job, self.net.params, costs, self.hyper, threads)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import fastbackprop as fb
 from fastbackprop import plan
+from fastbackprop.engine import layout as at
 from fastbackprop.plan import Plan, sample_shards_of, unit_shards_of
 
 THREADS = (3, 4, 8, 16)
@@ -120,3 +124,61 @@ def test_many_short_jobs_on_more_threads_than_processors(monkeypatch):
         worker.join(300)
     assert len(results) == len(workers)
     assert len(set(results.values())) == 1
+
+
+def test_waiting_threads_sleep_on_windows_too():
+    """Whole milliseconds there, and of less none: kernel32's Sleep, in whose place a function of Python's is called."""
+    code = """
+import ctypes, types
+from llvmlite import binding
+from numba import njit
+from fastbackprop.engine import simd
+
+slept = []
+stand_in = ctypes.CFUNCTYPE(None, ctypes.c_uint32)(slept.append)
+binding.add_symbol("Sleep", ctypes.cast(stand_in, ctypes.c_void_p).value)
+simd.os = types.SimpleNamespace(name="nt")
+
+@njit
+def nap():
+    simd.sleep(20)
+    simd.sleep(2500)
+
+nap()
+print(slept)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[0, 2]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for a thread's processor time")
+def test_a_thread_that_waits_long_takes_next_to_no_time(monkeypatch):
+    """The other thread of a job comes a second late: meanwhile this one sleeps."""
+    used = []
+
+    def held_up(count, run, jobs, program):
+        if count != 2 or used:
+            return run_on(count, run, jobs, program)
+        words = jobs[at.clock_at(count) :].reshape(-1, at.CLOCK_LINE)
+        words[2, 0] = 1  # the second task of the first phase is claimed
+
+        def wait():
+            start = time.thread_time()
+            run(jobs, program, 0)
+            used.append(time.thread_time() - start)
+
+        worker = threading.Thread(target=wait, daemon=True)
+        worker.start()
+        time.sleep(1.0)
+        waited = worker.is_alive()
+        words[2, 0] = 0  # now it is not
+        run(jobs, program, 1)
+        worker.join(60)
+        assert waited
+        return None
+
+    run_on = plan.run_on
+    monkeypatch.setattr(plan, "run_on", held_up)
+    X, y = np.zeros((640, 64), "float32"), np.zeros(640, int)
+    fb.Network((64, 128, 5), seed=0).fit(X, y, epochs=2, batch_size=32, threads=2)
+    assert used[0] < 0.3

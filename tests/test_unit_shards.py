@@ -8,6 +8,7 @@ import pytest
 
 import fastbackprop as fb
 from fastbackprop import frames, training
+from fastbackprop.engine import layout as at
 from fastbackprop.plan import Plan, unit_shards_of
 from fastbackprop.training import Training
 from tests.test_gradients import reference_gradient
@@ -26,7 +27,8 @@ def jobs(monkeypatch):
     seen = []
 
     def spy(threads, run, job, *args):
-        seen.append((threads, bool(job["group_tables"]), int(job["steps"])))
+        head = job[: at.JOB_BYTES // 8].view(at.JOB)[0]
+        seen.append((threads, bool(head["group_tables"]), int(head["steps"])))
         return run_on(threads, run, job, *args)
 
     from fastbackprop import plan

@@ -269,7 +269,7 @@ def program() -> Drawing:
             if group == 0:
                 d.text(x + width - 8, y + 16, names[phase.when], "small end")
             for i, op in enumerate(task):
-                words = op.operation.name + (f"   layer {op.layer}" if op.layer else "")
+                words = op.operation.partition(".")[2] + (f"   layer {op.layer}" if op.layer else "")
                 words += f"   outputs {op.outputs[0]} to {op.outputs[1] - 1}" if op.outputs[1] else ""
                 d.text(x + 8, y + 17 + i * line, words, "code")
         d.arrow((24, y + height - 11), (24 + 2 * width + gap, y + height - 11), tip=False, kind="mark")

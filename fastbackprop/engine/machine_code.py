@@ -10,6 +10,7 @@ objects themselves. Python calls them as it calls its own built-in functions, in
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -70,6 +71,7 @@ def object_code(module: Any, exported: set[str]) -> bytes:
 
 
 def _is_known(name: str) -> bool:
+    _add_symbols()
     return name.startswith("llvm.") or llvm.address_of_symbol(name) is not None
 
 
@@ -103,10 +105,28 @@ def call_at(address: int, name: str) -> Callable[..., int]:
 # ---------------------------------------------------------------- loading it
 
 
+# What the code calls of Python, and of Windows. LLVM ends the process where it does not find a function, and where it
+# looks for them depends on the system.
+_PYTHON = (
+    "PyErr_BadArgument", "PyEval_RestoreThread", "PyEval_SaveThread", "PyLong_AsUnsignedLongLongMask",
+    "PyLong_FromLongLong",
+)  # fmt: skip
+
+
+@cache
+def _add_symbols() -> None:
+    functions = [(name, getattr(ctypes.pythonapi, name)) for name in _PYTHON]
+    if sys.platform == "win32":
+        functions.append(("Sleep", ctypes.windll.kernel32.Sleep))
+    for name, function in functions:
+        llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
+
+
 @cache
 def _linker() -> Any:
-    machine = target_machine()
-    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_target_machine()) if machine else None
+    _add_symbols()
+    target_machine()  # whose target is initialized
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_target_machine())
 
 
 _loaded: list[Any] = []

@@ -254,8 +254,8 @@ def in_unit_shards(shape: Shape, work: Work, groups: int) -> list[Phase]:
     return [Phase(at.AT_BEGIN, begins), Phase(at.IN_BLOCK, steps), Phase(at.AT_END, ends)]
 
 
-def make(shape: Shape, work: Work, threads: int, pieces: Sequence[Piece]) -> np.ndarray:
-    """The program, int64; compiles what it names.
+def make(shape: Shape, work: Work, threads: int, pieces: Sequence[Piece]) -> list[Phase]:
+    """The phases of a program.
 
     Parameters
     ----------
@@ -263,16 +263,14 @@ def make(shape: Shape, work: Work, threads: int, pieces: Sequence[Piece]) -> np.
     pieces : of the weights, sorted by their tasks
     """
     if work.groups:
-        phases = in_unit_shards(shape, work, work.groups)
-    elif work.sample_shards > 1:
-        phases = _in_sample_shards(shape, work, pieces)
-    else:
-        phases = _shared(shape, work, threads, pieces)
-    return _table(phases, shape.dtype)
+        return in_unit_shards(shape, work, work.groups)
+    if work.sample_shards > 1:
+        return _in_sample_shards(shape, work, pieces)
+    return _shared(shape, work, threads, pieces)
 
 
-def _table(phases: list[Phase], dtype: np.dtype[Any]) -> np.ndarray:
-    """Phases, tasks and operations as `run` reads them."""
+def table(phases: list[Phase], dtype: np.dtype[Any]) -> np.ndarray:
+    """Phases, tasks and operations, int64, as `run` reads them; compiles the operations."""
     rows: dict[str, list[tuple[int, ...]]] = {"phases": [], "tasks": [], "ops": []}
 
     def put(ops: Sequence[Op]) -> int:

@@ -754,12 +754,16 @@ def pause(typingctx: Any) -> Any:
 
 @intrinsic
 def sleep(typingctx: Any, microseconds: Any) -> Any:
-    """Give the processor away for a while. The system then wakes the thread on a processor that is idle."""
+    """Give the processor away for a while. The system then wakes the thread on a processor that is idle.
+
+    Windows sleeps whole milliseconds; for less than one it lets other threads go first.
+    """
 
     def codegen(context: Any, bld: Any, sig: Any, args: Any) -> Any:
-        if os.name == "posix":
-            fty = ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
-            bld.call(cgutils.get_or_insert_function(bld.module, fty, "usleep"), [bld.trunc(args[0], ir.IntType(32))])
+        unit, name, result = (1, "usleep", ir.IntType(32)) if os.name == "posix" else (1000, "Sleep", ir.VoidType())
+        fty = ir.FunctionType(result, [ir.IntType(32)])
+        length = bld.trunc(bld.udiv(args[0], int_const(unit)), ir.IntType(32))
+        bld.call(cgutils.get_or_insert_function(bld.module, fty, name), [length])
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
