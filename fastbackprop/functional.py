@@ -22,15 +22,13 @@ from typing import Any
 
 import numpy as np
 from numba import float32, float64, int64
-from numba.core.compiler_lock import global_compiler_lock
-from numba.np.ufunc.dufunc import DUFunc
-from numba.np.ufunc.gufunc import GUFunc
 from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike, NDArray
 
 from fastbackprop.engine import activations, elementary, heads
 from fastbackprop.engine.entry import need_compiler
 from fastbackprop.engine.jit import SAME_BITS, callable_kernel
+from fastbackprop.engine.numba_internals import DUFunc, GUFunc, global_compiler_lock
 from fastbackprop.engine.simd import const, fma, if_equal, if_less
 from fastbackprop.reference import _numbers
 

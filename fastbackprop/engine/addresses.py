@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import types
-from numba.core import cgutils
+from numba import from_dtype, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
-from numba.np.numpy_support import from_dtype
 
 from fastbackprop.engine import layout as at
+from fastbackprop.engine.numba_internals import cgutils, make_array, populate_array
 from fastbackprop.engine.pointers import emit_call_at, emit_pointer
 from fastbackprop.engine.simd import int_const
 

@@ -1,4 +1,4 @@
-"""How Numba is used: its front end makes LLVM's IR of the engine's functions. All of its private names are here.
+"""How Numba is used: its front end makes LLVM's IR of the engine's functions.
 
 Numba finishes whatever it compiles: it optimizes the function with all that it calls, at each level above again, makes
 machine code of it, and a wrapper for Python. Here a function stays as Numba has lowered it: text. Only what is called
@@ -7,22 +7,30 @@ from outside becomes machine code (machine_code.py), with all that it calls link
 
 from __future__ import annotations
 
+import ctypes
+from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import _dynfunc, njit, types
-from numba.core import cgutils
-from numba.core.codegen import CodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import register_pass
-from numba.core.registry import cpu_target
-from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
-from numba.core.untyped_passes import GenericRewrites, InlineClosureLikes
+from numba import types
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine import machine_code
+from fastbackprop.engine.numba_internals import (
+    CodeLibrary,
+    CompilerBase,
+    DefaultPassBuilder,
+    GenericRewrites,
+    InlineClosureLikes,
+    InlineOverloads,
+    NativeLowering,
+    NopythonRewrites,
+    cgutils,
+    cpu_target,
+    global_compiler_lock,
+    register_pass,
+)
 from fastbackprop.engine.pointers import INT, emit_load_at
 
 
@@ -81,22 +89,19 @@ class _Library(CodeLibrary):  # type: ignore[misc,unused-ignore]
 
 # A tenth of the time, and nothing in the kernels needs them.
 _NOT_NEEDED = GenericRewrites, InlineClosureLikes, InlineOverloads, NopythonRewrites
-_refusals: list[Any] = []
+_MESSAGE = ctypes.create_string_buffer(b"a kernel of the engine is for compiled code, not for Python")
 
 
-def _refusal() -> tuple[Any, int]:
-    """What Python calls in the place of a kernel, and its address: it takes no arguments, whatever there are."""
-    if not _refusals:
-
-        @njit(_nrt=False)
-        def kernel_of_the_engine_is_not_for_python():
-            raise TypeError("a kernel of the engine is for compiled code, not for Python")
-
-        kernel_of_the_engine_is_not_for_python.compile(())
-        [compiled] = kernel_of_the_engine_is_not_for_python.overloads.values()
-        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cpython_wrapper_name)
-        _refusals.extend((compiled, address))
-    return _refusals[0], _refusals[1]
+@cache
+def _refusal_address() -> int:
+    """Of what Python calls in the place of a kernel."""
+    module = ir.Module("refusal")
+    function = ir.Function(module, ir.FunctionType(INT, [INT] * 3), "refusal")
+    bld = ir.IRBuilder(function.append_basic_block())
+    _call_python(bld, "PyErr_SetString", INT(id(TypeError)), INT(ctypes.addressof(_MESSAGE)))
+    bld.ret(INT(0))
+    machine_code.load(machine_code.object_code(llvm.parse_assembly(str(module)), {"refusal"}))
+    return machine_code.address_of("refusal")
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -107,11 +112,7 @@ class _Lowering(NativeLowering):  # type: ignore[misc,unused-ignore]
         state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = state.flags.no_compile = True
         super().run_pass(state)
-        result, (compiled, address) = state["cr"], _refusal()
-        function = _dynfunc.make_function(
-            result.fndesc.lookup_module(), result.fndesc.qualname, "a kernel", address, result.env,
-            (state.library, compiled),
-        )  # fmt: skip
+        result, function = state["cr"], machine_code.call_at(_refusal_address(), "kernel")
         state.targetctx.insert_user_function(function, result.fndesc, [state.library])
         state["cr"] = result._replace(cfunc=function)
         return True
@@ -129,6 +130,13 @@ class Pipeline(CompilerBase):  # type: ignore[misc,unused-ignore]
         return [passes]
 
 
+def _call_python(bld: Any, name: str, *values: Any) -> Any:
+    """Call a function of Python's; whatever it takes and returns is 64 bits wide."""
+    if name not in bld.module.globals:
+        ir.Function(bld.module, ir.FunctionType(INT, [INT] * len(values)), name)
+    return bld.call(bld.module.globals[name], values)
+
+
 def _add_call(module: ir.Module, function: ir.Function, arguments: str, releases_gil: bool) -> str:
     """Write what Python calls for a function, and return its name.
 
@@ -139,14 +147,8 @@ def _add_call(module: ir.Module, function: ir.Function, arguments: str, releases
     call = ir.Function(module, ir.FunctionType(INT, [INT, INT, INT]), name)  # (self, arguments, their number)
     bld = ir.IRBuilder(call.append_basic_block())
 
-    def api(name: str, *values: Any) -> Any:
-        """Call a function of Python's; whatever it takes and returns is 64 bits wide."""
-        if name not in module.globals:
-            ir.Function(module, ir.FunctionType(INT, [INT] * len(values)), name)
-        return bld.call(module.globals[name], values)
-
     with bld.if_then(bld.icmp_unsigned("!=", call.args[2], INT(len(arguments))), likely=False):
-        api("PyErr_BadArgument")
+        _call_python(bld, "PyErr_BadArgument")
         bld.ret(INT(0))
     values = []
     for i, kind in enumerate(arguments):
@@ -154,13 +156,13 @@ def _add_call(module: ir.Module, function: ir.Function, arguments: str, releases
         if kind == "a":
             value = emit_load_at(bld, INT, bld.add(value, INT(at.ARRAY_DATA)))
         elif kind == "i":
-            value = api("PyLong_AsUnsignedLongLongMask", value)
+            value = _call_python(bld, "PyLong_AsUnsignedLongLongMask", value)
         values.append(value)
-    state = api("PyEval_SaveThread") if releases_gil else None
+    state = _call_python(bld, "PyEval_SaveThread") if releases_gil else None
     result = bld.call(function, values)
     if releases_gil:
-        api("PyEval_RestoreThread", state)
-    bld.ret(api("PyLong_FromLongLong", result))
+        _call_python(bld, "PyEval_RestoreThread", state)
+    bld.ret(_call_python(bld, "PyLong_FromLongLong", result))
     return name
 
 

@@ -6,6 +6,7 @@ be compiled, and only there: a process that finds all on the disk begins in a th
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import time
@@ -63,8 +64,13 @@ class Entry:
         from fastbackprop.engine import compiler, jit
 
         telling.compiling()
-        self.was_compiled, start = True, time.perf_counter()
-        code = compiler.compiled(jit.kernel(self._source()), symbol, self._arguments, self._releases_gil)
+        self.was_compiled, start, collects = True, time.perf_counter(), gc.isenabled()
+        gc.disable()  # Numba makes a lot of objects that stay: to look through them again and again takes a tenth
+        try:
+            code = compiler.compiled(jit.kernel(self._source()), symbol, self._arguments, self._releases_gil)
+        finally:
+            if collects:
+                gc.enable()
         telling.compiled(time.perf_counter() - start)
         return code
 

@@ -98,8 +98,8 @@ def call_at(address: int, name: str) -> Callable[..., int]:
     method = _MethodDef(name.encode(), address, _METH_FASTCALL, None)
     _methods.append(method)
     new = ctypes.pythonapi.PyCFunction_NewEx
-    new.restype, new.argtypes = ctypes.py_object, (ctypes.POINTER(_MethodDef), ctypes.c_void_p, ctypes.c_void_p)
-    return new(ctypes.byref(method), None, None)
+    new.restype, new.argtypes = ctypes.py_object, (ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p)
+    return new(ctypes.byref(method), object(), None)  # two of one address and one object would be equal
 
 
 # ---------------------------------------------------------------- loading it
@@ -108,8 +108,8 @@ def call_at(address: int, name: str) -> Callable[..., int]:
 # What the code calls of Python, and of Windows. LLVM ends the process where it does not find a function, and where it
 # looks for them depends on the system.
 _PYTHON = (
-    "PyErr_BadArgument", "PyEval_RestoreThread", "PyEval_SaveThread", "PyLong_AsUnsignedLongLongMask",
-    "PyLong_FromLongLong",
+    "PyErr_BadArgument", "PyErr_SetString", "PyEval_RestoreThread", "PyEval_SaveThread",
+    "PyLong_AsUnsignedLongLongMask", "PyLong_FromLongLong",
 )  # fmt: skip
 
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.jit import inline
+from fastbackprop.engine.numba_internals import cgutils
 from fastbackprop.engine.panels import panel_to_units, transpose_line, zero_line
 from fastbackprop.engine.pointers import INT, emit_call_at, emit_load_at, emit_pointer, pointer_type
 from fastbackprop.engine.simd import (

@@ -19,14 +19,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.datamodel import register_default
-from numba.core.datamodel.models import PrimitiveModel
-from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
-from numba.extending import intrinsic
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from fastbackprop.engine.layout import LINE_BYTES as LINE_BYTES
+from fastbackprop.engine.numba_internals import ConcreteTemplate, cgutils, infer_global, signature
 from fastbackprop.engine.pointers import INT, emit_load_at, emit_pointer, emit_store_release, pointer_type
 from fastbackprop.engine.processor import AVX512, LANES32, X86
 
@@ -45,8 +41,8 @@ class Vector(types.Type):
         super().__init__(name=f"vector({dtype}x{self.lanes})")
 
 
-@register_default(Vector)
-class _VectorModel(PrimitiveModel):
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Vector) -> None:
         super().__init__(dmm, fe_type, ir.VectorType(llvm_float(fe_type.dtype), fe_type.lanes))
 
