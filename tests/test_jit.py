@@ -266,8 +266,10 @@ def lock():
     assert not os.access(sys.argv[1], os.W_OK)
 """
     use = """
-from numba.core.caching import CacheImpl, UserProvidedCacheLocator
-CacheImpl._locator_classes = [UserProvidedCacheLocator]  # no other directory is tried
+from numba.core.caching import CacheImpl
+# No other directory is tried. The locator's name begins with an underscore up to Numba 0.61.
+CacheImpl._locator_classes = [c for c in CacheImpl._locator_classes if c.__name__.endswith("UserProvidedCacheLocator")]
+assert len(CacheImpl._locator_classes) == 1
 """
     then = """
 with warnings.catch_warnings(record=True) as caught:
