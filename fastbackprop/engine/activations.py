@@ -12,7 +12,7 @@ import numpy as np
 from fastbackprop.engine.addresses import call_pass
 from fastbackprop.engine.codes import PASSES, RELU, RELU0
 from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
-from fastbackprop.engine.jit import inline, kernel
+from fastbackprop.engine.jit import entry, inline, kernel
 from fastbackprop.engine.simd import (
     const,
     fma,
@@ -138,6 +138,7 @@ def make_activation_pass(code: int, dtype: np.dtype[Any]) -> Any:
     """The pass of an activation that a product does not apply itself."""
     apply, like = _make_pass(globals()[PASSES[code]]), dtype.type(0)
 
+    @entry
     def activate(z, slopes, rows):
         apply(z, slopes, rows, like)
         return 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.addresses import job_at, words_at
-from fastbackprop.engine.jit import inline
+from fastbackprop.engine.jit import entry, inline
 from fastbackprop.engine.places import clock_at
 from fastbackprop.engine.simd import load_int
 
@@ -61,6 +61,7 @@ def _put_gradient(job, X, Y, vector, costs, itemsize):
     return _put_inputs(job, X, itemsize) and _length(Y, 0) == _length(X, 0)
 
 
+@entry
 def put_rows(job, X, outputs, itemsize):
     """Describe a forward pass of X (N, n[0]) whose outputs are to be written to `outputs` (N, n[L]).
 
@@ -71,6 +72,7 @@ def put_rows(job, X, outputs, itemsize):
     return _put_inputs(job, X, itemsize)
 
 
+@entry
 def put_targets(job, X, Y, vector, costs, itemsize):
     """Describe a gradient of X (N, n[0]), with targets Y (N, n[L]), to be written to `vector`.
 
@@ -80,6 +82,7 @@ def put_targets(job, X, Y, vector, costs, itemsize):
     return _put_gradient(job, X, Y, vector, costs, itemsize) and _are_rows(Y, width, itemsize)
 
 
+@entry
 def put_classes(job, X, y, vector, costs, itemsize):
     """As `put_targets`, with classes y (N,), int64. Returns 0 also where one is below 0 or not below n[L]."""
     count, last = _length(y, 0), job_at(_data(job)).target_stride - 1

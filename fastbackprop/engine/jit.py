@@ -26,3 +26,8 @@ callable_kernel: Any = _njit(forceinline=False)  # one that Python calls too, an
 
 # As an argument of compiled functions in the place of 0: Numba compiles a function anew for each literal.
 NIL = np.int64(0)
+
+
+def entry(function: Any) -> Any:
+    """Mark a function of 64-bit numbers that is called from outside: when it is compiled, an `Entry` says (entry.py)."""
+    return function

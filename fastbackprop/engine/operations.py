@@ -38,12 +38,13 @@ operation = Operation  # a decorator
 def _compiled(name: str, dtype: np.dtype[Any]) -> Any:
     """What is compiled for an operation: a function of addresses."""
     from fastbackprop.engine.addresses import job_at, layers_at, operation_at
-    from fastbackprop.engine.jit import inline
+    from fastbackprop.engine.jit import entry, inline
 
     if name not in OPERATIONS:
         importlib.import_module(f"{_FILES}.{name.partition('.')[0]}")
     body, like = inline(OPERATIONS[name].function), dtype.type(0)
 
+    @entry
     def operation(job, record):
         own = job_at(job)
         layers = layers_at(own.layers, own.layer_count)

@@ -19,7 +19,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastbackprop.engine import layout as at
-from fastbackprop.engine.jit import inline
+from fastbackprop.engine.jit import entry, inline
 from fastbackprop.engine.numba_internals import cgutils
 from fastbackprop.engine.panels import panel_to_units, transpose_line, zero_line
 from fastbackprop.engine.pointers import INT, emit_call_at, emit_load_at, emit_pointer, pointer_type
@@ -203,6 +203,7 @@ def make_reader(kind: str, dtype: np.dtype[Any]) -> Any:
     element_bytes = np.dtype(kind).itemsize
     narrows = _narrows(kind, like)
 
+    @entry
     def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
         n, size, lanes_ = line(like), itemsize(like), lanes(like)
         base, row_stride = load_int(source + at.BASE * 8), load_int(source + at.ROW_STRIDE * 8)
@@ -282,6 +283,7 @@ def make_csr_reader(kind: str, number: str, dtype: np.dtype[Any]) -> Any:
     element_bytes, number_bytes = np.dtype(kind).itemsize, np.dtype(number).itemsize
     narrows = _narrows(kind, like)
 
+    @entry
     def read(source, order, first, count, far, end, width, units, units_stride, panel, panel_lines, panels):
         n, size = line(like), itemsize(like)
         base, columns = load_int(source + at.BASE * 8), load_int(source + at.COLUMNS * 8)

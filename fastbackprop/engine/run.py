@@ -13,7 +13,7 @@ from __future__ import annotations
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.addresses import call_operation, job_at, operation_at, phase_at, program_at, task_at, words_at
 from fastbackprop.engine.codes import GRADIENT
-from fastbackprop.engine.jit import kernel
+from fastbackprop.engine.jit import entry, kernel
 from fastbackprop.engine.places import clock as clock_of
 from fastbackprop.engine.places import enter_block, enter_step
 from fastbackprop.engine.simd import (
@@ -142,6 +142,7 @@ def _do_phases(job, program, when, turn, clock):
             _do_phase(job, program, phase, turn, clock)
 
 
+@entry
 def run(jobs, program, slot):
     """Work on a job until it is done; every thread of the job calls this with a `slot` of its own, from 0.
 

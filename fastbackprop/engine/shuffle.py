@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastbackprop.engine.addresses import words_at
+from fastbackprop.engine.jit import entry
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
+@entry
 def shuffle(address, count, key, epoch):
     """Fill `count` int64 numbers with a permutation of 0 to `count` - 1 (Fisher and Yates)."""
     order, one = words_at(address, count), np.uint64(1)
