@@ -252,15 +252,6 @@ def lock():
     assert ctypes.CDLL(None).capset(header, nothing) == 0
     assert not os.access(sys.argv[1], os.W_OK)
 """
-<<<<<<< HEAD:tests/test_cache.py
-=======
-    use = """
-from numba.core.caching import CacheImpl
-# No other directory is tried. The locator's name begins with an underscore up to Numba 0.61.
-CacheImpl._locator_classes = [c for c in CacheImpl._locator_classes if c.__name__.endswith("UserProvidedCacheLocator")]
-assert len(CacheImpl._locator_classes) == 1
-"""
->>>>>>> 74dfbeb880ba67bd7eb2c22f8c04138c430cc8fd:tests/test_jit.py
     then = """
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")

@@ -29,5 +29,5 @@ NIL = np.int64(0)
 
 
 def entry(function: Any) -> Any:
-    """Mark a function of 64-bit numbers that is called from outside: when it is compiled, an `Entry` says (entry.py)."""
+    """Mark a function of 64-bit numbers that is called from outside; entry.py has it compiled when it is needed."""
     return function
