@@ -33,6 +33,8 @@ def _pieces(dtype: np.dtype[Any]) -> Iterator[Callable[[], object]]:
     yield partial(_use, dtype)
     for operation in operations.all_of_them():
         yield lambda name=operation: operations.entry_of(name, dtype).address  # type: ignore[misc]
+    for name in ("forward", "forward_packed", "backward", "backward_packed"):
+        yield partial(entries.product, name, dtype)
     for activation in ACTIVATIONS.values():
         yield partial(entries.activation_pass, activation.code, dtype)
     for kind in KINDS:

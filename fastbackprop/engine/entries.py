@@ -67,3 +67,17 @@ def reader(dtype: np.dtype[Any], kind: np.dtype[Any], number: np.dtype[Any] | No
 
     name = f"read_{_name(kind)}" if number is None else f"read_csr_{_name(kind)}_{_name(number)}"
     return Entry(f"{name}.{dtype}", "i" * at.READER_ARGUMENTS, source).address
+
+
+@cache
+def product(name: str, dtype: np.dtype[Any]) -> int:
+    """The address of a product: ``forward``, ``backward``, or with ``_packed`` behind it one that may pack the weights."""
+    which, _, packed = name.partition("_")
+
+    def source() -> Any:
+        from fastbackprop.engine.product import make_backward, make_forward
+
+        return {"forward": make_forward, "backward": make_backward}[which](bool(packed), dtype)
+
+    count = {"forward": at.FORWARD_ARGUMENTS, "backward": at.BACKWARD_ARGUMENTS}[which]
+    return Entry(f"product.{name}.{dtype}", "i" * count, source).address

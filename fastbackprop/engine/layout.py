@@ -153,6 +153,7 @@ OPERATION = _record(
     "first", "last",  # outputs of the layer; of dropout the number of its first unit
     "always",  # whether it is done, too, where another of the step has FAILED
     "back",  # where a task goes on from an operation that says AGAIN
+    "product",  # address of the product that it calls, or 0
 )  # fmt: skip
 LAYER_BYTES, JOB_BYTES, PHASE_BYTES, TASK_BYTES, OPERATION_BYTES = (
     record.itemsize for record in (LAYER, JOB, PHASE, TASK, OPERATION)
@@ -176,7 +177,8 @@ TOLERANCE, PATIENCE, LOSS_DIVISOR, BEST, WITHOUT = 0, 1, 2, 3, 4
 BASE = 0  # the address of X[0, 0]; of CSR: of the elements that are stored
 ROW_STRIDE, COLUMN_STRIDE = 1, 2  # of a dense one, bytes
 COLUMNS, STARTS, STORED = 1, 2, 3  # of CSR: addresses of the columns' numbers and of the rows' starts, and how many
-READER_ARGUMENTS = 12
+# How many arguments have what is called by its address: a reader (readers.py), and the products (product.py).
+READER_ARGUMENTS, FORWARD_ARGUMENTS, BACKWARD_ARGUMENTS = 12, 14, 11
 
 # ---- the clock, after the threads' copies of the job: FAILED_STEP and STOPPED, then a word for each task and for each
 # thread that gathers ahead, all on lines of their own

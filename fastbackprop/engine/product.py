@@ -8,6 +8,13 @@ of A, of B and of the sums, its tiles ask for, each for its share: it comes from
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from fastbackprop.engine import layout as at
 from fastbackprop.engine.addresses import call_pass
 from fastbackprop.engine.blocking import (
     BLOCK_BYTES,
@@ -24,8 +31,9 @@ from fastbackprop.engine.blocking import (
     whole_strips,
 )
 from fastbackprop.engine.codes import RELU, RELU0
-from fastbackprop.engine.jit import NIL, inline, kernel
+from fastbackprop.engine.jit import NIL, entry, inline, kernel
 from fastbackprop.engine.panels import load_part, transpose_line
+from fastbackprop.engine.pointers import emit_call_at
 from fastbackprop.engine.simd import LINE_BYTES, itemsize, lanes, line, load_scalar, prefetch_second, store
 from fastbackprop.engine.tile import (
     BIAS,
@@ -174,41 +182,66 @@ def _make_product(by_rows, packs):
     return product
 
 
-def make_forward(packs):
-    """The forward product, which may pack the weights (`packs_forward`) or never does."""
-    product = _make_product(True, packs)
+@intrinsic
+def call_forward(
+    typingctx: Any, product: Any, weights: Any, row_stride: Any, n_in: Any, n_out: Any, biases: Any, inputs: Any,
+    in_stride: Any, outputs: Any, out_stride: Any, slopes: Any, activation: Any, activation_pass: Any, panels: Any,
+    strips: Any,
+) -> Any:  # fmt: skip
+    """Call the forward product at an address: A = g(W A_in + b), eqs. (3) and (4), for ``panels`` panels.
 
-    @inline
+    Slopes are g'(Z), where an address is given. Of W, whose rows are ``row_stride`` apart, n_in columns are used.
+    Without an address of biases there are none.
+    """
+    result = types.int64(*[types.int64] * (1 + at.FORWARD_ARGUMENTS))
+    return result, lambda context, bld, sig, args: emit_call_at(bld, *args)
+
+
+def make_forward(packs: bool, dtype: np.dtype[Any]) -> Any:
+    """The forward product, which may pack the weights (`packs_forward`) or never does; see `call_forward`."""
+    product, like = _make_product(True, packs), dtype.type(0)
+
+    @entry
     def forward(
         weights, row_stride, n_in, n_out, biases, inputs, in_stride, outputs, out_stride, slopes, activation,
-        activation_pass, panels, strips, like,
+        activation_pass, panels, strips,
     ):  # fmt: skip
-        """A = g(W A_in + b), eqs. (3) and (4), for `panels` panels; slopes = g'(Z) where an address is given.
-
-        Of W, whose rows are `row_stride` apart, n_in columns are used. Without an address of biases there are none.
-        """
         packed = row_stride * itemsize(like) % PAGE == 0 and panels > 1
         epilogue = TILE_RELU if activation == RELU else TILE_RELU0 if activation == RELU0 else STORE
         product(
             weights, row_stride, n_out, n_in, packed, inputs, in_stride, BIAS if biases != 0 else ZERO, biases,
             outputs, out_stride, epilogue, outputs, slopes, activation_pass, panels, strips, like,
         )  # fmt: skip
+        return 0
 
     return forward
 
 
-def make_backward(packs):
-    """The backward product, which may pack the weights (`packs_backward`) or never does."""
-    product = _make_product(False, packs)
+@intrinsic
+def call_backward(
+    typingctx: Any, product: Any, weights: Any, n_in: Any, n_out: Any, deltas: Any, out_stride: Any, results: Any,
+    in_stride: Any, epilogue: Any, aux: Any, panels: Any, strips: Any,
+) -> Any:  # fmt: skip
+    """Call the backward product at an address: dZ_in = g'(Z_in) * (W^T dZ), eqs. (16) and (17), for ``panels`` panels.
 
-    @inline
-    def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilogue, aux, panels, strips, like):
-        """dZ_in = g'(Z_in) * (W^T dZ), eqs. (16) and (17), for `panels` panels; the epilogue says how g' is read."""
+    The epilogue says how g' is read.
+    """
+    result = types.int64(*[types.int64] * (1 + at.BACKWARD_ARGUMENTS))
+    return result, lambda context, bld, sig, args: emit_call_at(bld, *args)
+
+
+def make_backward(packs: bool, dtype: np.dtype[Any]) -> Any:
+    """The backward product, which may pack the weights (`packs_backward`) or never does; see `call_backward`."""
+    product, like = _make_product(False, packs), dtype.type(0)
+
+    @entry
+    def backward(weights, n_in, n_out, deltas, out_stride, results, in_stride, epilogue, aux, panels, strips):
         packed = panels >= 4 and n_in * itemsize(like) >= WIDE_ROW
         product(
             weights, n_in, n_in, n_out, packed, deltas, out_stride, ZERO, results, results, in_stride, epilogue,
             aux, NIL, NIL, panels, strips, like,
         )  # fmt: skip
+        return 0
 
     return backward
 

@@ -12,7 +12,7 @@ Three kinds of step are made of the same operations:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ import numpy as np
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.blocking import packs_backward, packs_forward
 from fastbackprop.engine.codes import FUSED_SGD, GRADIENT, HEADS, NO_GRADIENT, OPTIMIZERS, TARGETS
+from fastbackprop.engine.entries import product
 from fastbackprop.engine.operations import entry_of
 
 
@@ -44,9 +45,16 @@ class Shape:
         """How many there are."""
         return len(self.shard_starts) - 1
 
-    def packs(self, rule: Callable[[int, int, int], bool], l: int) -> bool:
-        """Whether the forward or backward product of layer l, as its rule says, may pack the weights."""
-        return rule(self.sizes[l], self.sizes[l - 1], self.dtype.itemsize)
+    def forward(self, l: int) -> str:
+        """The name of the forward product of layer l."""
+        packs = packs_forward(self.sizes[l], self.sizes[l - 1], self.dtype.itemsize)
+        return "forward_packed" if packs else "forward"
+
+    def backward(self, l: int) -> str:
+        """The name of the backward product of layer l, from its deltas to those of the layer before."""
+        return (
+            "backward_packed" if packs_backward(self.sizes[l], self.sizes[l - 1], self.dtype.itemsize) else "backward"
+        )
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,8 @@ class Op:
     """One record; see layout.py.
 
     ``always``: all but what changes parameters or goes on to the next step, which is not done where a step has failed.
-    ``back``: how many operations before it a task goes on from where it says AGAIN.
+    ``back``: how many operations before it a task goes on from where it says AGAIN. ``product``: the name of the one
+    that it calls, see entries.py.
     """
 
     operation: str
@@ -100,6 +109,7 @@ class Op:
     outputs: tuple[int, int] = (0, 0)
     always: bool = False
     back: int = 0
+    product: str = ""
 
 
 Task = list[Op]
@@ -126,11 +136,6 @@ class Phase:
 # ---------------------------------------------------------------- what the kinds have in common
 
 
-def _packed(operation: str, packs: bool) -> str:
-    """An operation, or the one like it that may pack the weights."""
-    return f"{operation}_packed" if packs else operation
-
-
 def _after_layer(work: Work, l: int, slice_: tuple[int, int], first_unit: int = 0) -> Task:
     """What follows on A[l] of a hidden layer: dropout, and the units for the gradient of the next layer."""
     ops = [Op("forward.drop_units", l, slice_, (first_unit, 0), True)] if work.dropout else []
@@ -143,15 +148,14 @@ def _from_layer(shape: Shape, work: Work, first: int, slice_: tuple[int, int]) -
     last = shape.last
     for l in range(first, last + 1):
         layer = "forward.forward_unit_shards" if l == 2 and shape.unit_shards > 1 else "forward.forward_layer"
-        ops.append(Op(_packed(layer, shape.packs(packs_forward, l)), l, slice_, always=True))
+        ops.append(Op(layer, l, slice_, always=True, product=shape.forward(l)))
         if l < last:
             ops += _after_layer(work, l, slice_)
     ops.append(Op(f"head.output_layer_{HEADS[shape.head]}_{TARGETS[work.targets]}", last, slice_, always=True))
     if work.learns:
         lowest = 0 if work.input_gradient else 1
         for l in range(last - 1, lowest - 1, -1):
-            layer = _packed("backward.backward_layer", shape.packs(packs_backward, l + 1))
-            ops.append(Op(layer, l, slice_, always=True))
+            ops.append(Op("backward.backward_layer", l, slice_, always=True, product=shape.backward(l + 1)))
     if work.input_gradient:
         ops.append(Op("backward.write_input_gradient", 0, slice_, always=True))
     return ops
@@ -228,8 +232,7 @@ def _in_sample_shards(shape: Shape, work: Work, pieces: Sequence[Piece]) -> list
 def in_unit_shards(shape: Shape, work: Work, groups: int) -> list[Phase]:
     """``groups`` tasks, of as many shards each."""
     whole, starts, run = (0, 1), shape.shard_starts, shape.unit_shards // groups
-    of_first, itemsize = shape.packs(packs_forward, 1), shape.dtype.itemsize
-    of_second = any(packs_forward(shape.sizes[2], b - a, itemsize) for a, b in pairwise(starts))
+    packs = any(packs_forward(shape.sizes[2], b - a, shape.dtype.itemsize) for a, b in pairwise(starts))
     begins: list[Task] = []
     steps: list[Task] = []
     ends: list[Task] = []
@@ -238,9 +241,9 @@ def in_unit_shards(shape: Shape, work: Work, groups: int) -> list[Phase]:
         enter = [Op("unit_shards.enter_group", 0, of_group, always=True)]
         begin = [Op("costs.weigh", 0, whole)] if work.weights else []
         begin += [Op("unit_shards.penalize_group", 0, of_group)] if work.penalty else []
-        begin += [Op("gather.gather_inputs"), Op(_packed("forward.forward_layer", of_first), 1)]
+        begin += [Op("gather.gather_inputs"), Op("forward.forward_layer", 1, product=shape.forward(1))]
         begin += _after_layer(work, 1, whole, first)
-        begin += [Op(_packed("unit_shards.sum_own_shards", of_second), 2, of_group)]
+        begin += [Op("unit_shards.sum_own_shards", 2, of_group, product="forward_packed" if packs else "forward")]
         end = [Op("unit_shards.add_groups", 2, of_group, always=True)]
         end += _after_layer(work, 2, whole) if shape.last > 2 else []
         end += _from_layer(shape, work, 3, whole)
@@ -278,7 +281,8 @@ def table(phases: list[Phase], dtype: np.dtype[Any]) -> np.ndarray:
         first = len(rows["ops"])
         for op in ops:
             back, address = len(rows["ops"]) - op.back, entry_of(op.operation, dtype).address
-            rows["ops"].append((address, op.layer, *op.slice_, *op.outputs, op.always, back))
+            called = product(op.product, dtype) if op.product else 0
+            rows["ops"].append((address, op.layer, *op.slice_, *op.outputs, op.always, back, called))
         return first
 
     word = 1  # after the line of FAILED_STEP and STOPPED

@@ -7,7 +7,7 @@ from fastbackprop.engine.activations import activate_sum
 from fastbackprop.engine.codes import IDENTITY
 from fastbackprop.engine.dropout import drop, layer_key
 from fastbackprop.engine.jit import NIL, inline, kernel
-from fastbackprop.engine.operations import Operation, operation
+from fastbackprop.engine.operations import operation
 from fastbackprop.engine.panels import panel_to_units
 from fastbackprop.engine.places import (
     drop_probability,
@@ -18,33 +18,25 @@ from fastbackprop.engine.places import (
     panels_of,
     units_at,
 )
-from fastbackprop.engine.product import make_forward
+from fastbackprop.engine.product import call_forward
 from fastbackprop.engine.simd import itemsize, line, load_int
 
 
-def _forward_layer(packs):
-    forward = make_forward(packs)
-
-    def forward_layer(job, op, layers, like):
-        """A[l] of a slice and, where they are wanted, the slopes g'(Z[l])."""
-        l, size = op.layer, itemsize(like)
-        p0, p1 = panels_of(job, op, like)
-        if p1 > p0:
-            n_in, pass_ = layers[l - 1].size, layers[l].activation_pass
-            slopes = panel_at(job, layers, l, layers[l].slopes, p0, like) if pass_ != 0 and learns(job) else 0
-            forward(
-                job.params + layers[l].weights * size, n_in, n_in, layers[l].size,
-                job.params + layers[l].biases * size, panel_at(job, layers, l - 1, layers[l - 1].panels, p0, like),
-                layers[l - 1].stride, panel_at(job, layers, l, layers[l].panels, p0, like), layers[l].stride, slopes,
-                layers[l].activation, pass_, p1 - p0, job.scratch, like,
-            )  # fmt: skip
-        return at.GO_ON
-
-    return Operation(forward_layer, "forward_layer_packed" if packs else "forward_layer")
-
-
-for _packs in (False, True):
-    _forward_layer(_packs)
+@operation
+def forward_layer(job, op, layers, like):
+    """A[l] of a slice and, where they are wanted, the slopes g'(Z[l])."""
+    l, size = op.layer, itemsize(like)
+    p0, p1 = panels_of(job, op, like)
+    if p1 > p0:
+        n_in, pass_ = layers[l - 1].size, layers[l].activation_pass
+        slopes = panel_at(job, layers, l, layers[l].slopes, p0, like) if pass_ != 0 and learns(job) else 0
+        call_forward(
+            op.product, job.params + layers[l].weights * size, n_in, n_in, layers[l].size,
+            job.params + layers[l].biases * size, panel_at(job, layers, l - 1, layers[l - 1].panels, p0, like),
+            layers[l - 1].stride, panel_at(job, layers, l, layers[l].panels, p0, like), layers[l].stride, slopes,
+            layers[l].activation, pass_, p1 - p0, job.scratch,
+        )  # fmt: skip
+    return at.GO_ON
 
 
 # ---------------------------------------------------------------- Z[2] as the sum of chains, one a unit shard
@@ -70,25 +62,17 @@ def shard_sums_at(job, layers, number, p, like):
     return start + number * sums_bytes(job, layers, like) + p * panel_bytes
 
 
-def _sum_shard(packs):
-    forward = make_forward(packs)
-
-    @kernel
-    def sum_shard(job, layers, shard, biases, result, p0, p1, like):
-        """b[2] + W[2] A[1] over the units of a shard; without an address of biases there are none."""
-        size, n_in, first, last = itemsize(like), layers[1].size, NIL, layers[1].size
-        if layers[2].unit_shards > 1:
-            first, last = shard_start(layers, shard), shard_start(layers, shard + 1)
-        forward(
-            job.params + (layers[2].weights + first) * size, n_in, last - first, layers[2].size, biases,
-            panel_at(job, layers, NIL + 1, layers[1].panels, p0, like) + first * line(like) * size, layers[1].stride,
-            result, layers[2].stride, NIL, NIL + IDENTITY, NIL, p1 - p0, job.scratch, like,
-        )  # fmt: skip
-
-    return sum_shard
-
-
-SUM_SHARD = {packs: _sum_shard(packs) for packs in (False, True)}
+@kernel
+def sum_shard(job, op, layers, shard, biases, result, p0, p1, like):
+    """b[2] + W[2] A[1] over the units of a shard; without an address of biases there are none."""
+    size, n_in, first, last = itemsize(like), layers[1].size, NIL, layers[1].size
+    if layers[2].unit_shards > 1:
+        first, last = shard_start(layers, shard), shard_start(layers, shard + 1)
+    call_forward(
+        op.product, job.params + (layers[2].weights + first) * size, n_in, last - first, layers[2].size, biases,
+        panel_at(job, layers, NIL + 1, layers[1].panels, p0, like) + first * line(like) * size, layers[1].stride,
+        result, layers[2].stride, NIL, NIL + IDENTITY, NIL, p1 - p0, job.scratch,
+    )  # fmt: skip
 
 
 @kernel
@@ -103,26 +87,18 @@ def add_shards(job, layers, sums, sums_bytes, count, p0, p1, like):
         )  # fmt: skip
 
 
-def _forward_unit_shards(packs):
-    sum_shard = SUM_SHARD[packs]
-
-    def forward_unit_shards(job, op, layers, like):
-        """A[2] of a slice, where Z[2] is the sum of chains, one over each shard of its inputs."""
-        p0, p1 = panels_of(job, op, like)
-        if p1 > p0:
-            biases = job.params + layers[2].biases * itemsize(like)
-            for shard in range(layers[2].unit_shards):
-                result = shard_sums_at(job, layers, shard, p0, like)
-                sum_shard(job, layers, shard, biases if shard == 0 else NIL, result, p0, p1, like)
-            sums, count = shard_sums_at(job, layers, NIL, p0, like), layers[2].unit_shards
-            add_shards(job, layers, sums, sums_bytes(job, layers, like), count, p0, p1, like)
-        return at.GO_ON
-
-    return Operation(forward_unit_shards, "forward_unit_shards_packed" if packs else "forward_unit_shards")
-
-
-for _packs in (False, True):
-    _forward_unit_shards(_packs)
+@operation
+def forward_unit_shards(job, op, layers, like):
+    """A[2] of a slice, where Z[2] is the sum of chains, one over each shard of its inputs."""
+    p0, p1 = panels_of(job, op, like)
+    if p1 > p0:
+        biases = job.params + layers[2].biases * itemsize(like)
+        for shard in range(layers[2].unit_shards):
+            result = shard_sums_at(job, layers, shard, p0, like)
+            sum_shard(job, op, layers, shard, biases if shard == 0 else NIL, result, p0, p1, like)
+        sums, count = shard_sums_at(job, layers, NIL, p0, like), layers[2].unit_shards
+        add_shards(job, layers, sums, sums_bytes(job, layers, like), count, p0, p1, like)
+    return at.GO_ON
 
 
 # ---------------------------------------------------------------- what follows on A[l] in a training

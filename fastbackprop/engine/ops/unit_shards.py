@@ -22,9 +22,9 @@ from fastbackprop.engine import layout as at
 from fastbackprop.engine.activations import sum_tree
 from fastbackprop.engine.addresses import job_at, layers_at
 from fastbackprop.engine.jit import NIL, inline, kernel
-from fastbackprop.engine.operations import Operation, operation
+from fastbackprop.engine.operations import operation
 from fastbackprop.engine.ops.costs import add_costs, penalize, sum_doubles, sum_penalties
-from fastbackprop.engine.ops.forward import SUM_SHARD, add_shards, shard_sums_at, sums_bytes
+from fastbackprop.engine.ops.forward import add_shards, shard_sums_at, sum_shard, sums_bytes
 from fastbackprop.engine.panels import load_part, store_part
 from fastbackprop.engine.places import clock, enter_step, panel_count, parameter_count, weight_sum_at
 from fastbackprop.engine.simd import itemsize, lanes, line, load_acquire, store
@@ -144,31 +144,23 @@ def penalize_group(job, op, layers, like):
     return at.GO_ON
 
 
-def _sum_own_shards(packs):
-    sum_shard = SUM_SHARD[packs]
-
-    def sum_own_shards(job, op, layers, like):
-        """The share of group `slice` in Z[2], for the next turn."""
-        shards, panels = layers[2].unit_shards, panel_count(job.rows, like)
-        turn = shard_sums_at(job, layers, job.step % 2, NIL, like)
-        biases = job.params + layers[2].biases * itemsize(like) if op.slice == 0 else NIL
-        first = shard_sums_at(job, layers, NIL + 2, NIL, like) if shards > 1 else turn
-        stride, panel_bytes = sums_bytes(job, layers, like), layers[2].stride * line(like) * itemsize(like)
-        for shard in range(shards):
-            sum_shard(
-                job, layers, shard, biases if shard == 0 else NIL, first + shard * stride, NIL, panels, like
-            )  # fmt: skip
-        if shards > 1:
-            for p in range(panels):
-                start = first + p * panel_bytes
-                sum_tree(start, stride, shards, turn + p * panel_bytes, layers[2].size, like)
-        return at.GO_ON
-
-    return Operation(sum_own_shards, "sum_own_shards_packed" if packs else "sum_own_shards")
-
-
-for _packs in (False, True):
-    _sum_own_shards(_packs)
+@operation
+def sum_own_shards(job, op, layers, like):
+    """The share of group `slice` in Z[2], for the next turn."""
+    shards, panels = layers[2].unit_shards, panel_count(job.rows, like)
+    turn = shard_sums_at(job, layers, job.step % 2, NIL, like)
+    biases = job.params + layers[2].biases * itemsize(like) if op.slice == 0 else NIL
+    first = shard_sums_at(job, layers, NIL + 2, NIL, like) if shards > 1 else turn
+    stride, panel_bytes = sums_bytes(job, layers, like), layers[2].stride * line(like) * itemsize(like)
+    for shard in range(shards):
+        sum_shard(
+            job, op, layers, shard, biases if shard == 0 else NIL, first + shard * stride, NIL, panels, like
+        )  # fmt: skip
+    if shards > 1:
+        for p in range(panels):
+            start = first + p * panel_bytes
+            sum_tree(start, stride, shards, turn + p * panel_bytes, layers[2].size, like)
+    return at.GO_ON
 
 
 @operation
