@@ -87,12 +87,12 @@ def test_every_epoch_has_an_order_of_its_own_and_the_seed_decides(blobs):
 
 
 def test_the_order_is_a_permutation_and_uniform():
-    from fastbackprop.engine.shuffle import shuffle
+    from fastbackprop.engine.entries import shuffle
 
     counts = np.zeros((5, 5))
     for epoch in range(4000):
         order = np.empty(5, np.int64)
-        shuffle(order, 12345, epoch)
+        shuffle.call(order, len(order), 12345, epoch)
         assert sorted(order) == list(range(5))
         counts[np.arange(5), order] += 1
     # every place has every sample 800 times, give or take 6 standard deviations
