@@ -71,7 +71,7 @@ def reader(dtype: np.dtype[Any], kind: np.dtype[Any], number: np.dtype[Any] | No
 
 @cache
 def product(name: str, dtype: np.dtype[Any]) -> int:
-    """The address of a product: ``forward`` or ``backward``, or of one that may pack the weights, ``forward_packed``..."""
+    """The address of a product: ``forward``, ``backward``, and with ``_packed`` those that may pack the weights."""
     which, _, packed = name.partition("_")
 
     def source() -> Any:
