@@ -90,6 +90,6 @@ def put_classes(job, X, y, vector, costs, itemsize):
     if not (_put_gradient(job, X, y, vector, costs, itemsize) and follow and _is_aligned(y, 8)):
         return False
     wrong, classes = 0, words_at(_data(y), count)
-    for i in range(count):  # without a way out, so it is done by vectors
+    for i in range(count):
         wrong |= classes[i] | (last - classes[i])
     return wrong >= 0  # the sign bit of numbers below 0
