@@ -28,7 +28,7 @@ import argparse
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ import numpy as np
 
 from benchmarks import report as reports
 from benchmarks.forms import FORMS
+from benchmarks.isa import ISAS, environment
 from benchmarks.peers import CALL, PEERS, TURN, WARM, PeerError, ResultsDiffer, Worker, available_cpus, start_workers
 from benchmarks.report import digits, table
 from benchmarks.turns import QUIET, by_turns, how_quiet, minutes, summary
@@ -105,11 +106,14 @@ def measure(work: Workload, workers: dict[str, Worker], reference: Worker, round
             # An engine alone hardly waits: nothing to say then.
             idle=sum(turn["idle_cpu"] for turn in done) / idle if idle > 0.1 else 0.0,
             spun=max(turn["spun"] for turn in done), others=max(turn["others"] for turn in done),
+            avx512=None if None in (used := [turn["avx512"] for turn in done]) else any(used),
         )  # fmt: skip
     return list(rows.values())
 
 
-def machine_peak(dtypes: Sequence[str], threads: int) -> dict[str, dict[str, float]]:
+def machine_peak(
+    dtypes: Sequence[str], threads: int, environment: Mapping[str, str] = {}
+) -> dict[str, dict[str, float]]:
     """GFLOP/s by dtype: of one thread, and of `threads` processes at once, which is the peak, and what they sustain.
 
     Empty if the engine is not there.
@@ -118,7 +122,7 @@ def machine_peak(dtypes: Sequence[str], threads: int) -> dict[str, dict[str, flo
     peaks: dict[str, dict[str, float]] = {}
     try:
         for _ in range(threads):
-            workers.append(Worker("ours", threads))
+            workers.append(Worker("ours", threads, environment))
         for dtype in dtypes:
             alone = max(workers[0].ask("peak", dtype, 0.3)[0] for _ in range(3))
             for worker in workers[1:]:  # what is compiled on the first call must not overlap the measurement
@@ -189,6 +193,8 @@ def markdown(report: dict) -> str:
         f"{machine['python']}, {report['date']}. Median of {settings['rounds']} rounds, us per step (forward, "
         f"backward, update); in brackets the ratio to fastbackprop."
     )
+    if settings["isa"]:
+        text[-1] += f" Every engine was told to use nothing wider than {settings['isa'].upper()}."
     versions = [version for version in report["versions"].values() if version]
     text += ["", f"Engines: {', '.join(dict.fromkeys(versions))}."]
     for dtype, peak in report["peak"].items():
@@ -197,8 +203,20 @@ def markdown(report: dict) -> str:
             f"Peak, {dtype}: {one} GFLOP/s on one thread, {all_} on {settings['threads']} at once, the best of short "
             f"runs; their median is {median}."
         )
-    text += ["", overview(report), "", *remarks(rows), "", details(rows)]
+    text += ["", overview(report), "", *remarks(rows), "", *registers(report), "", details(rows)]
     return "\n".join(text) + "\n"
+
+
+def registers(report: dict) -> list[str]:
+    """Which engines used AVX-512, where Linux knows; with `--isa` those are the ones that did not heed it."""
+    isa, rows = report["settings"]["isa"], [row for row in report["rows"] if row.get("avx512") is not None]
+    used = dict.fromkeys(row["peer"] for row in rows if row["avx512"])
+    without = dict.fromkeys(row["peer"] for row in rows if row["peer"] not in used)
+    if not rows:
+        return ["Whether an engine used AVX-512 is not known here."] if isa else []
+    text = f"AVX-512 was used by {', '.join(used) or 'nobody'}"
+    text += f", not by {', '.join(without)}." if used and without else "."
+    return [f"NOT HEEDED: {text}" if used and isa else text]
 
 
 def remarks(rows: Sequence[dict]) -> list[str]:
@@ -307,15 +325,17 @@ def compare(
     seed: int = 0,
     peak: bool = True,
     inputs: Sequence[str] = (OWN,),
+    isa: str | None = None,
     each: Callable[[dict, list[dict]], None] = lambda report, rows: None,
 ) -> dict:
     """Measure and return the report; `each(report, rows)` is called after each network.
 
     dtype None: each network's own. threads None: one for each CPU this process may use. inputs: forms of X, "own"
-    for an array of the network's dtype in C order.
+    for an array of the network's dtype in C order. isa "avx2": as on a processor that has nothing wider.
     Raises ResultsDiffer if a peer trains something else than the NumPy peer does.
     """
     threads = threads or len(available_cpus())
+    told = environment(isa)
     works = workloads(networks, dtype, inputs)
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
@@ -323,7 +343,7 @@ def compare(
             "processor": reports.processor(), "cpus": len(available_cpus()), "system": platform.system(),
             "python": platform.python_version(),
         },
-        "settings": {"peers": list(peers), "threads": threads, "rounds": rounds, "seed": seed},
+        "settings": {"peers": list(peers), "threads": threads, "rounds": rounds, "seed": seed, "isa": isa},
         "networks": {
             work.label: {
                 "name": work.name, "sizes": work.sizes, "batch": work.batch, "hidden": work.hidden,
@@ -332,10 +352,10 @@ def compare(
             }
             for work in works
         },
-        "peak": machine_peak(list(dict.fromkeys(work.dtype for work in works)), threads) if peak else {},
+        "peak": machine_peak(list(dict.fromkeys(work.dtype for work in works)), threads, told) if peak else {},
         "versions": {}, "rows": [],
     }  # fmt: skip
-    with start_workers([BASELINE, *peers], threads) as (workers, missing):  # the baseline also where it is not timed
+    with start_workers([BASELINE, *peers], threads, told) as (workers, missing):  # the baseline also if it is not timed
         if BASELINE in missing:
             raise missing[BASELINE]
         report["versions"] = {peer: worker.version for peer, worker in workers.items()}
@@ -365,6 +385,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     reports.add_rounds(parser)
     parser.add_argument("--seed", type=int, default=0, help="of data and initial parameters (default: 0)")
     reports.add_out(parser, "compare.json, .md and .png")
+    parser.add_argument("--isa", choices=ISAS, help="tell every engine to use nothing wider (default: all there is)")
     parser.add_argument("--no-peak", action="store_true", help="do not measure the processor's peak")
     args = parser.parse_args(argv)
     peers, works = list(dict.fromkeys(args.peers)), workloads(args.networks, args.dtype, args.inputs)
@@ -379,12 +400,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         report = compare(
-            args.networks, peers, args.dtype, args.threads, args.rounds, args.seed, not args.no_peak, args.inputs, each
-        )
+            args.networks, peers, args.dtype, args.threads, args.rounds, args.seed, not args.no_peak, args.inputs,
+            args.isa, each,
+        )  # fmt: skip
     except (ResultsDiffer, PeerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(overview(report), "", *remarks(report["rows"]), "", sep="\n")
+    print(overview(report), "", *remarks(report["rows"]), "", *registers(report), "", sep="\n")
     print("saved", *save(report, args.out))
     return 0
 

@@ -22,6 +22,7 @@ from benchmarks.peers.numpy_code4 import Engine
 from benchmarks.suites import forward, peers, start, training
 from benchmarks.suites import inputs as input_suites
 from benchmarks.workloads import WORKLOADS, Workload, check_problem, flat, layers, make_problem
+from fastbackprop.engine.simd import AVX512
 
 ROOT = Path(__file__).parents[1]
 DTYPES = ("float32", "float64")
@@ -209,6 +210,27 @@ def test_compare_measures_and_writes_its_files(tmp_path, monkeypatch):
     assert "not installed" in files[1].read_text()
     if "compare.png" in names:  # matplotlib is an extra
         assert files[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_with_isa_avx2_no_wider_registers_are_used():
+    """Linux says so. Where the processor has AVX-512, the same engine uses it when it is not told."""
+    for isa in (None, "avx2"):
+        report = compare.compare(["tiny"], ["numpy"], threads=1, rounds=1, peak=False, isa=isa)
+        [row] = report["rows"]
+        assert row["status"] == "ok"
+        if row["avx512"] is None:
+            pytest.skip("this system does not say who uses AVX-512")
+        assert row["avx512"] is (AVX512 and isa is None)
+        assert compare.registers(report) == [f"AVX-512 was used by {'numpy' if row['avx512'] else 'nobody'}."]
+    assert "Haswell" in report["versions"]["numpy"] or "openblas" not in report["versions"]["numpy"]
+    assert "nothing wider than AVX2" in compare.markdown(report)
+
+
+def test_who_does_not_heed_isa_is_named():
+    rows = [{"peer": name, "avx512": used} for name, used in (("a", False), ("b", True), ("b", False), ("c", None))]
+    report = {"rows": rows, "settings": {"isa": "avx2"}}
+    assert compare.registers(report) == ["NOT HEEDED: AVX-512 was used by b, not by a."]
+    assert compare.registers(report | {"rows": rows[-1:]}) == ["Whether an engine used AVX-512 is not known here."]
 
 
 def test_what_is_compared_is_each_network_with_each_form_of_X_once():

@@ -28,13 +28,14 @@ import os
 import statistics
 import time
 import timeit
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from benchmarks.forms import first
+from benchmarks.isa import avx512_since
 from benchmarks.turns import Others, repeated, seconds_of
 from benchmarks.workloads import Workload, check_problem, make_problem
 
@@ -70,16 +71,17 @@ class ResultsDiffer(Exception):
 
 
 class Worker:
-    """The parent's end of a peer's process."""
+    """The parent's end of a peer's process; `environment`: what is set in it beside the numbers of threads."""
 
-    def __init__(self, peer: str, threads: int):
+    def __init__(self, peer: str, threads: int, environment: Mapping[str, str] = {}):
         context = multiprocessing.get_context("spawn")
         self.peer = peer
         connection, other = context.Pipe()
         self.process = context.Process(target=serve, args=(other, PEERS[peer], threads), daemon=True)
         names = [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")]
-        before = {name: os.environ.get(name) for name in names}
-        os.environ.update(dict.fromkeys(names, str(threads)))  # libraries read them when they are imported
+        told = dict.fromkeys(names, str(threads)) | environment
+        before = {name: os.environ.get(name) for name in told}
+        os.environ.update(told)  # libraries read them when they are imported
         try:
             self.process.start()
         finally:
@@ -124,14 +126,16 @@ def available_cpus() -> list[int]:
 
 
 @contextlib.contextmanager
-def start_workers(peers: Sequence[str], threads: int) -> Iterator[tuple[dict[str, Worker], dict[str, PeerError]]]:
+def start_workers(
+    peers: Sequence[str], threads: int, environment: Mapping[str, str] = {}
+) -> Iterator[tuple[dict[str, Worker], dict[str, PeerError]]]:
     """A worker for each peer, and why some have none. The workers end with the block."""
     workers: dict[str, Worker] = {}
     missing: dict[str, PeerError] = {}
     try:
         for peer in dict.fromkeys(peers):
             try:
-                workers[peer] = Worker(peer, threads)
+                workers[peer] = Worker(peer, threads, environment)
             except PeerError as error:
                 missing[peer] = error
         yield workers, missing
@@ -207,8 +211,10 @@ class Session:
         """One turn: an untimed call to wake threads and caches, then timed ones. `us` is the median per step.
 
         `idle` and `idle_cpu` are the seconds that passed and that this process used since its last answer; `others`
-        is how many CPUs all other processes, and other guests of a shared host, used while this one was timed.
+        is how many CPUs all other processes, and other guests of a shared host, used while this one was timed; `avx512`
+        is whether AVX-512 was used (None: not known).
         """
+        start = time.perf_counter()
         wall, cpu = self.rested_at
         idle, idle_cpu = time.perf_counter() - wall, time.process_time() - cpu
         if self.seconds < TURN:
@@ -219,7 +225,7 @@ class Session:
         us = 1e6 * float(np.median(times)) / steps
         return {
             "us": us, "calls": len(times), "steps": steps, "idle": idle, "idle_cpu": idle_cpu, "spun": self.spun,
-            "others": others.cpus,
+            "others": others.cpus, "avx512": avx512_since(start),
         }  # fmt: skip
 
     def prepare_forward(self, work: Workload, seed: int) -> np.ndarray:
