@@ -333,6 +333,11 @@ class Plan:
         whole = job[at.SAMPLE_SHARDS] == 1 and job[at.BATCH] <= job[at.BLOCK]
         return bool(updates and whole and self.shape.unit_shards > 1)
 
+    def worth_waking(self, job: np.ndarray) -> int:
+        """How many threads the whole job is worth, by its length."""
+        work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
+        return max(1, 2 * work // WAKING_WORK) if work > WAKING_WORK else 1
+
     def useful(self, job: np.ndarray, threads: int) -> tuple[int, int]:
         """How many threads, of so many, have something to do in a job, and how many groups of unit shards; 0: none.
 
@@ -347,7 +352,7 @@ class Plan:
         shared = max(1, min(threads, panels))
         if self._in_unit_shards and job[at.STEPS] >= LEAST_STEPS and self._can_be_sharded(job):
             groups = 1 << min(threads, self.shape.unit_shards).bit_length() - 1
-            if groups > 1 and 2 * groups >= shared:
+            if groups > 1 and 2 * groups > shared:  # else whoever chooses may try both
                 return groups, groups
         return shared, 0
 
@@ -418,9 +423,7 @@ class Plan:
         constants = _NO_HYPER if hyper is None else hyper
         job[at.PARAMS], job[at.COSTS] = params.ctypes.data, costs.ctypes.data
         job[at.HYPER] = constants.ctypes.data
-        work = int(job[at.STEPS] * job[at.BATCH]) * self.work_per_sample
-        most = max(1, 2 * work // WAKING_WORK) if work > WAKING_WORK else 1
-        count, groups = self.useful(job, min(most, threads or self.threads))
+        count, groups = self.useful(job, min(self.worth_waking(job), threads or self.threads))
         self._put_threads(job, count, groups)
         program = self.program(job)
         jobs = self.with_clock(job, program)
