@@ -10,9 +10,9 @@ operation takes cycles: a line of FMA each, a few for each line that is gathered
 claim tasks as they do. One thread's measured time, divided by its cycles, is the rate of a core. What changes cores is
 counted in lines of the cache, for the thread that reads most: of the weights and of what it needs of the samples, of
 the gradients of sample shards, of the sums of unit shards, and a line for each task, by which the threads meet. A line
-costs what is measured between two threads: alone, as where they meet, and in a stream. Where there are more cores, the
-model takes these costs for all of them: what memory and the links between cores can do for many at once it does not
-know.
+costs what was measured between two threads on several machines, at least and at most: alone, as where they meet, and
+in a stream. The model takes these costs for any number of cores: what memory and the links between them do for many at
+once it does not know.
 """
 
 from __future__ import annotations
@@ -43,11 +43,15 @@ from fastbackprop.engine.program import Op, Phase
 from fastbackprop.engine.simd import load_acquire, load_double, pause, store, store_release
 from fastbackprop.parameters import parameter_count
 from fastbackprop.plan import Plan
+from fastbackprop.threads import processors
 from fastbackprop.training import Training
 
 COUNTS = 1, 2, 3, 4, 8, 16
 EXPECTED = 2, 4, 8, 16, 64
-TURN = 0.1  # seconds of a turn, at least one step
+TURN = 0.05  # seconds of a turn, at least one epoch
+# Nanoseconds of a line that another core has written, alone and in a stream, at least and at most: of neighbours, and
+# of cores on a shared machine that are far apart.
+LEAST, MOST = {"alone": 40.0, "stream": 7.0}, {"alone": 190.0, "stream": 40.0}
 # Cycles of a line, about: of an input that is gathered and transposed, of a unit that is transposed, of an output with
 # its loss, of parameters that are updated.
 GATHERED, TRANSPOSED, OUTPUT, UPDATED = 10, 4, 30, 3
@@ -171,14 +175,14 @@ class Model:
         job["update"] = program.GRADIENT if optimizer is None else optimizer.code
         job["target_kind"] = at.CLASSES if work.output == "softmax" else at.DENSE
         plan.divide(job, work.batch)
-        job["steps"] = 1000  # of an epoch or of several: long enough for any way
+        job["steps"] = 1 if optimizer is None else 1000  # of several epochs: long enough for any way
         self.block = int(job["block"])
         if work.optimizer == "sgd" and job["sample_shards"] == 1:
             job["update"] = program.FUSED_SGD
 
     def phases(self, threads: int) -> tuple[list[Phase], int, int]:
         """Those of a step, the threads that have something to do, and the groups of unit shards, or 0."""
-        count, groups = self.plan.useful(self.job, threads)
+        count, groups = self.plan.useful(self.job, min(threads, self.plan.worth_waking(self.job)))
         job = self.job.copy()
         job["threads"], job["groups"] = count, groups
         found = self.plan.phases(job)
@@ -261,6 +265,11 @@ class Model:
             "meetings": meetings, "how": self.how(count, groups),
         }  # fmt: skip
 
+    def best(self, threads: int, one: float, costs: dict[str, float]) -> dict[str, Any]:
+        """The same with as many as the autotuner finds: 1, 2, 4 and so on, up to so many."""
+        counts = [1 << i for i in range(threads.bit_length())]
+        return min((self.expected(count, one, costs) for count in counts), key=lambda row: row["us"])
+
     def how(self, count: int, groups: int) -> str:
         """In what way so many threads do it."""
         if count == 1:
@@ -275,33 +284,33 @@ class Model:
 
 
 def threads_report(
-    networks: Sequence[str] | None = None, counts: Sequence[int] = COUNTS, rounds: int = 5, dtype: str = "float32",
-    line: dict[str, float] | None = None,
+    networks: Sequence[str] | None = None, counts: Sequence[int] = COUNTS, rounds: int = 5, dtype: str = "float32"
 ) -> dict[str, Any]:  # fmt: skip
-    """Measure, and expect. `line`: nanoseconds of a line, `alone` and in a `stream`, in the place of measured ones."""
-    costs = line or line_costs()
-    report: dict[str, Any] = reports.where_and_when() | {
-        "dtype": dtype, "rounds": rounds, "line": costs, "processors": fb_processors(), "measured": [], "expected": [],
-    }  # fmt: skip
+    """Measure, and expect."""
+    report: dict[str, Any] = reports.where_and_when() | {"dtype": dtype, "rounds": rounds, "line": line_costs()}
+    report |= {"processors": processors(), "measured": [], "expected": []}
     for name in networks or list(WORKLOADS):
         work = WORKLOADS[name]
         if work.optimizer is not None:  # else its dtype is a part of what it is
             work = replace(work, dtype=dtype)
         rows = measure(work, sorted({1, *counts}), rounds)
         report["measured"] += rows
-        one = next(row["low"] for row in rows if row["threads"] == 1 and not row["autotuned"])
+        one = min(row["low"] for row in rows if row["threads"] == 1)
         model = Model(work)
         report["expected"].append(
-            {"network": name, "one": one, "rows": [model.expected(count, one, costs) for count in EXPECTED]}
+            {"network": name, "one": one}
+            | {
+                end: [model.expected(2, one, costs), *(model.best(count, one, costs) for count in EXPECTED[1:])]
+                for end, costs in (("least", LEAST), ("most", MOST))
+            }
         )
         print(f"{name}: done", file=sys.stderr)
     return report
 
 
-def fb_processors() -> int:
-    from fastbackprop.threads import processors
-
-    return processors()
+def _ends(a: float, b: float) -> str:
+    """A range; one number where its ends look alike."""
+    return digits(a) if digits(a) == digits(b) else f"{digits(a)} to {digits(b)}"
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -328,27 +337,27 @@ def markdown(report: dict[str, Any]) -> str:
         text.append(table(head, lines))
     lines = []
     for item in report["expected"]:
-        rows = {row["threads"]: row for row in item["rows"]}
-        measured = min(
-            row["low"] for row in report["measured"] if row["network"] == item["network"] and row["threads"] <= 2
-            and not (row["threads"] == 1 and not row["autotuned"])
-        )  # fmt: skip
-        cells = [f"{digits(item['one'] / row['us'])}x ({row['used']})" for count, row in rows.items() if count > 2]
-        most = rows[max(rows)]
-        parts = "/".join(f"{most[part] / most['us']:.0%}" for part in ("work", "handed", "meetings"))
+        pairs = list(zip(item["least"], item["most"], strict=True))
+        times = {row["threads"]: row["low"] for row in report["measured"] if row["network"] == item["network"]
+                 and not row["autotuned"]}  # fmt: skip
+        speedups = [
+            "1x"
+            if low["used"] == 1
+            else f"{_ends(item['one'] / high['us'], item['one'] / low['us'])}x "
+            f"({_ends(*sorted((high['used'], low['used'])))})"
+            for low, high in pairs[1:]
+        ]
+        two, most = pairs[0], item["most"][-1]
+        shares = "/".join(f"{most[part] / most['us']:.0%}" for part in ("work", "handed", "meetings"))
+        expected = _ends(two[0]["us"], two[1]["us"])
         lines.append([
-            item["network"], digits(item["one"]), digits(rows[2]["us"]), digits(measured), *cells, most["how"], parts,
+            item["network"], digits(item["one"]), expected, digits(times.get(2)), *speedups, most["how"], shares
         ])  # fmt: skip
-    head = [
-        "network",
-        "1, measured",
-        "2, expected",
-        "2, measured",
-        *(f"{count} cores" for count in EXPECTED if count > 2),
-    ]
+    head = ["network", "1 thread", "2, expected", "2, measured", *(f"{count} cores" for count in EXPECTED[1:])]
     text.append(
-        "Expected: us/step, then times as fast as one thread (threads that are used); at the most cores, how, and the "
-        "shares of work / lines handed over / meetings."
+        "Expected: us/step where lines cost the least and the most, beside the least that was measured; times as fast "
+        "as one thread (threads that are used); at the most cores and costs how, and the shares of work / lines handed "
+        "over / meetings."
     )
     text.append(table([*head, "how", "shares"], lines))
     return "\n\n".join(text) + "\n"
@@ -360,15 +369,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=reports.whole(1, 256), nargs="+", default=COUNTS,
                         help=f"(default: {' '.join(map(str, COUNTS))})")  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
-    parser.add_argument("--line", type=float, nargs=2, metavar=("ALONE", "STREAM"),
-                        help="nanoseconds of a line that another core has written, alone and in a stream "
-                        "(default: measured)")  # fmt: skip
     reports.add_rounds(parser, 5)
     reports.add_out(parser, "threads.json and .md")
     args = parser.parse_args(argv)
     print(how_quiet(), file=sys.stderr)
-    line = None if args.line is None else dict(zip(("alone", "stream"), args.line, strict=True))
-    report = threads_report(args.networks, args.threads, args.rounds, args.dtype, line)
+    report = threads_report(args.networks, args.threads, args.rounds, args.dtype)
     text = markdown(report)
     print(text)
     print("saved", *reports.save(report, Path(args.out), "threads", text))

@@ -330,6 +330,11 @@ class Plan:
         whole = job["sample_shards"] == 1 and job["batch"] <= job["block"]
         return bool(updates and whole and self.shape.unit_shards > 1)
 
+    def worth_waking(self, job: np.void) -> int:
+        """How many threads the whole job is worth, by its length."""
+        work = int(job["steps"] * job["batch"]) * self.work_per_sample
+        return max(1, 2 * work // WAKING_WORK) if work > WAKING_WORK else 1
+
     def useful(self, job: np.void, threads: int) -> tuple[int, int]:
         """How many threads, of so many, have something to do in a job, and how many groups of unit shards; 0: none.
 
@@ -344,7 +349,7 @@ class Plan:
         shared = max(1, min(threads, panels))
         if self._in_unit_shards and job["steps"] >= LEAST_STEPS and self._can_be_sharded(job):
             groups = 1 << min(threads, self.shape.unit_shards).bit_length() - 1
-            if groups > 1 and 2 * groups >= shared:
+            if groups > 1 and 2 * groups > shared:  # else whoever chooses may try both
                 return groups, groups
         return shared, 0
 
@@ -415,9 +420,7 @@ class Plan:
         constants = _NO_HYPER if hyper is None else hyper
         job["params"], job["costs"] = params.ctypes.data, costs.ctypes.data
         job["hyper"] = constants.ctypes.data
-        work = int(job["steps"] * job["batch"]) * self.work_per_sample
-        most = max(1, 2 * work // WAKING_WORK) if work > WAKING_WORK else 1
-        count, groups = self.useful(job, min(most, threads or self.threads))
+        count, groups = self.useful(job, min(self.worth_waking(job), threads or self.threads))
         self._put_threads(job, count, groups)
         program = self.program(job)
         jobs = self.with_clock(job, program)

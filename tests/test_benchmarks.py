@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compare, inputs, latency, scaling, turns
+from benchmarks import compare, inputs, latency, scaling, threads, turns
 from benchmarks.forms import FORMS, as_array, first
 from benchmarks.peers import PEERS, PeerError, ResultsDiffer, Worker
 from benchmarks.peers.numpy_code4 import Engine
@@ -667,6 +667,46 @@ def test_scaling_measures_and_writes_its_files(tmp_path):
     assert "By the batch, 64-128-10, 1 thread(s): t = " in files[1].read_text()
     if len(files) == 3:  # matplotlib is an extra
         assert files[2].read_bytes().startswith(b"\x89PNG")
+
+
+# ---------------------------------------------------------------------- threads
+
+
+@pytest.mark.parametrize("name", [name for name in WORKLOADS if name not in ("wide", "readme24")])
+def test_the_model_of_threads_counts_the_work_of_a_step(name):
+    """One thread's cycles: the products of `Workload.flops`, in lines of FMA, and less than as much besides."""
+    model = threads.Model(WORKLOADS[name])
+    phases, used, groups = model.phases(1)
+    products = WORKLOADS[name].flops / 2 / 16
+    assert (used, groups) == (1, 0)
+    assert products <= model.longest(phases, 1) <= 2 * products + 1000 * model.work.batch / 16
+    for count in (2, 4, 8):
+        phases, used, _ = model.phases(count)
+        assert model.longest(phases, used) * used >= products * 0.99
+
+
+def test_the_model_of_threads_counts_what_changes_cores():
+    costs = {"alone": 100.0, "stream": 10.0}
+    digits, mnist_l = (threads.Model(WORKLOADS[name]) for name in ("digits", "mnist_l"))
+    assert digits.lines(4, 4) == 3 * 2 * 10  # sums of three others, two panels, ten outputs
+    assert mnist_l.lines(4, 4) == 3 * 8 * 512
+    found = digits.expected(64, 18.0, costs)
+    assert (found["used"], found["how"]) == (4, "4 unit shards")
+    assert found["handed"] == pytest.approx(0.6)
+    assert found["meetings"] == pytest.approx(0.5)  # four tasks and a claim
+    assert 18.0 / 4 < found["work"] < 18.0 / 2.5
+    assert found["us"] == pytest.approx(found["work"] + 1.1)
+    assert threads.Model(WORKLOADS["tiny"]).expected(64, 1.8, costs)["us"] == 1.8
+
+
+def test_threads_measures_and_writes_its_files(tmp_path):
+    report = threads.threads_report(["tiny", "readme24"], [1, 2], rounds=1)
+    assert len(report["measured"]) == 2 * 2 * 2
+    assert all(row["us"] > 0 for row in report["measured"])
+    assert 1 < report["line"]["stream"] < report["line"]["alone"] < 1e5
+    text = threads.markdown(report)
+    assert "| tiny " in text
+    assert [row["used"] for item in report["expected"] for row in item["least"]] == [1] * 10
 
 
 # ---------------------------------------------------------------------- latency
