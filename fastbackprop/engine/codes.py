@@ -18,8 +18,9 @@ HEADS = {IDENTITY_L2: "identity", SIGMOID_BCE: "sigmoid", SOFTMAX_CCE: "softmax"
 
 TARGETS = {NO_TARGETS: "alone", CLASSES: "of_classes", DENSE: "of_rows", GIVEN_DELTAS: "of_deltas"}
 
-# What is done with the gradient; see update.py. FUSED_SGD is the epilogue of the gradient's tile: SGD without clipping,
-# decay or penalty, of a batch in one shard.
+# What is done with the gradient; the formulas are in update.py. FUSED_SGD is the epilogue of the gradient's tile: SGD
+# without clipping, decay or penalty, of a batch in one shard; a training chooses it (training.py). The order counts:
+# those after GRADIENT change parameters, those after FUSED_SGD by an operation of their own.
 NO_GRADIENT, GRADIENT, FUSED_SGD, SGD, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD, ADAM = range(9)
 OPTIMIZERS = {
     SGD: "sgd", MOMENTUM: "momentum", NESTEROV: "nesterov", RMSPROP: "rmsprop", ADAGRAD: "adagrad", ADAM: "adam",

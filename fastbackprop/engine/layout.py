@@ -28,7 +28,7 @@ LAYER = _record(
     "stride",  # units from panel to panel
     "weights",  # offset in params of W[l], row-major (n[l], n[l-1])
     "biases",  # offset in params of b[l]
-    "activation",  # code of a hidden layer, see activations.py; else IDENTITY
+    "activation",  # code of a hidden layer, see codes.py; else IDENTITY
     "activation_pass",  # address of the pass that applies it; 0 where the product does so itself
     "panels",  # offset in the workspace of A[l] as panels
     "units",  # offset of A[l] as units
@@ -63,7 +63,7 @@ JOB = _record(
     "layers",  # address of the table `layers`
     "layer_count",
     "params",  # address
-    "hyper",  # address of the optimizer's constants, see update.py
+    "hyper",  # address of the optimizer's constants, see codes.py
     "costs",  # address
     "workspace",  # address
     "outputs",  # address of o, rows, or 0
@@ -73,7 +73,7 @@ JOB = _record(
     "target_panels",  # workspace offset
     "scratch",  # address: of the first thread's, in a thread's copy of its own
     "scratch_bytes",  # a thread
-    "update",  # NO_GRADIENT, GRADIENT or an optimizer's code, see update.py
+    "update",  # NO_GRADIENT, GRADIENT or an optimizer's code, see codes.py
     "gradient_at",  # address of the gradient, as params
     "state_1",  # address of the optimizer's first vector (velocity, first moment), as params
     "state_2",  # address of its second
@@ -154,6 +154,7 @@ OPERATION = _record(
     "always",  # whether it is done, too, where another of the step has FAILED
     "back",  # where a task goes on from an operation that says AGAIN
     "product",  # address of the product that it calls, or 0
+    "data",  # address of data of the operation's own, or 0
 )  # fmt: skip
 LAYER_BYTES, JOB_BYTES, PHASE_BYTES, TASK_BYTES, OPERATION_BYTES = (
     record.itemsize for record in (LAYER, JOB, PHASE, TASK, OPERATION)

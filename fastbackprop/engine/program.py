@@ -98,9 +98,10 @@ class Work:
 class Op:
     """One record; see layout.py.
 
-    ``always``: all but what changes parameters or goes on to the next step, which is not done where a step has failed.
-    ``back``: how many operations before it a task goes on from where it says AGAIN. ``product``: the name of the one
-    that it calls, see entries.py.
+    ``always``: whether it is done, too, where another operation of the step has FAILED; what changes parameters or goes
+    on to the next step is not. ``back``: how many operations before it a task goes on from where it says AGAIN.
+    ``product``: the name of the one that it calls, see entries.py. ``data``: the address of data of its own. A plan
+    keeps its programs, so the data must stay where they are for as long as the plan is used.
     """
 
     operation: str
@@ -110,6 +111,7 @@ class Op:
     always: bool = False
     back: int = 0
     product: str = ""
+    data: int = 0
 
 
 Task = list[Op]
@@ -282,7 +284,7 @@ def table(phases: list[Phase], dtype: np.dtype[Any]) -> np.ndarray:
         for op in ops:
             back, address = len(rows["ops"]) - op.back, entry_of(op.operation, dtype).address
             called = product(op.product, dtype) if op.product else 0
-            rows["ops"].append((address, op.layer, *op.slice_, *op.outputs, op.always, back, called))
+            rows["ops"].append((address, op.layer, *op.slice_, *op.outputs, op.always, back, called, op.data))
         return first
 
     word = 1  # after the line of FAILED_STEP and STOPPED

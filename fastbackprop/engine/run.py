@@ -1,4 +1,4 @@
-"""The engine: one compiled function, which any number of threads run at once on the same job.
+"""The loop of the engine: one compiled function, which any number of threads run at once on the same job.
 
 It does a program (program.py): step after step, block after block, its phases; the tasks of a phase do not depend on
 each other, and a task is a list of operations, which are called by their addresses. Each task has a word in the clock,
