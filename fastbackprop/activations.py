@@ -1,31 +1,59 @@
-"""The hidden activations by name: their codes in the engine and how their layers' weights start.
+"""The hidden activations by name: their codes in the engine, how their layers' weights start, what others call them.
 
 Their values and derivatives are in ``engine/activations.py``, and as NumPy-like functions in ``functional``.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastbackprop.engine import activations as kernels
 
 
+class Name(NamedTuple):
+    """What another library calls an activation, and the arguments with which it is ours."""
+
+    name: str
+    arguments: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
 class Activation(NamedTuple):
-    """An activation: ``code`` for the engine, ``rectifier`` if He's initialisation suits it (Glorot's otherwise)."""
+    """An activation.
+
+    ``code`` for the engine, ``rectifier`` if He's initialisation suits it (Glorot's otherwise); then its names: a class
+    of ``torch.nn``, an activation, layer or operation of Keras, scikit-learn's word, an operator of ONNX. None: it has
+    none.
+    """
 
     code: int
     rectifier: bool
+    torch: Name
+    keras: Name
+    sklearn: str | None = None
+    onnx: Name | None = None
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(kernels.IDENTITY, False),
-    "relu": Activation(kernels.RELU, True),  # relu'(0) = 1, eq. (1)
-    "relu0": Activation(kernels.RELU0, True),  # relu'(0) = 0, the other convention of section 3
-    "leaky_relu": Activation(kernels.LEAKY_RELU, True),
-    "elu": Activation(kernels.ELU, True),
-    "tanh": Activation(kernels.TANH, False),
-    "sigmoid": Activation(kernels.SIGMOID, False),
-    "softplus": Activation(kernels.SOFTPLUS, True),
-    "gelu": Activation(kernels.GELU, True),  # in its tanh form
-    "silu": Activation(kernels.SILU, True),
-}
+    "identity": Activation(kernels.IDENTITY, False, Name("Identity"), Name("linear"), "identity", Name("Identity")),
+    # relu'(0) = 1, eq. (1)
+    "relu": Activation(kernels.RELU, True, Name("ReLU"), Name("relu"), None, Name("Relu")),
+    # relu'(0) = 0, the other convention of section 3; the values are the same
+    "relu0": Activation(kernels.RELU0, True, Name("ReLU"), Name("relu"), "relu", Name("Relu")),
+    "leaky_relu": Activation(
+        kernels.LEAKY_RELU, True, Name("LeakyReLU", {"negative_slope": 0.01}),
+        Name("LeakyReLU", {"negative_slope": 0.01}), None, Name("LeakyRelu", {"alpha": 0.01}),
+    ),
+    "elu": Activation(kernels.ELU, True, Name("ELU", {"alpha": 1.0}), Name("elu"), None, Name("Elu")),
+    "tanh": Activation(kernels.TANH, False, Name("Tanh"), Name("tanh"), "tanh", Name("Tanh")),
+    "sigmoid": Activation(kernels.SIGMOID, False, Name("Sigmoid"), Name("sigmoid"), "logistic", Name("Sigmoid")),
+    # beyond PyTorch's own threshold, 20, it leaves off e**-20
+    "softplus": Activation(
+        kernels.SOFTPLUS, True, Name("Softplus", {"beta": 1.0, "threshold": 40.0}), Name("softplus"), None,
+        Name("Softplus"),
+    ),
+    # in its tanh form
+    "gelu": Activation(
+        kernels.GELU, True, Name("GELU", {"approximate": "tanh"}), Name("Gelu", {"approximate": True})
+    ),
+    "silu": Activation(kernels.SILU, True, Name("SiLU"), Name("silu")),
+}  # fmt: skip

@@ -79,7 +79,7 @@ def test_links_and_pictures_exist(page):
 
 def test_every_public_name_is_on_a_page_of_the_API():
     described = set(re.findall(r"^::: fastbackprop\.(\w+)$", "".join(map(text, PAGES)), re.MULTILINE))
-    modules = "datasets functional gradcheck paper persistence plotting reference schedules sklearn tables"
+    modules = "datasets functional gradcheck interop paper persistence plotting reference schedules sklearn tables"
     assert described == {*fastbackprop.__all__, *modules.split()}
 
 
