@@ -6,15 +6,13 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastbackprop import checks
+from fastbackprop import checks, persistence
 from fastbackprop.network import Network
-
-if TYPE_CHECKING:
-    from fastbackprop.tables import Table
+from fastbackprop.tables import Table
 
 ACCEPTED = "a Network, a fitted MLPClassifier or MLPRegressor of fastbackprop.sklearn, or the path of a saved model"
 
@@ -77,13 +75,9 @@ def is_estimator(model: Any) -> bool:
 
 def _read(path: str | os.PathLike[str]) -> Exported:
     """A safetensors file, with its preprocessing where it has one."""
-    from fastbackprop import persistence
-
     net, metadata = persistence.load(path), persistence.read_metadata(path)
     if "table" not in metadata:
         return Exported(net)
-    from fastbackprop.tables import Table
-
     table = Table.from_json(metadata["table"])
     if (table.inputs, table.outputs) != (net.sizes[0], net.sizes[-1]):
         raise ValueError(f"cannot load a network from {os.fspath(path)!r}: its preprocessing does not fit the network")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbackprop import checks
+from fastbackprop import checks, persistence
 from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.engine.activations import GELU_CUBIC, GELU_SCALE, LEAK
 from fastbackprop.interop.exported import Exported, exported, library
@@ -221,8 +221,6 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, opset: int =
     >>> [node.op_type for node in graph.node]
     ['Gemm', 'Relu', 'Gemm', 'Softmax', 'Identity']
     """
-    from fastbackprop import persistence
-
     found = exported(model)
     checks.whole_number(opset, "opset", LEAST_OPSET)
     net, g = found.net, Graph(found.net.dtype)
