@@ -5,5 +5,6 @@ from __future__ import annotations
 from fastbackprop.interop.c import to_c
 from fastbackprop.interop.onnx import to_onnx
 from fastbackprop.interop.onnx_reading import from_onnx
+from fastbackprop.interop.torch import from_torch, to_torch
 
-__all__ = ["from_onnx", "to_c", "to_onnx"]
+__all__ = ["from_onnx", "from_torch", "to_c", "to_onnx", "to_torch"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,3 +107,25 @@ def network(sizes: Any, hidden: Any, output: str, dtype: Any, weights: Any, bias
     if not checks.all_finite(net.params):
         raise ValueError("its weights and biases must be finite, got NaN or infinity")
     return net
+
+
+def layers(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], hidden: Any, output: str) -> Network:
+    """A network of W[l], (n[l], n[l-1]), and b[l] whose shapes have not been looked at."""
+    for l, (W, b) in enumerate(zip(weights, biases), 1):
+        n_in = W.shape[-1] if l == 1 else len(weights[l - 2])
+        if W.ndim != 2 or b.shape != W.shape[:1] or W.shape[1] != n_in:
+            shapes = f"{W.shape} and {b.shape}"
+            raise ValueError(f"layer {l} must have weights (n, {n_in}) and biases (n,), got {shapes}")
+    dtype = np.float64 if any(W.dtype == np.float64 for W in weights) else np.float32
+    return network([weights[0].shape[1], *map(len, weights)], hidden, output, dtype, weights, biases)
+
+
+@contextlib.contextmanager
+def bad_source(name: str) -> Iterator[None]:
+    """Errors of what is read name it."""
+    try:
+        yield
+    except (MemoryError, OverflowError, RecursionError, ValueError) as error:
+        why = " ".join(str(error).split())
+        why = why if len(why) <= persistence.LONGEST_ERROR else f"{why[: persistence.LONGEST_ERROR - 3]}..."
+        raise ValueError(f"cannot read a network from {name!r}: {why}") from None

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import checks, reference
-from fastbackprop.interop.exported import library, network
+from fastbackprop.interop.exported import bad_source, library, network
 from fastbackprop.interop.onnx import LARGEST, ML
 from fastbackprop.network import Network
-from fastbackprop.persistence import LONGEST_ERROR
 
 MOST_NODES = 10_000
 MOST_NUMBERS = 1 << 26  # of all values at all points: no small file makes more work
@@ -106,15 +105,11 @@ def from_onnx(source: Any) -> Network:
 def read_onnx(source: Any) -> tuple[Network, dict[str, str]]:
     """What :func:`from_onnx` gives, and the texts of the metadata."""
     library("onnx", "interop.from_onnx", "onnx")
-    name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else f"{type(source).__name__}"
-    try:
+    name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else type(source).__name__
+    with bad_source(name):
         proto, folder = _proto(source)
         metadata = {entry.key: entry.value for entry in proto.metadata_props}
         return _Reader(proto.graph, folder, metadata).network(), metadata
-    except (MemoryError, OverflowError, ValueError) as error:
-        why = " ".join(str(error).split())
-        why = why if len(why) <= LONGEST_ERROR else f"{why[: LONGEST_ERROR - 3]}..."
-        raise ValueError(f"cannot read a network from {name!r}: {why}") from None
 
 
 def _proto(source: Any) -> tuple[Any, Path | None]:
