@@ -36,7 +36,7 @@ class Activation(NamedTuple):
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(kernels.IDENTITY, False, Name("Identity"), Name("linear"), "identity", Name("Identity")),
     # relu'(0) = 1, eq. (1)
-    "relu": Activation(kernels.RELU, True, Name("ReLU"), Name("relu"), None, Name("Relu")),
+    "relu": Activation(kernels.RELU, True, Name("ReLU"), Name("relu"), "relu", Name("Relu")),
     # relu'(0) = 0, the other convention of section 3; the values are the same
     "relu0": Activation(kernels.RELU0, True, Name("ReLU"), Name("relu"), "relu", Name("Relu")),
     "leaky_relu": Activation(
