@@ -1,4 +1,4 @@
-"""What holds for all tests: how many threads NumPy's own products take."""
+"""What holds for all tests: how many threads NumPy's own products take, what Keras computes with, what is skipped."""
 
 import importlib.util
 import os
@@ -8,6 +8,7 @@ import pytest
 # Before NumPy is imported, here and in the processes that tests start. BLAS threads that wait spin: on two cores they
 # double the processor time of the tests, and on many cores they take it from the engine's threads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("KERAS_BACKEND", "torch")  # what Keras computes with
 
 # The examples in these files need what is no requirement of the tests.
 NEEDED = {f"fastbackprop.interop.{name}": name for name in ("jax", "keras", "torch")}

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import fastbackprop as fb
-from fastbackprop.interop.torch import write_torch
 from fastbackprop.sklearn import MLPClassifier
 from tests.interop import CASES, assert_near, assert_same, inputs, network
 
@@ -28,7 +27,7 @@ def test_pytorch_gives_the_outputs_and_the_way_back_the_bits(hidden, output, dty
     assert_same(net, fb.interop.from_torch(module))
     logits = fb.interop.to_torch(net, logits=True)
     assert_same(net, fb.interop.from_torch(logits, output=output))
-    write_torch(net, tmp_path / "net.pth")
+    fb.interop.save_torch(net, tmp_path / "net.pth")
     assert_same(net, fb.interop.from_torch(tmp_path / "net.pth"))
     assert fb.interop.from_torch(tmp_path / "net.pth").hidden == net.hidden
     assert_same(net, fb.interop.from_torch(module.state_dict(), hidden=hidden, output=output))
@@ -46,12 +45,12 @@ def test_the_module_has_weights_of_its_own_and_learns():
 
 def test_files_are_pytorchs_own(tmp_path):
     net = network(["gelu", "softplus"], "exp", "float64")
-    write_torch(net, tmp_path / "net.pth")
+    fb.interop.save_torch(net, tmp_path / "net.pth")
     module, X = fb.interop.to_torch(net), torch.from_numpy(inputs(net))
     again = nn.Sequential(*(part.to_empty(device="cpu") for part in fb.interop.to_torch(net)))
     again.load_state_dict(torch.load(tmp_path / "net.pth"))
     assert torch.equal(again(X), module(X))
-    write_torch(net, tmp_path / "net.pt2")
+    fb.interop.save_torch(net, tmp_path / "net.pt2")
     program = torch.export.load(tmp_path / "net.pt2").module()
     for rows in (1, 7):
         assert torch.equal(program(X[:rows]), module(X[:rows]))
@@ -92,11 +91,11 @@ def test_modules_of_others_are_read():
         (lambda: nn.Sequential(nn.Conv1d(3, 3, 1)), r"module '?0'?, Conv1d"),
         (lambda: nn.Sequential(nn.Tanh(), nn.Linear(3, 3)), r"module '?0'?, Tanh"),
         (lambda: nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Tanh(), nn.Linear(3, 3)), r"module '?2'?, Tanh"),
-        (lambda: nn.Sequential(nn.Linear(3, 3), nn.Tanh()), "its last module must be one of identity, sigmoid"),
+        (lambda: nn.Sequential(nn.Linear(3, 3), nn.Tanh()), "its last layer must end in one of identity, sigmoid"),
         (lambda: nn.Sequential(nn.Linear(3, 3), nn.Softmax(1), nn.Linear(3, 3)), "an output only: softmax"),
         (lambda: nn.Sequential(nn.Linear(3, 3), nn.Softmax(0)), r"module '?1'?, Softmax\(dim=0\)"),
         (lambda: nn.Sequential(nn.Linear(3, 4), nn.Linear(3, 2)), r"layer 2 must have weights \(n, 4\)"),
-        (nn.Sequential, "it has no Linear"),
+        (nn.Sequential, "it has no layer with weights"),
         (lambda: {"0.weight": torch.zeros(3, 2)}, "it must have a matrix and a vector for each layer"),
         (lambda: {"0.weight": torch.zeros(2, 3), "0.bias": torch.zeros(3)}, r"layer 1 must have weights \(n, 3\)"),
         (lambda: {"0.weight": [[1.0]], "0.bias": torch.zeros(1)}, "'0.weight' must be a tensor, got list"),
@@ -112,7 +111,7 @@ def test_what_is_no_such_network_is_refused(make, message):
 
 def test_arguments_that_do_not_fit():
     module = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid())
-    with pytest.raises(ValueError, match="output must be None or 'sigmoid', as the module ends, got 'exp'"):
+    with pytest.raises(ValueError, match="output must be None or 'sigmoid', as the model ends, got 'exp'"):
         fb.interop.from_torch(module, output="exp")
     with pytest.raises(ValueError, match="output must be one of"):
         fb.interop.from_torch(module, output="tanh")
@@ -146,7 +145,7 @@ def test_pickles_run_nothing(tmp_path):
 
 def test_damaged_files_are_refused(tmp_path):
     path = tmp_path / "net.pth"
-    write_torch(network("relu", "softmax", "float32"), path)
+    fb.interop.save_torch(network("relu", "softmax", "float32"), path)
     content = path.read_bytes()
     for size in range(0, len(content), 97):
         path.write_bytes(content[:size])
@@ -156,7 +155,7 @@ def test_damaged_files_are_refused(tmp_path):
         archive.writestr("a/data.pkl", bytes(100_000_000))
     with pytest.raises(ValueError, match=r"not a file of torch\.save"):
         fb.interop.from_torch(path)
-    write_torch(network("relu", "softmax", "float32"), tmp_path / "net.pt2")
+    fb.interop.save_torch(network("relu", "softmax", "float32"), tmp_path / "net.pt2")
     with pytest.raises(ValueError, match=r"a program of torch\.export is not read"):
         fb.interop.from_torch(tmp_path / "net.pt2")
 

@@ -6,13 +6,15 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastbackprop import checks, persistence
+from fastbackprop.activations import ACTIVATIONS
+from fastbackprop.heads import HEADS
 from fastbackprop.network import Network
 from fastbackprop.tables import Table
 
@@ -91,7 +93,9 @@ def library(module: str, what: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = (error.name or module).split(".")[0]
+        package = module.split(".")[0]
+        if error.name not in (None, module, package):
+            raise ImportError(f"{what}: {package} needs {error.name}, which is not installed") from None
         raise ImportError(f"{what} needs {package}: pip install 'fastbackprop[{extra}]'") from None
 
 
@@ -118,6 +122,39 @@ def layers(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], hidden: 
             raise ValueError(f"layer {l} must have weights (n, {n_in}) and biases (n,), got {shapes}")
     dtype = np.float64 if any(W.dtype == np.float64 for W in weights) else np.float32
     return network([weights[0].shape[1], *map(len, weights)], hidden, output, dtype, weights, biases)
+
+
+def chained(parts: Iterable[tuple[str, Any]], output: str | None) -> Network:
+    """The network of what follows on each other in another library's model.
+
+    Parameters
+    ----------
+    parts : iterable of (str, value)
+        What an error calls it; and W[l] and b[l], or the name of an activation or output, or None for anything else.
+    output : str or None
+        What the last layer gives the logits of, where no activation follows on it.
+    """
+    weights, biases, hidden = list[np.ndarray](), list[np.ndarray](), list[str]()
+    found = "identity"  # what follows on the last layer
+    for name, part in parts:
+        if isinstance(part, tuple):
+            if weights and found not in ACTIVATIONS:
+                raise ValueError(f"{name} follows on what is an output only: {found}")
+            hidden += [found] * bool(weights)
+            weights.append(part[0])
+            biases.append(part[1])
+            found = "identity"
+        elif part is None or not weights or found != "identity":
+            raise ValueError(f"{name} is none of a network's layers and activations, or not at its place")
+        else:
+            found = part
+    if not weights:
+        raise ValueError("it has no layer with weights")
+    if found != "identity" and output not in (None, found):
+        raise ValueError(f"output must be None or {found!r}, as the model ends, got {output!r}")
+    if found not in HEADS:
+        raise ValueError(f"its last layer must end in one of {', '.join(HEADS)}, got {found}")
+    return layers(weights, biases, hidden, output or found)
 
 
 @contextlib.contextmanager

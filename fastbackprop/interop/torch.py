@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from fastbackprop import checks, persistence
 from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.heads import HEADS
-from fastbackprop.interop.exported import bad_source, exported, layers, library
+from fastbackprop.interop.exported import bad_source, chained, exported, layers, library
 from fastbackprop.network import Network
 
 MODULES = {"sigmoid": ("Sigmoid", {}), "softmax": ("Softmax", {"dim": 1})}  # of outputs; identity is none
@@ -91,14 +91,38 @@ def to_torch(model: Any, logits: bool = False) -> Any:
     return torch.nn.Sequential(*modules)
 
 
-def write_torch(model: Any, path: str | os.PathLike[str]) -> None:
-    """Write a file for PyTorch: ``.pt2``, a program of ``torch.export``, or else the state dict of :func:`to_torch`.
+def save_torch(model: Any, path: str | os.PathLike[str]) -> None:
+    """Write a file for PyTorch: a state dict, or where the name ends in ``.pt2`` a program of ``torch.export``.
 
-    The state dict has the names of the module's parameters; what is between the layers stands in its metadata, which
+    The state dict is that of :func:`to_torch`. What is between the layers stands in its metadata, which
     ``load_state_dict`` ignores and :func:`from_torch` reads.
+
+    Parameters
+    ----------
+    model : Network, MLPClassifier, MLPRegressor, or path of a safetensors file
+        As for :func:`to_torch`.
+    path : path
+        The file appears whole or not at all.
+
+    Raises
+    ------
+    ImportError
+        Where PyTorch, the extra ``torch``, is not installed.
+    TypeError, ValueError, OSError
+        Where the model is no such thing, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import fastbackprop as fb, os, tempfile
+    >>> net = fb.Network((4, 8, 3), hidden="gelu", seed=0)
+    >>> path = os.path.join(tempfile.mkdtemp(), "net.pth")
+    >>> fb.interop.save_torch(net, path)
+    >>> fb.interop.from_torch(path)
+    Network(4-8-3, hidden=gelu, output=softmax, dtype=float32, 67 parameters)
     """
     torch = library("torch", "interop.to_torch", "torch")
     found, buffer = exported(model), io.BytesIO()
+    persistence.check_target(path, "path")
     module = to_torch(found.net)
     if os.fspath(path).lower().endswith(".pt2"):
         rows = torch.export.Dim("rows")
@@ -155,7 +179,7 @@ def from_torch(source: Any, hidden: str | Sequence[str] | None = None, output: s
         if hidden is not None:
             raise ValueError(f"hidden must be None for a module, which has its activations, got {hidden!r}")
         with bad_source(type(source).__name__):
-            return _of_module(torch, source, output)
+            return chained(_of_module(torch, source), output)
     name = type(source).__name__
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
@@ -208,35 +232,19 @@ def _of_state(torch: Any, state: Mapping[Any, Any], hidden: Any, output: str | N
         if len(weights) > 1:
             raise ValueError(f"hidden must say which activations are between its {len(weights)} layers, got None")
         hidden = []
-    return _network(torch, list(weights.values()), list(biases.values()), hidden, output)
+    W, b = ([_array(torch, tensor) for tensor in part.values()] for part in (weights, biases))
+    return layers(W, b, hidden, output)
 
 
-def _of_module(torch: Any, module: Any, output: str | None) -> Network:
-    weights, biases, hidden = list[Any](), list[Any](), list[str]()
-    found: str | None = None  # what follows on the last layer
+def _of_module(torch: Any, module: Any) -> Iterator[tuple[str, Any]]:
+    """The layers and activations of a module, for :func:`chained`."""
     for name, part in _parts(torch, module):
         kind = type(part).__name__
         if type(part) is torch.nn.Linear:
-            if weights:
-                hidden.append("identity" if found is None else found)
-                if hidden[-1] not in ACTIVATIONS:
-                    raise ValueError(f"{name}, a Linear, follows on what is an output only: {hidden[-1]}")
-            weights.append(part.weight)
-            biases.append(torch.zeros(part.out_features, dtype=part.weight.dtype) if part.bias is None else part.bias)
-            found = None
-        elif kind in SKIPPED and type(part) is getattr(torch.nn, kind):
-            continue
-        elif found is not None or not weights or (known := _name(torch, part)) is None:
-            raise ValueError(f"{name}, {checks.shortened(part)}, is none of a network's modules, or not at its place")
-        else:
-            found = known
-    if not weights:
-        raise ValueError("it has no Linear")
-    if found is not None and output is not None and found != output:
-        raise ValueError(f"output must be None or {found!r}, as the module ends, got {output!r}")
-    if found is not None and found not in HEADS:
-        raise ValueError(f"its last module must be one of {', '.join(HEADS)}, got {found}")
-    return _network(torch, weights, biases, hidden, found or output or "identity")
+            W = _array(torch, part.weight)
+            yield name, (W, np.zeros(len(W), W.dtype) if part.bias is None else _array(torch, part.bias))
+        elif kind not in SKIPPED or type(part) is not getattr(torch.nn, kind):
+            yield f"{name}, {checks.shortened(part)},", _name(torch, part)
 
 
 def _parts(torch: Any, module: Any, name: str = "") -> list[tuple[str, Any]]:
@@ -265,14 +273,10 @@ def _is(module: Any, argument: str, value: Any) -> bool:
     return bool(given >= LEAST_THRESHOLD if argument == "threshold" else given == value)
 
 
-def _network(torch: Any, weights: list[Any], biases: list[Any], hidden: Any, output: str) -> Network:
-    """A network of tensors."""
-
-    def array(tensor: Any) -> np.ndarray:
-        if not tensor.is_floating_point():
-            raise ValueError(f"its tensors must be of floats, got {tensor.dtype}")
-        plain = tensor.detach().cpu()
-        found: np.ndarray = (plain if plain.dtype == torch.float64 else plain.float()).numpy()
-        return found
-
-    return layers(list(map(array, weights)), list(map(array, biases)), hidden, output)
+def _array(torch: Any, tensor: Any) -> np.ndarray:
+    """A tensor of floats as float64 where it is, else as float32."""
+    if not tensor.is_floating_point():
+        raise ValueError(f"its tensors must be of floats, got {tensor.dtype}")
+    plain = tensor.detach().cpu()
+    found: np.ndarray = (plain if plain.dtype == torch.float64 else plain.float()).numpy()
+    return found
