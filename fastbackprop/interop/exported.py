@@ -162,7 +162,7 @@ def bad_source(name: str) -> Iterator[None]:
     """Errors of what is read name it."""
     try:
         yield
-    except (MemoryError, OverflowError, RecursionError, ValueError) as error:
+    except (OverflowError, RecursionError, ValueError) as error:
         why = " ".join(str(error).split())
         why = why if len(why) <= persistence.LONGEST_ERROR else f"{why[: persistence.LONGEST_ERROR - 3]}..."
         raise ValueError(f"cannot read a network from {name!r}: {why}") from None

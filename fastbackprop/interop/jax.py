@@ -83,4 +83,7 @@ def from_jax(params: Any, hidden: str | Sequence[str] = "relu", output: str = "s
         raise TypeError(f"params must be a sequence of (W, b), one a layer, got {checks.shortened(params)}")
     weights = [checks.numbers(W, f"params[{l}][0]") for l, (W, _) in enumerate(params)]
     biases = [checks.numbers(b, f"params[{l}][1]") for l, (_, b) in enumerate(params)]
-    return layers(weights, biases, hidden, output)
+    try:
+        return layers(weights, biases, hidden, output)
+    except ValueError as error:
+        raise ValueError(f"params must be those of a network: {error}") from None

@@ -317,6 +317,8 @@ def _load(path: str | os.PathLike[str]) -> Network:
             raise ValueError(f"not a .keras file, or not a whole one: {error}") from None
         try:
             hdf = h5py.File(weights, "r")
+        except MemoryError:
+            raise
         except Exception:  # h5py has no one error for what is damaged
             raise ValueError("its weights are no HDF5 file") from None
         with hdf:

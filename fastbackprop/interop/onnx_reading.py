@@ -129,6 +129,8 @@ def _proto(source: Any) -> tuple[Any, Path | None]:
         raise TypeError(f"source must be a path, bytes or an onnx.ModelProto, got {checks.shortened(source)}")
     try:
         return onnx.ModelProto.FromString(source), folder
+    except MemoryError:
+        raise
     except Exception:  # protobuf's errors differ from version to version
         raise ValueError("not an ONNX file, or not a whole one") from None
 

@@ -21,7 +21,9 @@ EPOCH = 719468.0  # 1 January 1970 in days from 1 March of the year 0
 
 def add_inputs(g: Graph, table: Table, dtype: np.dtype[Any]) -> tuple[list[Any], str]:
     """Add an input for each column, (N, 1), and what makes (N, inputs) of them; the inputs and the result's name."""
-    g.taken |= {column.name for column in table.columns} | {"label", "probabilities", "variable"}
+    if not all(column.name for column in table.columns):
+        raise ValueError("model must have columns with names, since an input of ONNX has one")
+    g.taken |= {column.name for column in table.columns}
     info, inputs, parts = g.onnx.helper.make_tensor_value_info, [], []
     for column in table.columns:
         inputs.append(info(column.name, g.code(object if isinstance(column, Category) else np.float64), [None, 1]))
@@ -131,11 +133,13 @@ def add_predictions(g: Graph, table: Table, outputs: str) -> list[Any]:
     info = g.onnx.helper.make_tensor_value_info
     if table.task == "regression":
         scaled = g.add("Mul", g.cast(outputs, np.float64), g.constant(np.array([table.scale]), "target_scale"))
-        g.add("Add", scaled, g.constant(np.array([table.mean]), "target_mean"), to="variable")
-        return [info("variable", g.code(np.float64), [None, table.outputs])]
+        mean = g.constant(np.array([table.mean]), "target_mean")
+        variable = g.add("Add", scaled, mean, to=g.name("variable"))
+        return [info(variable, g.code(np.float64), [None, table.outputs])]
     labels = np.array(table.decode(np.eye(table.outputs))[table.targets[0]].tolist())
-    add_labels(g, outputs, table.outputs, labels, ("label", "probabilities"))
+    label, probabilities = g.name("label"), g.name("probabilities")
+    add_labels(g, outputs, table.outputs, labels, (label, probabilities))
     kind = object if labels.dtype.kind in "UO" else labels.dtype
     return [
-        info("label", g.code(kind), [None]), info("probabilities", g.code(g.dtype), [None, table.outputs]),
+        info(label, g.code(kind), [None]), info(probabilities, g.code(g.dtype), [None, table.outputs]),
     ]  # fmt: skip

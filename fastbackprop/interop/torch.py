@@ -208,6 +208,8 @@ def _load(torch: Any, path: str | os.PathLike[str]) -> Any:
         file.seek(0)
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
+        except MemoryError:
+            raise
         except Exception as error:  # of pickle, zip or torch, whatever is damaged or not allowed
             raise ValueError(f"it must hold a state dict and nothing else: {str(error).splitlines()[0]}") from None
 
