@@ -11,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("KERAS_BACKEND", "torch")  # what Keras computes with
 
 # The examples in these files need what is no requirement of the tests.
-NEEDED = {f"fastbackprop.interop.{name}": name for name in ("jax", "keras", "torch")}
+NEEDED = {f"fastbackprop.interop.{name}": name for name in ("jax", "keras", "skl2onnx", "torch")}
 
 
 def pytest_collection_modifyitems(items):

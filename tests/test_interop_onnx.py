@@ -154,6 +154,17 @@ def test_columns_of_every_kind_with_missing_values(target, tmp_path):
     assert_is_predicted(got, predicted(tmp_path, "data", tmp_path / "new.csv"), [target])
 
 
+def test_words_that_mean_a_missing_value_are_the_users(tmp_path):
+    frame = mixed_table()[["colour", "size", "cheap"]]
+    frame["colour"] = frame["colour"].fillna("unknown")
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    train(tmp_path / "data.csv", "--target", "cheap", "--epochs", 2, "--missing", "unknown", "-o", tmp_path)
+    model = fb.interop.to_onnx(tmp_path / "data.safetensors")
+    assert_is_predicted(
+        run(model, columns_of(model, frame)), predicted(tmp_path, "data", tmp_path / "data.csv"), ["cheap"]
+    )
+
+
 def test_dates_of_four_hundred_years_are_encoded_as_in_python():
     days = pd.Series(pd.date_range("1893-12-30", "2301-01-02", freq="D").astype("datetime64[s]"))
     days[3] = pd.NaT

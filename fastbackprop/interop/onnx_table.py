@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def add_inputs(g: Graph, table: Table, dtype: np.dtype[Any]) -> tuple[list[Any],
         if are_numbers:
             parts.append(_numbers(g, columns))
         else:
-            parts += [_category(g, c) if isinstance(c, Category) else _date(g, c) for c in columns]
+            parts += [_category(g, c, table.missing or ()) if isinstance(c, Category) else _date(g, c) for c in columns]
     x = parts[0] if len(parts) == 1 else g.add("Concat", *parts, axis=1)
     return inputs, g.cast(x, dtype)
 
@@ -55,9 +56,9 @@ def _divide(g: Graph, x: str, scale: np.ndarray) -> str:
     return g.add("Div", x, g.constant(scale, "scale"))
 
 
-def _category(g: Graph, column: Category) -> str:
+def _category(g: Graph, column: Category, words: Collection[str]) -> str:
     """One input a value, as ``Category.encode`` has it; (N, width)."""
-    codes = _codes(column)
+    codes = _codes(column, words)
     code = g.add(
         "LabelEncoder", column.name, domain=ML, keys_strings=list(codes), values_int64s=list(codes.values()),
         default_int64=-1,
@@ -66,8 +67,8 @@ def _category(g: Graph, column: Category) -> str:
     return g.cast(g.add("Equal", code, numbers), np.float64)
 
 
-def _codes(column: Category) -> dict[str, int]:
-    """The number of the input of every text that has one."""
+def _codes(column: Category, words: Collection[str]) -> dict[str, int]:
+    """The number of the input of every text that has one; ``words`` are those that mean a missing value here."""
     codes = {value: code for code, value in enumerate(column.values)}
     for value, code in list(codes.items()):
         if WHOLE.fullmatch(value):  # what a number became elsewhere, where another column has missing values
@@ -77,6 +78,7 @@ def _codes(column: Category) -> dict[str, int]:
         for word in ("", *sorted(MISSING)):  # in small and capital letters
             for letters in itertools.product(*({c.lower(), c.upper()} for c in word)):
                 codes.setdefault("".join(letters), len(column.values))
+        codes |= dict.fromkeys(words, len(column.values))
     return codes
 
 
