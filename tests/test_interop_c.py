@@ -15,7 +15,7 @@ import fastbackprop as fb
 from fastbackprop import datasets, persistence, tables
 from fastbackprop.interop import c
 from fastbackprop.plan import half_of_inputs
-from tests.interop import CASES, inputs, mixed_table, network, train
+from tests.interop import EACH, inputs, mixed_table, network, train
 
 COMPILER = shutil.which("gcc") or shutil.which("cc")
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
@@ -57,7 +57,7 @@ def extremes(net):
     return np.ascontiguousarray(X)
 
 
-@pytest.mark.parametrize(("hidden", "output", "dtype"), CASES)
+@pytest.mark.parametrize(("hidden", "output", "dtype"), EACH)
 def test_the_bits_are_those_of_forward(hidden, output, dtype, tmp_path):
     net = network(hidden, output, dtype)
     predict = compiled(fb.interop.to_c(net), tmp_path, "-O2", "-ffp-contract=off", *STRICT)
