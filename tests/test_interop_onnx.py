@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -245,7 +246,7 @@ CONSTANTS = {
     "W1": W1, "B1": B1, "W2": W2, "B2": B2, "mean": MEAN, "scale": SCALE, "half": np.float32(0.5), "one": np.float32(1),
     "cubic": np.float32(0.044715), "s": np.float32(np.sqrt(2 / np.pi)), "three": np.float32(3), "flat": [-1, 6],
     "wide": [0, -1], "target_scale": np.float32([2, 3, 4]), "target_mean": np.float32([1, 0, -1]),
-    "gamma": RNG.uniform(1, 2, 6).astype("f4"), "variance": RNG.uniform(1, 2, 6).astype("f4"),
+    "twenty": np.float32(20), "gamma": RNG.uniform(1, 2, 6).astype("f4"), "variance": RNG.uniform(1, 2, 6).astype("f4"),
 }  # fmt: skip
 MATMUL = [("MatMul", ["X", "W1"], "m", {}), ("Add", ["m", "B1"], "z", {})]
 END = [("MatMul", ["a", "W2"], "n", {}), ("Add", ["B2", "n"], "y", {})]
@@ -274,6 +275,13 @@ READABLE = {
             ("Gemm", ["x", "W1", "B1"], "z", {}), ("Elu", ["z"], "a", {"alpha": 1.0}), *END, ("Exp", ["y"], "Y", {}),
         ],
         "elu", "exp",
+    ),
+    "the softplus of PyTorch's newer exporter": (
+        [
+            *MATMUL, ("Softplus", ["z"], "p", {}), ("Greater", ["z", "twenty"], "g", {}),
+            ("Where", ["g", "z", "p"], "a", {}), *END, ("Identity", ["y"], "Y", {}),
+        ],
+        "softplus", "identity",
     ),
     "batch normalisation": (
         [
@@ -362,8 +370,12 @@ def test_shapes_that_claim_more_than_is_there(tmp_path):
     def grow(model):
         model.graph.initializer[0].dims[:] = [1 << 40, 1 << 40]
 
+    path = saved(tmp_path, grow)
+    tracemalloc.start()
     with pytest.raises(ValueError, match=r"node 'gemm' \(Gemm\) .* the constant 'weights.0' must have \d+ bytes"):
-        fb.interop.from_onnx(saved(tmp_path, grow))
+        fb.interop.from_onnx(path)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
     def shrink(model):
         model.graph.initializer[0].dims[0] = -4

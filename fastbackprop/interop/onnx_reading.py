@@ -162,12 +162,16 @@ class _Reader:
             for name in node.output:
                 self.values[name] = found
                 found = Unreadable(f"{checks.shortened(name)} is a second result of a node")
-        whys = []
+        whys: list[str] = []
         for output in self.graph.output:
             value = self.values.get(output.name)
             if isinstance(value, Value) and value.base.W is not None:
-                return self._network_of(value)
-            whys.append(value.why if isinstance(value, Unreadable) else "no node with weights leads to its output")
+                try:
+                    return self._network_of(value)
+                except ValueError as error:
+                    whys.append(str(error))
+            else:
+                whys.append(value.why if isinstance(value, Unreadable) else "no node with weights leads to its output")
         raise ValueError(whys[0] if whys else "it has no output")
 
     # ------------------------------------------------------------------ a node
@@ -501,7 +505,9 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "Sqrt": _function(np.sqrt), "Reciprocal": _function(np.reciprocal), "Clip": _clip,
     "Add": lambda a, x, y: x + y, "Sub": lambda a, x, y: x - y, "Mul": lambda a, x, y: x * y,
     "Div": lambda a, x, y: x / y, "Pow": lambda a, x, y: np.power(x, y), "Max": lambda a, x, y: np.maximum(x, y),
-    "Min": lambda a, x, y: np.minimum(x, y),
+    "Min": lambda a, x, y: np.minimum(x, y), "Where": lambda a, c, x, y: np.where(c != 0, x, y),
+    "Greater": lambda a, x, y: 1.0 * (x > y), "GreaterOrEqual": lambda a, x, y: 1.0 * (x >= y),
+    "Less": lambda a, x, y: 1.0 * (x < y), "LessOrEqual": lambda a, x, y: 1.0 * (x <= y),
 }  # fmt: skip
 PASSED_ON = {"Identity", "Cast", "Dropout", "Flatten", "Reshape", "Transpose", f"{ML}.ZipMap"}
 LAYERS: dict[str, Callable[..., Any]] = {
