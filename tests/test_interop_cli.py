@@ -26,7 +26,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "ending", [".onnx", ".keras", *(pytest.param(ending, marks=pytest.mark.peers) for ending in (".pth", ".pt"))]
+    "ending",
+    [
+        ".onnx",
+        ".keras",
+        ".torch.safetensors",
+        *(pytest.param(ending, marks=pytest.mark.peers) for ending in (".pth", ".pt")),
+    ],
 )
 def test_a_network_goes_and_comes_back(ending, folder, tmp_path, capsys):
     if ending.startswith(".p"):
@@ -79,14 +85,15 @@ def test_c_and_what_the_others_leave_out(folder, tmp_path, capsys):
 
 def test_wrong_calls_are_one_line(folder, tmp_path, capsys):
     net = folder / "net.safetensors"
-    assert "OUT must end in .onnx, .pth, .pt, .pt2, .keras, .c, got" in one_line(
+    assert "OUT must end in .onnx, .pth, .pt, .pt2, .safetensors, .keras, .c, got" in one_line(
         capsys, "export", net, tmp_path / "a.h5"
     )
     assert "cannot be written: there is no directory" in one_line(capsys, "export", net, tmp_path / "none" / "a.onnx")
     assert "cannot load a network from" in one_line(capsys, "export", folder / "data.csv", tmp_path / "a.onnx")
-    assert "path must end in .onnx, .pth, .pt, .keras, got" in one_line(
-        capsys, "import", net, tmp_path / "a.safetensors"
-    )
+    (tmp_path / "a.h5").write_text("text")
+    err = one_line(capsys, "import", tmp_path / "a.h5", tmp_path / "a.safetensors")
+    assert "path must end in .onnx, .pth, .pt, .safetensors, .keras, got" in err
+    (tmp_path / "a.h5").unlink()
     (tmp_path / "text.onnx").write_text("text")
     err = one_line(capsys, "import", tmp_path / "text.onnx", tmp_path / "a.safetensors")
     assert "not an ONNX file, or not a whole one" in err

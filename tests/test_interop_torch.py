@@ -60,6 +60,26 @@ def test_files_are_pytorchs_own(tmp_path):
     assert_same(net, fb.interop.from_torch(fb.interop.to_torch(tmp_path / "net.safetensors")))
 
 
+def test_safetensors_have_pytorchs_names(tmp_path):
+    load_file = pytest.importorskip("safetensors.torch").load_file
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    net = network("silu", "softmax", "float32", (3, *[4] * 12, 2))
+    fb.interop.save_torch(net, tmp_path / "net.safetensors")
+    state, module = load_file(tmp_path / "net.safetensors"), fb.interop.to_torch(net)
+    assert {name: tensor.shape for name, tensor in state.items()} == {
+        k: t.shape for k, t in module.state_dict().items()
+    }
+    assert all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())
+    assert_same(net, fb.interop.from_torch(tmp_path / "net.safetensors"))
+    save_file(module.state_dict(), tmp_path / "theirs.safetensors")  # in another order, with nothing said
+    assert_same(net, fb.interop.from_torch(tmp_path / "theirs.safetensors", "silu", "softmax"))
+    with pytest.raises(ValueError, match="hidden must say which activations are between its 13 layers"):
+        fb.interop.from_torch(tmp_path / "theirs.safetensors")
+    net.save(tmp_path / "ours.safetensors")
+    with pytest.raises(ValueError, match="it must have a weight and a bias for each layer"):
+        fb.interop.from_torch(tmp_path / "ours.safetensors")
+
+
 def test_an_estimator_is_its_network():
     X = np.random.default_rng(0).standard_normal((60, 4))
     estimator = MLPClassifier(8, max_iter=3, random_state=0, tol=0, activation="tanh")

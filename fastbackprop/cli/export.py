@@ -18,8 +18,8 @@ from fastbackprop.cli.terminal import say, warn
 def command(model: Path, out: Path) -> None:
     """Write MODEL, a file that `train` or `Network.save` wrote, as OUT, for another library.
 
-    The end of OUT's name says for which: .onnx; .pth or .pt, a state dict of PyTorch; .pt2, a program of torch.export;
-    .keras; .c. In .onnx and .c is the preprocessing, too: they take the columns as they stand in a table.
+    The end of OUT's name says for which: .onnx; .pth, .pt or .safetensors, a state dict of PyTorch; .pt2, a program of
+    torch.export; .keras; .c. In .onnx and .c is the preprocessing, too: they take the columns as they stand in a table.
     """
     from fastbackprop import interop
     from fastbackprop.cli.compiling import announced

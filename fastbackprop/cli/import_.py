@@ -11,7 +11,7 @@ from fastbackprop.cli.options import ACTIVATIONS, MODEL, OUTPUTS, refuse
 from fastbackprop.cli.outputs import writable
 from fastbackprop.cli.terminal import say
 
-STATE_DICTS = (".pth", ".pt")
+STATE_DICTS = (".pth", ".pt", ".safetensors")
 
 
 @click.command("import", short_help="Make a model of a file of ONNX, PyTorch or Keras.")
@@ -25,8 +25,8 @@ STATE_DICTS = (".pth", ".pt")
 def command(file: Path, out: Path, hidden: tuple[str, ...], output: str | None) -> None:
     """Write FILE, a network of another library, as OUT, a safetensors file that `predict`, `info` and fb.load read.
 
-    FILE is .onnx, .pth or .pt with a state dict of PyTorch, or .keras. Nothing in it is run. An .onnx that `export`
-    made of a model with its preprocessing gives both back.
+    FILE is .onnx, a state dict of PyTorch in .pth, .pt or .safetensors, or .keras. Nothing in it is run. An
+    .onnx that `export` made of a model with its preprocessing gives both back.
     """
     from fastbackprop.interop.files import load_with_table, save_ours
 

@@ -17,14 +17,18 @@ from fastbackprop.network import Network
 from fastbackprop.tables import Table
 
 WRITERS: dict[str, Callable[[Any, Any], Any]] = {
-    ".onnx": to_onnx, ".pth": save_torch, ".pt": save_torch, ".pt2": save_torch, ".keras": save_keras, ".c": to_c,
+    ".onnx": to_onnx, ".pth": save_torch, ".pt": save_torch, ".pt2": save_torch, ".safetensors": save_torch,
+    ".keras": save_keras, ".c": to_c,
 }  # fmt: skip
-READERS = (".onnx", ".pth", ".pt", ".keras")
+STATE_DICTS = (".pth", ".pt", ".safetensors")
+READERS = (".onnx", *STATE_DICTS, ".keras")
 WITH_TABLE = (".onnx", ".c")  # files that hold the preprocessing, too
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
-    """Write a model to a file of another library: .onnx, .pth, .pt, .pt2, .keras or .c.
+    """Write a model to a file of another library: .onnx, .pth, .pt, .pt2, .safetensors, .keras or .c.
+
+    A safetensors file has the names of PyTorch's state dict here; :meth:`fastbackprop.Network.save` writes our own.
 
     Parameters
     ----------
@@ -52,7 +56,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str], hidden: str | Sequence[str] | None = None, output: str | None = None) -> Network:
-    """The network in a file of another library: .onnx, .pth, .pt or .keras.
+    """The network in a file of another library: .onnx, .pth, .pt, .safetensors or .keras.
 
     Parameters
     ----------
@@ -83,7 +87,7 @@ def load_with_table(
 ) -> tuple[Network, Table | None]:
     """The network of :func:`load`, and the preprocessing of a graph that :func:`to_onnx` made of one with it."""
     ending = ending_of(path, READERS)
-    if ending in (".pth", ".pt"):
+    if ending in STATE_DICTS:
         return from_torch(path, hidden, output), None
     for name, given in (("hidden", hidden), ("output", output)):
         if given is not None:

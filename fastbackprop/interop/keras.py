@@ -212,7 +212,7 @@ def from_keras(source: Any) -> Network:
     source : keras.Model or path
         A Sequential or functional model of Dense layers with the activations of :class:`fastbackprop.Network`, each
         after the other; dropout is left off. Keras' name gelu is another function than the tanh form here, which is
-        ``keras.ops.gelu(x, approximate=True)``. A file needs h5py alone, the extra ``keras`` or ``h5py`` itself.
+        ``keras.ops.gelu(x, approximate=True)``. A file needs h5py alone.
 
     Returns
     -------
@@ -301,8 +301,7 @@ def _group(k: int) -> str:
 
 def _load(path: str | os.PathLike[str]) -> Network:
     h5py = library("h5py", "interop.from_keras", "keras")
-    with open(path, "rb") as file, bad_source(os.fspath(path)):
-        size = os.fstat(file.fileno()).st_size
+    with bad_source(os.fspath(path)), persistence.regular_file(path) as (file, size):
         try:
             with zipfile.ZipFile(file) as archive:
                 config = archive.getinfo("config.json")

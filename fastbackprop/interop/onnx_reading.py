@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbackprop import checks, reference
+from fastbackprop import checks, persistence, reference
 from fastbackprop.interop.exported import bad_source, library, network
 from fastbackprop.interop.onnx import LARGEST, ML
 from fastbackprop.network import Network
@@ -120,10 +119,9 @@ def _proto(source: Any) -> tuple[Any, Path | None]:
     folder = None
     if isinstance(source, (str, os.PathLike)):
         folder = Path(os.path.realpath(source)).parent
-        with open(source, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-                raise ValueError("it must be a regular file of less than 2 GiB")
+        with persistence.regular_file(source) as (file, size):
+            if size > LARGEST:
+                raise ValueError("it must be a file of less than 2 GiB")
             source = file.read()
     if not isinstance(source, bytes):
         raise TypeError(f"source must be a path, bytes or an onnx.ModelProto, got {checks.shortened(source)}")

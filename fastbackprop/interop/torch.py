@@ -6,7 +6,9 @@ Of files only tensors are read, never what a pickle could run (``weights_only=Tr
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -94,8 +96,9 @@ def to_torch(model: Any, logits: bool = False) -> Any:
 def save_torch(model: Any, path: str | os.PathLike[str]) -> None:
     """Write a file for PyTorch: a state dict, or where the name ends in ``.pt2`` a program of ``torch.export``.
 
-    The state dict is that of :func:`to_torch`. What is between the layers stands in its metadata, which
-    ``load_state_dict`` ignores and :func:`from_torch` reads.
+    The state dict is that of :func:`to_torch`, for ``torch.load`` or, where the name ends in ``.safetensors``, for
+    ``safetensors.torch.load_file``; the latter is written without PyTorch. What is between the layers stands in its
+    metadata, which ``load_state_dict`` ignores and :func:`from_torch` reads.
 
     Parameters
     ----------
@@ -120,17 +123,23 @@ def save_torch(model: Any, path: str | os.PathLike[str]) -> None:
     >>> fb.interop.from_torch(path)
     Network(4-8-3, hidden=gelu, output=softmax, dtype=float32, 67 parameters)
     """
-    torch = library("torch", "interop.to_torch", "torch")
     found, buffer = exported(model), io.BytesIO()
     persistence.check_target(path, "path")
+    said = {"hidden": list(found.net.hidden), "output": found.net.output}
+    if _ending(path) == ".safetensors":
+        names = [f"{2 * l}.{kind}" for l in range(len(found.net.weights)) for kind in ("weight", "bias")]
+        arrays = [array for pair in zip(found.net.weights, found.net.biases) for array in pair]
+        persistence.write_tensors(path, dict(zip(names, arrays)), {"format": "pt", OURS: json.dumps(said)})
+        return
+    torch = library("torch", "interop.save_torch", "torch")
     module = to_torch(found.net)
-    if os.fspath(path).lower().endswith(".pt2"):
+    if _ending(path) == ".pt2":
         rows = torch.export.Dim("rows")
         samples = torch.zeros(2, found.net.sizes[0], dtype=getattr(torch, found.net.dtype.name))
         torch.export.save(torch.export.export(module, (samples,), dynamic_shapes=({0: rows},)), buffer)
     else:
         state = module.state_dict()
-        state._metadata[OURS] = {"hidden": list(found.net.hidden), "output": found.net.output}
+        state._metadata[OURS] = said
         torch.save(state, buffer)
     persistence.write_atomically(path, buffer.getvalue())
 
@@ -142,8 +151,8 @@ def from_torch(source: Any, hidden: str | Sequence[str] | None = None, output: s
     ----------
     source : torch.nn.Sequential, mapping of str to tensor, or path
         A module of ``nn.Linear`` with the activations of :class:`fastbackprop.Network`; dropout is left off. A state
-        dict has weights and biases in the order of the layers. A file is one that ``torch.save`` wrote of a state dict;
-        nothing in it is run.
+        dict has weights and biases in the order of the layers. A file is one of a state dict, by ``torch.save`` or,
+        where its name ends in ``.safetensors``, by safetensors; nothing in it is run.
     hidden : str or sequence of str, optional
         For a state dict, which does not know its activations; one that :func:`to_torch` wrote does.
     output : str, optional
@@ -172,9 +181,11 @@ def from_torch(source: Any, hidden: str | Sequence[str] | None = None, output: s
     >>> fb.interop.from_torch(fb.interop.to_torch(net).state_dict(), hidden="tanh", output="softmax").hidden
     ('tanh',)
     """
-    torch = library("torch", "interop.from_torch", "torch")
     if output is not None:
         checks.one_of(output, "output", HEADS)
+    if isinstance(source, (str, os.PathLike)) and _ending(source) == ".safetensors":
+        return _of_safetensors(source, hidden, output)
+    torch = library("torch", "interop.from_torch", "torch")
     if isinstance(source, torch.nn.Module):
         if hidden is not None:
             raise ValueError(f"hidden must be None for a module, which has its activations, got {hidden!r}")
@@ -194,12 +205,12 @@ def from_torch(source: Any, hidden: str | Sequence[str] | None = None, output: s
 
 def _load(torch: Any, path: str | os.PathLike[str]) -> Any:
     """What ``torch.save`` wrote: tensors as large as the file says, uncompressed."""
-    with open(path, "rb") as file:
+    with persistence.regular_file(path) as (file, size):
         try:
             with zipfile.ZipFile(file) as archive:
                 entries = archive.infolist()
             stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-            if not stored or sum(entry.file_size for entry in entries) > os.fstat(file.fileno()).st_size:
+            if not stored or sum(entry.file_size for entry in entries) > size:
                 raise ValueError
         except (ValueError, zipfile.BadZipFile):
             raise ValueError("not a file of torch.save, or not a whole one") from None
@@ -226,16 +237,43 @@ def _of_state(torch: Any, state: Mapping[Any, Any], hidden: Any, output: str | N
     if not weights or len(weights) != len(biases) or len(state) != 2 * len(weights):
         names = checks.shortened(list(state))
         raise ValueError(f"it must have a matrix and a vector for each layer, and nothing else, got {names}")
-    said = getattr(state, "_metadata", {}).get(OURS, {})
+    W, b = ([_array(torch, tensor) for tensor in part.values()] for part in (weights, biases))
+    return _told(W, b, getattr(state, "_metadata", {}).get(OURS), hidden, output)
+
+
+def _told(W: list[np.ndarray], b: list[np.ndarray], said: Any, hidden: Any, output: str | None) -> Network:
+    """A network of arrays, with what is between them as the caller or the state dict says it."""
     said = said if isinstance(said, Mapping) else {}
     hidden = said.get("hidden") if hidden is None else hidden
-    output = output or said.get("output", "identity")
     if hidden is None:
-        if len(weights) > 1:
-            raise ValueError(f"hidden must say which activations are between its {len(weights)} layers, got None")
+        if len(W) > 1:
+            raise ValueError(f"hidden must say which activations are between its {len(W)} layers, got None")
         hidden = []
-    W, b = ([_array(torch, tensor) for tensor in part.values()] for part in (weights, biases))
-    return layers(W, b, hidden, output)
+    return layers(W, b, hidden, output or said.get("output", "identity"))
+
+
+def _of_safetensors(path: str | os.PathLike[str], hidden: Any, output: str | None) -> Network:
+    """Of a file in which tensors have PyTorch's names, in any order: 0.weight, 0.bias, 2.weight, ..."""
+    arrays, metadata = persistence.read_tensors(path)
+    with bad_source(os.fspath(path)):
+        prefixes = sorted({name.rpartition(".")[0] for name in arrays}, key=_natural)
+        names = [f"{prefix}.{kind}".lstrip(".") for prefix in prefixes for kind in ("weight", "bias")]
+        if set(names) != set(arrays) or not arrays:
+            raise ValueError(f"it must have a weight and a bias for each layer, got {checks.shortened(list(arrays))}")
+        try:
+            said = json.loads(metadata.get(OURS, "null"))
+        except (RecursionError, ValueError):
+            said = None
+        return _told([arrays[n] for n in names[::2]], [arrays[n] for n in names[1::2]], said, hidden, output)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key by which 10 comes after 2."""
+    return [(int(part), "") if part.isdecimal() and len(part) < 10 else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _ending(path: str | os.PathLike[str]) -> str:
+    return os.path.splitext(os.fspath(path))[1].lower()
 
 
 def _of_module(torch: Any, module: Any) -> Iterator[tuple[str, Any]]:
