@@ -35,7 +35,9 @@ def test_pytorch_gives_the_outputs_and_the_way_back_the_bits(hidden, output, dty
 
 def test_the_module_has_weights_of_its_own_and_learns():
     net = network("relu", "softmax", "float32")
+    state = torch.get_rng_state()
     module, before = fb.interop.to_torch(net, logits=True), net.params.copy()
+    assert torch.equal(torch.get_rng_state(), state)
     loss = nn.functional.cross_entropy(module(torch.from_numpy(inputs(net))), torch.zeros(50, dtype=torch.int64))
     loss.backward()
     torch.optim.SGD(module.parameters(), lr=1.0).step()

@@ -71,23 +71,21 @@ typedef int64_t whole;
 """
 
 LAYER = """\
-/* z = W x + b, each element a chain of fused multiply-adds, or the sum of several that end at `ends` */
-static void layer(const real *W, const real *b, int outputs, const int *ends, int chains, const real *x, real *z)
+/* z = W' x + b, each element a chain of fused multiply-adds, or the sum of several that end at `ends`. All outputs
+   go on together, so that compilers make vectors of them. */
+static void layer(const real *restrict W, const real *restrict b, int outputs, const int *ends, int chains,
+                  const real *restrict x, real *restrict z, real *restrict sum)
 {
-    int inputs = ends[chains - 1];
-    for (int o = 0; o < outputs; o++) {
-        const real *w = W + (size_t)o * inputs;
-        real total = b[o];
-        int k = 0;
-        for (; k < ends[0]; k++)
-            total = FMA(w[k], x[k], total);
-        for (int c = 1; c < chains; c++) {
-            real sum = 0;
-            for (; k < ends[c]; k++)
-                sum = FMA(w[k], x[k], sum);
-            total = total + sum;
-        }
-        z[o] = total;
+    int k = 0;
+    for (int c = 0; c < chains; c++) {
+        real *to = c == 0 ? z : sum;
+        for (int o = 0; o < outputs; o++)
+            to[o] = c == 0 ? b[o] : 0;
+        for (; k < ends[c]; k++)
+            for (int o = 0; o < outputs; o++)
+                to[o] = FMA(W[(size_t)k * outputs + o], x[k], to[o]);
+        for (int o = 0; c > 0 && o < outputs; o++)
+            z[o] = z[o] + sum[o];
     }
 }
 """
@@ -339,7 +337,7 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, or path of a safetensors file
-        The inputs must be finite. A network's memory, two vectors of its widest layer, is taken from the stack.
+        The inputs must be finite. A network's memory, three vectors of its widest layer, is taken from the stack.
     path : path, optional
         A file to write, which appears whole or not at all.
 
@@ -372,7 +370,7 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None) -> str:
         _functions(dict.fromkeys(name for name in used if name in FUNCTIONS), dtype), LAYER,
     ]  # fmt: skip
     for l, (W, b) in enumerate(zip(net.weights, net.biases), 1):
-        parts += [_array("real", f"W{l}", W, dtype), _array("real", f"b{l}", b, dtype)]
+        parts += [_array("real", f"W{l}", W.T, dtype), _array("real", f"b{l}", b, dtype)]
         parts.append(_listed(f"static const int ends{l}[]", [str(end) for end in chains_of(net, l)]))
     parts += [_predict(found, scalar), _self_test(found, scalar)]
     text = "\n".join(part for part in parts if part)
@@ -382,17 +380,17 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None) -> str:
 
 
 def _predict(found: Exported, scalar: str) -> str:
-    net = found.net
+    net, widest = found.net, max(found.net.sizes)
     lines = [
         f"void predict(const {scalar} *x, {scalar} *y)",
         "{",
-        f"    real a[{max(net.sizes)}], z[{max(net.sizes)}];",
+        f"    real a[{widest}], z[{widest}], sum[{widest}];",
     ]
     lines += _encoding(found)
     source, target = "a", "z"
     for l in range(1, len(net.sizes)):
         chains = len(chains_of(net, l))
-        lines.append(f"    layer(W{l}, b{l}, {net.sizes[l]}, ends{l}, {chains}, {source}, {target});")
+        lines.append(f"    layer(W{l}, b{l}, {net.sizes[l]}, ends{l}, {chains}, {source}, {target}, sum);")
         name = net.hidden[l - 1] if l <= len(net.hidden) else net.output
         if name == "softmax":
             lines.append(f"    softmax({target}, {net.sizes[l]});")

@@ -77,7 +77,8 @@ def to_torch(model: Any, logits: bool = False) -> Any:
     net, logits = exported(model).net, checks.boolean(logits, "logits")
     modules = []
     for l, (W, b) in enumerate(zip(net.weights, net.biases)):
-        linear = torch.nn.Linear(*W.shape[::-1], dtype=getattr(torch, net.dtype.name))
+        dtype = getattr(torch, net.dtype.name)  # and no weights are drawn, which would move PyTorch's generator on
+        linear = torch.nn.utils.skip_init(torch.nn.Linear, *W.shape[::-1], dtype=dtype)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(W))
             linear.bias.copy_(torch.from_numpy(b))
