@@ -158,10 +158,28 @@ def test_names_of_columns_do_nothing(tmp_path):
     compiled(text, tmp_path, "-trigraphs", *STRICT)
 
 
-def test_dates_are_refused(tmp_path):
-    mixed_table().to_csv(tmp_path / "data.csv", index=False)
-    train(tmp_path / "data.csv", "--target", "price", "--epochs", 1, "-o", tmp_path)
-    with pytest.raises(ValueError, match="model must have no columns of dates to become C, got 'day'"):
-        fb.interop.to_c(tmp_path / "data.safetensors", tmp_path / "net.c")
-    assert not (tmp_path / "net.c").exists()
-    assert pd.read_csv(tmp_path / "data.csv").shape[1] == 7
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dates_are_days(dtype, tmp_path):
+    frame = mixed_table().drop(columns=["stars", "cheap"])
+    hours = pd.to_timedelta(np.random.default_rng(0).integers(0, 24, len(frame)), "h")
+    frame["day"] = frame["day"] + hours - pd.Timedelta(days=12000)  # also before 1970
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    train(tmp_path / "data.csv", "--target", "price", "--epochs", 1, "--dtype", dtype, "-o", tmp_path)
+    path = tmp_path / "data.safetensors"
+    table, net = tables.Table.from_json(persistence.read_metadata(path)["table"]), fb.load(path)
+    assert next(c.cycles for c in table.columns if c.name == "day") == ("year", "week", "day")
+    predict = compiled(fb.interop.to_c(path), tmp_path, "-O2", *STRICT)
+    expected = table.decode(net.forward(table.transform(frame).astype(net.dtype))).to_numpy()
+    frame["day"] = (frame["day"] - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)
+    np.testing.assert_allclose(predict(codes_of(table, frame), 1), expected, rtol=1e-6 if dtype == "float32" else 1e-12)
+
+
+def test_every_day_of_four_hundred_years(tmp_path):
+    days = np.arange(-28_000.0, 121_000.0)
+    column = tables.Date("day", "ISO8601", 1.0, 2.0, 3.0, ("year", "week", "day"))
+    table = tables.Table((column,), tuple("abcdefg"), "regression", mean=(0.0,) * 7, scale=(1.0,) * 7)
+    net = fb.Network((7, 7), output="identity", dtype="float64", seed=0)
+    net.weights[0][...] = np.eye(7)
+    persistence.save(net, tmp_path / "net.safetensors", {"table": table.to_json()})
+    predict = compiled(fb.interop.to_c(tmp_path / "net.safetensors"), tmp_path, "-O2", *STRICT)
+    np.testing.assert_allclose(predict(days[:, None], 7), column.encode_days(days), atol=1e-12)

@@ -110,7 +110,7 @@ def test_networks_become_estimators(hidden, output, dtype):
             assert there.predict(samples).ravel().tolist() == net.predict(samples).ravel().tolist()
         else:
             got = there.predict(samples).reshape(len(o), -1)
-        assert np.abs(got - o).max() <= 2 * TOLERANCE[dtype] * max(1, np.abs(o).max())
+        assert np.abs(got - o).max() <= TOLERANCE[dtype] * max(1, np.abs(o).max())
         read = fb.interop.from_sklearn(there).network_
         if (output, last) != ("softmax", 2):  # which is one output of sigmoid there
             assert (read.params.tobytes(), read.output) == (net.params.tobytes(), net.output)

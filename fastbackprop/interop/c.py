@@ -19,7 +19,8 @@ from fastbackprop.engine.elementary import LOG2_E
 from fastbackprop.interop.exported import Exported, exported
 from fastbackprop.network import Network
 from fastbackprop.plan import half_of_inputs
-from fastbackprop.tables import Category, Date
+from fastbackprop.tables import Category, Date, Number
+from fastbackprop.tabular.dates import YEAR
 from fastbackprop.text import printable
 from fastbackprop.version import __version__
 
@@ -89,6 +90,32 @@ static void layer(const real *restrict W, const real *restrict b, int outputs, c
     }
 }
 """
+
+DATES = """\
+/* the part of a day, a week (from Monday on) and a year that has passed; days since 1970 */
+static double part_of_day(double days)
+{
+    return days - floor(days);
+}
+
+static double part_of_week(double days)
+{
+    double day = floor(days) + 3; /* 1970 began on a Thursday */
+    return (day - 7 * floor(day / 7)) / 7;
+}
+
+static double part_of_year(double days)
+{
+    /* in eras of 400 years that begin on 1 March, so that a leap year's day is its last */
+    double day = floor(days) + 719468;
+    day = day - 146097 * floor(day / 146097);
+    double year = floor((day - floor(day / 1460) + floor(day / 36524) - floor(day / 146096)) / 365);
+    day = day - (365 * year + floor(year / 4) - floor(year / 100));
+    int leap = fmod(year, 4) == 0 && (fmod(year, 100) != 0 || year == 0);
+    return (day < 306 ? day + 59 + leap : day - 306) / {YEAR};
+}
+"""
+DATES = DATES.replace("{YEAR}", repr(YEAR))
 
 # By name: what a function needs, and its text, with constants as {NAME}.
 FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -307,7 +334,7 @@ def _describe(found: Exported, scalar: str) -> str:
     ]  # fmt: skip
     if table is not None:
         for k, column in enumerate(table.columns):
-            what = "number, NAN where it is missing"
+            what = f"{'days since 1970' if isinstance(column, Date) else 'number'}, NAN where it is missing"
             if isinstance(column, Category):
                 codes = ", ".join(f"{code}: {value}" for code, value in enumerate(column.values))
                 what = f"number of a category, NAN where it is missing, -1 for another: {codes}"
@@ -316,6 +343,11 @@ def _describe(found: Exported, scalar: str) -> str:
     elif found.classes is not None:
         lines.append(f"classes: {_said(', '.join(map(str, found.classes)))}")
     return "/*\n" + "".join(f" * {line}".rstrip() + "\n" for line in lines) + " */\n"
+
+
+def _has_cycles(found: Exported) -> bool:
+    """Whether sines and cosines of dates are among the inputs."""
+    return found.table is not None and any(isinstance(c, Date) and c.cycles for c in found.table.columns)
 
 
 def _inputs(found: Exported) -> int:
@@ -331,7 +363,8 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     instruction takes long.
 
     A file that ``fastbackprop train`` wrote keeps its preprocessing: x, of double, has a number for each column, NaN
-    where a value is missing, for a category its place among the values, which the file's first lines tell; y, of
+    where a value is missing, for a category its place among the values, which the file's first lines tell, for a date
+    the days since 1970, whose sine and cosine are the C library's; y, of
     double, is what ``fastbackprop predict`` writes: probabilities, or targets in their units.
 
     Parameters
@@ -349,8 +382,7 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     Raises
     ------
     TypeError, ValueError, OSError
-        Where the model is no such thing, has parameters that are not finite or columns of dates, or the file cannot be
-        written.
+        Where the model is no such thing, has parameters that are not finite, or the file cannot be written.
 
     Examples
     --------
@@ -368,6 +400,7 @@ def to_c(model: Any, path: str | os.PathLike[str] | None = None) -> str:
     parts = [
         _describe(found, scalar), HEAD, SINGLE if dtype == np.float32 else DOUBLE,
         _functions(dict.fromkeys(name for name in used if name in FUNCTIONS), dtype), LAYER,
+        DATES if _has_cycles(found) else "",
     ]  # fmt: skip
     for l, (W, b) in enumerate(zip(net.weights, net.biases), 1):
         parts += [_array("real", f"W{l}", W.T, dtype), _array("real", f"b{l}", b, dtype)]
@@ -414,8 +447,6 @@ def _encoding(found: Exported) -> list[str]:
         return [f"    memcpy(a, x, {found.net.sizes[0]} * sizeof *a);"]
     lines, start = [], 0
     for k, column in enumerate(found.table.columns):
-        if isinstance(column, Date):
-            raise ValueError(f"model must have no columns of dates to become C, got {column.name!r}")
         if isinstance(column, Category):
             missing = len(column.values) if column.missing else -1
             lines.append(f"    for (int j = 0; j < {column.width}; j++)")
@@ -423,6 +454,10 @@ def _encoding(found: Exported) -> list[str]:
         else:
             fill, mean, scale = (_number(v, np.float64) for v in (column.fill, column.mean, column.scale))
             lines.append(f"    a[{start}] = (real)(((isfinite(x[{k}]) ? x[{k}] : {fill}) - {mean}) / {scale});")
+        for j, cycle in enumerate(column.cycles if isinstance(column, Date) else ()):
+            angle = f"{_number(2 * np.pi, np.float64)} * part_of_{cycle}(x[{k}])"
+            for place, function in enumerate(("sin", "cos"), start + 1 + 2 * j):
+                lines.append(f"    a[{place}] = (real)(isnan(x[{k}]) ? 0 : {function}({angle}));")
         start += column.width
     return lines
 
@@ -431,6 +466,10 @@ def _self_test(found: Exported, scalar: str) -> str:
     """Ten rows, and what they give."""
     x, y = _rows(found)
     inputs, outputs = x.shape[1], y.shape[1]
+    compared = f"        if (memcmp(y, test_y + row * {outputs}, sizeof y) != 0)"
+    if _has_cycles(found):  # sine and cosine are another library's
+        near = f"fabs(y[j] - test_y[row * {outputs} + j]) > 1e-6 * (1 + fabs(y[j]))"
+        compared = f"        for (int j = 0; j < {outputs}; j++)\n            if ({near})"
     return f"""\
 {_array(scalar, "test_x", x, x.dtype)}
 {_array(scalar, "test_y", y, y.dtype)}
@@ -439,8 +478,8 @@ int self_test(void)
     for (int row = 0; row < {ROWS}; row++) {{
         {scalar} y[{outputs}];
         predict(test_x + row * {inputs}, y);
-        if (memcmp(y, test_y + row * {outputs}, sizeof y) != 0)
-            return row + 1;
+{compared}
+                return row + 1;
     }}
     return 0;
 }}
@@ -479,7 +518,7 @@ def _rows(found: Exported) -> tuple[np.ndarray, np.ndarray]:
             values = column.mean + column.scale * rng.standard_normal(ROWS)
             values[rng.random(ROWS) < 0.1] = np.nan
             raw.append(values)
-            parts.append(column.encode(values))
+            parts.append(column.encode(values) if isinstance(column, Number) else column.encode_days(values))
     outputs = net.forward(np.hstack(parts).astype(net.dtype))
     if table.task == "regression":
         return np.stack(raw, axis=1), outputs.astype(np.float64) * table.scale + table.mean
