@@ -33,8 +33,8 @@ _MODULE_OF = {
     "load": "persistence",
 }
 _MODULES = (
-    "datasets", "functional", "gradcheck", "optimizers", "paper", "persistence", "plotting", "reference", "schedules",
-    "sklearn", "tables",
+    "datasets", "functional", "gradcheck", "interop", "optimizers", "paper", "persistence", "plotting", "reference",
+    "schedules", "sklearn", "tables",
 )  # fmt: skip
 
 

@@ -186,6 +186,21 @@ def read_record(path: str | os.PathLike[str]) -> str | None:
         return file.metadata.get(TRAINING)
 
 
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file of another format."""
+    write_atomically(path, *_content(tensors, metadata))
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file of any format; raises as :func:`load` does."""
+    tensors = {}
+    with _opened(path, None) as file:
+        for name, tensor in file.tensors.items():
+            tensors[name] = np.empty(tensor.shape, tensor.dtype)
+            file.read_into(name, tensors[name])
+        return tensors, file.metadata
+
+
 def check_metadata(metadata: Any, name: str) -> None:
     """Raise TypeError unless strings are mapped to strings."""
     if not isinstance(metadata, Mapping):
@@ -290,15 +305,22 @@ class _File:
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[_File]:
-    # Not to wait for who might write into a pipe.
+def regular_file(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], int]]:
+    """A file opened for reading, and its size; ValueError where it is a pipe or a device, for which nothing waits."""
     no_waiting = getattr(os, "O_NONBLOCK", 0)
     with open(os.fspath(path), "rb", opener=lambda name, flags: os.open(name, flags | no_waiting)) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise _bad_file(path, "not a regular file")
+        yield file, status.st_size
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str], format_: str | None = FORMAT) -> Iterator[_File]:
+    """A safetensors file of a format, or of any."""
+    with regular_file(path) as (file, size):
         length = int.from_bytes(file.read(8), "little")
-        if status.st_size < 8 or length > min(LONGEST_HEADER, status.st_size - 8):
+        if size < 8 or length > min(LONGEST_HEADER, size - 8):
             raise _bad_file(path, "not a safetensors file, or not a whole one")
         try:
             header = json.loads(file.read(length).decode())
@@ -307,9 +329,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[_File]:
         metadata = header.pop("__metadata__", {}) if isinstance(header, dict) else None
         if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
             raise _bad_file(path, "not a safetensors file: its metadata are not texts")
-        if metadata.get("format") != FORMAT:
+        if format_ not in (None, metadata.get("format")):
             raise _bad_file(path, "a safetensors file, but not one written by fastbackprop")
-        tensors = _tensors(path, header, status.st_size - 8 - length)
+        tensors = _tensors(path, header, size - 8 - length)
         yield _File(os.fspath(path), file, 8 + length, metadata, tensors)
 
 

@@ -45,6 +45,9 @@ def is_as_written(printed, comment):
 @pytest.mark.parametrize("page", [page for page in PAGES if PYTHON.search(text(page))], ids=name)
 def test_the_python_of_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    if page.name == "interop.md":
+        for library in ("onnx", "torch", "keras", "jax"):
+            pytest.importorskip(library)
     if page.name == "cli.md":
         train_iris()
     namespace = {"__name__": "__main__"}
@@ -79,7 +82,7 @@ def test_links_and_pictures_exist(page):
 
 def test_every_public_name_is_on_a_page_of_the_API():
     described = set(re.findall(r"^::: fastbackprop\.(\w+)$", "".join(map(text, PAGES)), re.MULTILINE))
-    modules = "datasets functional gradcheck paper persistence plotting reference schedules sklearn tables"
+    modules = "datasets functional gradcheck interop paper persistence plotting reference schedules sklearn tables"
     assert described == {*fastbackprop.__all__, *modules.split()}
 
 

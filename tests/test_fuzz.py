@@ -84,6 +84,10 @@ BAD: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
+BAD["model"] = [*[v for v in ODD if v != "abc"], 3, [], (3, 4, 2), np.zeros(3), fb.Network]
+BAD["layers of arrays"] = [*ODD, 3, [], [3], [(np.zeros((2, 3)),)], [(np.zeros((2, 3)), np.zeros(3))], np.zeros((2, 3))]
+BAD["source"] = [v for v in BAD["model"] if not isinstance(v, bytes)]  # which an ONNX graph may be
+BAD["opset"] = [*BAD["count"], 12, 10**6]
 BAD["rows or none"] = [v for v in BAD["rows"] if not (isinstance(v, np.ndarray) and v.shape == (0, 3))]
 
 
@@ -162,6 +166,19 @@ def calls() -> list[Call]:
         Call("datasets.load", datasets.load, {}, {"name": "name"}),
         Call("datasets.split", datasets.split, {"X": X, "y": Y, "test_size": 0.5},
              {"test_size": "number", "seed": "index"}),
+        Call("interop.to_onnx", fb.interop.to_onnx, {"model": net}, {"model": "model", "opset": "opset"}),
+        Call("interop.to_c", fb.interop.to_c, {"model": net}, {"model": "model"}),
+        Call("interop.to_sklearn", fb.interop.to_sklearn, {"model": net}, {"model": "model"}),
+        Call("interop.from_sklearn", fb.interop.from_sklearn, {}, {"estimator": "model"}),
+        Call("interop.from_onnx", fb.interop.from_onnx, {}, {"source": "source"}),
+        Call("interop.from_keras", fb.interop.from_keras, {}, {"source": "source"}),
+        Call("interop.from_jax", fb.interop.from_jax, {"params": [(np.ones((2, 3)), np.ones(2))]},
+             {"params": "layers of arrays", "output": "output"}),
+        Call("interop.save", fb.interop.save, {"model": net, "path": directory / "net.c"},
+             {"model": "model", "path": "path"}),
+        Call("interop.save_keras", fb.interop.save_keras, {"model": net, "path": directory / "net.keras"},
+             {"model": "model"}),
+        Call("interop.load", fb.interop.load, {}, {"path": "path"}),
         Call("learning_curves", plotting.learning_curves, {}, {"history": "history"}),
         Call("digits_with_predictions", plotting.digits_with_predictions,
              {"images": np.zeros((3, 8, 8)), "predictions": [1, 2, 3], "labels": [1, 2, 3]},

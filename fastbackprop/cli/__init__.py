@@ -1,6 +1,6 @@
-"""The command line: ``fastbackprop train``, ``predict``, ``info``, ``verify`` and ``compile``. Needs the extra ``cli``.
+"""The command line: ``fastbackprop train``, ``predict``, ``info``, ``export``, ``import``, ``verify`` and ``compile``.
 
-Here is only how it begins: nothing that takes time is imported before Ctrl-C is met.
+Needs the extra ``cli``. Here is only how it begins: nothing that takes time is imported before Ctrl-C is met.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ except ImportError:
 
 from fastbackprop import __version__
 from fastbackprop.cli import compile as compile_
-from fastbackprop.cli import info, predict, train, verify
+from fastbackprop.cli import export, import_, info, predict, train, verify
 from fastbackprop.cli.terminal import INTERRUPTED, Stop, say, warn
 from fastbackprop.text import shown
 
@@ -41,7 +41,7 @@ def cli() -> None:
     """Fully connected neural networks for CPUs, trained by fused, JIT-compiled steps."""
 
 
-for module in (train, predict, info, verify, compile_):
+for module in (train, predict, info, export, import_, verify, compile_):
     cli.add_command(module.command)
 
 

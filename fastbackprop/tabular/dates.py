@@ -90,7 +90,10 @@ class Date:
         ValueError
             Where a value is no date, or not one of the format.
         """
-        days = self.days(column)
+        return self.encode_days(self.days(column))
+
+    def encode_days(self, days: np.ndarray) -> np.ndarray:
+        """Days since 1970, (N,) with NaN for missing ones, as an (N, width) array."""
         known = np.isfinite(days)
         parts = [(np.where(known, days, self.fill) - self.mean) / self.scale]
         for cycle in self.cycles:
