@@ -45,7 +45,8 @@ FEW_SAMPLE_SHARDS, LEAST_SHARD_SAMPLES = 8, 64
 MOST_SAMPLE_SHARDS, LEAST_LARGE_SHARD_SAMPLES = 64, 256
 SHARD_GRADIENT_BYTES = 1 << 19
 # The first hidden layer is divided where it has so many units, and if the next is the output layer, so many for each
-# output; else where it has so many units, and the layers that both shards do are at most such a share of the work.
+# output; else where it has so many units, and all work is at least so many times that of the layers after the second,
+# which each thread does.
 LEAST_UNITS, UNITS_PER_OUTPUT = 32, 2
 LEAST_UNITS_DEEP, SHARDED_PER_REPEATED = 96, 4
 MOST_SHARDED_PARAMETERS = 1 << 20  # of a network at most: in the long steps of larger ones meetings count little

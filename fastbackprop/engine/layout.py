@@ -42,7 +42,7 @@ LAYER = _record(
     "shard_starts",
 )
 
-CUT = 8  # outputs of a layer whose weights no two tasks share
+CUT = 8  # the work on the weights of a layer is cut into tasks at multiples of so many outputs
 
 # ---- the job: what is to be done. After it come the copy of each thread, and the clock.
 JOB = _record(
@@ -138,7 +138,9 @@ PROGRAM = _record(
 # its tasks do not depend on each other, and may be done by any thread
 PHASE = _record(
     "first_task", "task_count",
-    "when",  # AT_BEGIN of the job, IN_BLOCK of each step (of shards one), AFTER_BLOCKS, AT_END of the job
+    # AT_BEGIN of the job, IN_BLOCK: in each block of a step (to the loop a step in shards of either kind is one block),
+    # AFTER_BLOCKS: once a step, AT_END of the job
+    "when",
     "first_word",  # of the clock
     # the first of as many operations as tasks, one of which a thread does while it waits, as long as it says GO_ON, or
     # -1
