@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # the operations of formulas; engine/activations.py and refer
 
 LEAK = 0.01  # slope of leaky_relu below 0
 GELU_CUBIC = 0.044715
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
 GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
 
 
@@ -261,3 +263,21 @@ def _silu(z: Any) -> Any:
     z = if_less(z, -bound, -bound, z)
     s = sigmoid(z)
     return z * s, s * fma(if_less(bound, z, bound, z), sigmoid(-z), const(z, 1.0))
+
+
+@activation(
+    "selu", text="SELU: s z where z >= 0, s a (exp(z) - 1) elsewhere, with a = 1.6732632 and s = 1.0507010",
+    slope="s where z >= 0, s a exp(z) elsewhere", start="lecun", kinks=(0.0,),
+    textbook=lambda z, np: 1.0507009873554805 * np.where(
+        np.real(z) >= 0, z, 1.6732632423543772 * np.expm1(np.where(np.real(z) >= 0, 0, z))
+    ),
+    points={
+        -math.inf: (-1.7580993408473766, 0.0), 0.0: (0.0, 1.0507009873554805),
+        1.0: (1.0507009873554805, 1.0507009873554805), math.inf: (math.inf, 1.0507009873554805),
+    },
+    torch=Name("SELU"), jax=Name("selu"), keras=Name("selu"), onnx=Name("Selu"),
+)  # fmt: skip
+def _selu(z: Any) -> Any:
+    zero, scale, below = const(z, 0.0), const(z, SELU_SCALE), const(z, SELU_SCALE * SELU_ALPHA)
+    value = if_less(z, zero, below * expm1(if_less(z, zero, z, zero)), scale * z)
+    return value, if_less(z, zero, below * exp(z), if_equal(z, z, scale, z))
