@@ -281,3 +281,26 @@ def _selu(z: Any) -> Any:
     zero, scale, below = const(z, 0.0), const(z, SELU_SCALE), const(z, SELU_SCALE * SELU_ALPHA)
     value = if_less(z, zero, below * expm1(if_less(z, zero, z, zero)), scale * z)
     return value, if_less(z, zero, below * exp(z), if_equal(z, z, scale, z))
+
+
+@activation(
+    "mish", text="Mish: z tanh(log(1 + exp(z)))", slope="tanh s + z sigma(z) (1 - tanh(s)^2), s = log(1 + exp(z))",
+    start="he",
+    textbook=lambda z, np: z * np.tanh(np.log1p(np.exp(z))),
+    points={
+        -math.inf: (0.0, 0.0), 0.0: (0.0, 0.6), 1.0: (0.8650983882673103, 1.0490362200997922),
+        math.inf: (math.inf, 1.0),
+    },
+    torch=Name("Mish"), jax=Name("mish"), keras=Name("mish"), onnx=Name("Mish"),
+)  # fmt: skip
+def _mish(z: Any) -> Any:
+    # With e = exp(z) and w = e (e + 2) the tanh is w / (w + 2), without cancellation. It is 1 from 40 on, 0 at -1000.
+    one, two, top, bottom = const(z, 1.0), const(z, 2.0), const(z, 40.0), const(z, -1000.0)
+    z = if_less(z, bottom, bottom, z)
+    low = if_less(top, z, top, z)
+    e = exp(low)
+    w = e * (e + two)
+    inverse = one / (w + two)
+    t = w * inverse
+    slope = (const(z, 4.0) * e * inverse) * ((e + one) * inverse)  # of t; squared, the sum could overflow
+    return z * t, fma(low, slope, t)
