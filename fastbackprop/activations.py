@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:  # the operations of formulas; engine/activations.py and reference.py say which there are
     from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
-    from fastbackprop.engine.simd import const, fma, if_equal, if_less
+    from fastbackprop.engine.simd import const, fma, if_equal, if_less, magnitude
 
 LEAK = 0.01  # slope of leaky_relu below 0
 GELU_CUBIC = 0.044715
@@ -304,3 +304,17 @@ def _mish(z: Any) -> Any:
     t = w * inverse
     slope = (const(z, 4.0) * e * inverse) * ((e + one) * inverse)  # of t; squared, the sum could overflow
     return z * t, fma(low, slope, t)
+
+
+@activation(
+    "hard_tanh", text="z, limited to -1 and 1", slope="1 between -1 and 1, 0 elsewhere", start="glorot",
+    kinks=(-1.0, 1.0),
+    textbook=lambda z, np: np.where(np.real(z) <= -1, -1, np.where(np.real(z) >= 1, 1, z)),
+    points={-math.inf: (-1.0, 0.0), 0.0: (0.0, 1.0), 1.0: (1.0, 0.0), math.inf: (1.0, 0.0)},
+    torch=Name("Hardtanh"), jax=Name("hard_tanh"), keras=Name("hard_tanh"),
+    onnx=Name("Clip", {"min": -1.0, "max": 1.0}),
+)  # fmt: skip
+def _hard_tanh(z: Any) -> Any:
+    zero, one = const(z, 0.0), const(z, 1.0)
+    value = if_less(z, -one, -one, if_less(one, z, one, z))
+    return value, if_less(magnitude(z), one, one, if_equal(z, z, zero, z))
