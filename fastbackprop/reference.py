@@ -18,6 +18,7 @@ parentheses are its equations. `docs/errata.md` tells what was corrected.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -351,6 +352,16 @@ ACTIVATIONS: dict[str, tuple[Function, Function]] = {
     "silu": (silu, d_silu),
 }
 
+_erfc = np.frompyfunc(math.erfc, 1, 1)
+
+
+def _normal(z: Any) -> tuple[Array, Array]:
+    """Return the normal distribution and its density; of complex numbers the former to first order, as steps need."""
+    x, density = np.real(z), np.exp(-z * z / 2) / (2 * np.pi) ** 0.5
+    distribution = np.asarray(_erfc(-np.asarray(x, np.float64) / 2**0.5) / 2, x.dtype)
+    return (distribution + 1j * np.imag(z) * density if np.iscomplexobj(z) else distribution), density
+
+
 # What the formulas of the package's table (activations.py) are made of, in NumPy. Comparisons are of real parts.
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "const": lambda z, value: np.real(z).dtype.type(value),
@@ -360,7 +371,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "copy_sign": lambda a, b: np.where(np.signbit(np.real(a)) == np.signbit(np.real(b)), a, -a),
     "magnitude": lambda z: -_minus_abs(z),
     "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sqrt": np.sqrt, "tanh": np.tanh,
-    "sigmoid": sigmoid, "softplus": softplus,
+    "normal": _normal, "sigmoid": sigmoid, "softplus": softplus,
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastbackprop.engine.addresses import call_pass
 from fastbackprop.engine.codes import RELU, RELU0
-from fastbackprop.engine.elementary import exp, expm1, log, log1p, sigmoid, softplus, sqrt, tanh
+from fastbackprop.engine.elementary import exp, expm1, log, log1p, normal, sigmoid, softplus, sqrt, tanh
 from fastbackprop.engine.jit import entry, inline, kernel
 from fastbackprop.engine.simd import (
     const,
@@ -34,8 +34,8 @@ from fastbackprop.engine.simd import (
 # What a formula may be made of.
 OPERATIONS: dict[str, Any] = {
     "const": const, "copy_sign": copy_sign, "exp": exp, "expm1": expm1, "fma": fma, "if_equal": if_equal,
-    "if_less": if_less, "log": log, "log1p": log1p, "magnitude": magnitude, "sigmoid": sigmoid, "softplus": softplus,
-    "sqrt": sqrt, "tanh": tanh,
+    "if_less": if_less, "log": log, "log1p": log1p, "magnitude": magnitude, "normal": normal, "sigmoid": sigmoid,
+    "softplus": softplus, "sqrt": sqrt, "tanh": tanh,
 }  # fmt: skip
 Bind = Callable[[Mapping[str, Any]], Callable[[Any], Any]]  # a formula of these operations, or of others by their names
 

@@ -5,8 +5,10 @@ Values only: wherever a derivative is needed, it is the complex step of a value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,7 +32,16 @@ def softplus(z: Array) -> Array:
     return np.where(positive, z, 0) + np.log1p(np.exp(np.where(positive, -z, z)))
 
 
-NAMESPACE = np  # of the textbooks' functions
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def erf(z: Array) -> Array:
+    """The error function; of complex numbers to first order in the imaginary part, as complex steps need it."""
+    value = np.asarray(_erf(np.real(z)), np.float64)
+    return value + 2j / np.sqrt(np.pi) * np.exp(-(np.real(z) ** 2)) * np.imag(z) if np.iscomplexobj(z) else value
+
+
+NAMESPACE = SimpleNamespace(**vars(np), erf=erf)  # of the textbooks' functions: NumPy's, and one that it lacks
 # As textbooks have them: of the table's entries only this is read, and no formula that the engine has.
 VALUES: dict[str, Callable[[Array], Array]] = {
     name: partial(g.textbook, np=NAMESPACE) for name, g in ACTIVATIONS.items()
