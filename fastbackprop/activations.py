@@ -21,7 +21,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:  # the operations of formulas; engine/activations.py and reference.py say which there are
-    from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
+    from fastbackprop.engine.elementary import exp, expm1, normal, sigmoid, softplus, tanh
     from fastbackprop.engine.simd import const, fma, if_equal, if_less, magnitude
 
 LEAK = 0.01  # slope of leaky_relu below 0
@@ -318,3 +318,21 @@ def _hard_tanh(z: Any) -> Any:
     zero, one = const(z, 0.0), const(z, 1.0)
     value = if_less(z, -one, -one, if_less(one, z, one, z))
     return value, if_less(magnitude(z), one, one, if_equal(z, z, zero, z))
+
+
+@activation(
+    "gelu_exact", text="GELU as it is defined, z Phi(z), with Phi the normal distribution, (1 + erf(z / sqrt(2))) / 2",
+    slope="Phi(z) + z phi(z), with phi the normal density", start="he",
+    textbook=lambda z, np: z * (1 + np.erf(z / np.sqrt(2))) / 2,
+    points={
+        -math.inf: (0.0, 0.0), 0.0: (0.0, 0.5), 1.0: (0.8413447460685429, 1.0833154705876864),
+        math.inf: (math.inf, 1.0),
+    },
+    torch=Name("GELU", {"approximate": "none"}), jax=Name("gelu", {"approximate": False}),
+    keras=Name("gelu"), onnx=Name("Gelu"),
+)  # fmt: skip
+def _gelu_exact(z: Any) -> Any:
+    distribution, density = normal(z)
+    bound = const(z, 100.0)  # Phi is 0 from -100 down, and the density from 100 up, for the products as in gelu
+    z = if_less(z, -bound, -bound, z)
+    return z * distribution, fma(if_less(bound, z, bound, z), density, distribution)
