@@ -64,7 +64,7 @@ class Activation:
     sklearn : str, optional
         scikit-learn's word.
     onnx : Name, optional
-        An operator of ONNX.
+        An operator of ONNX whose attributes make it ours.
     """
 
     name: str
@@ -312,7 +312,6 @@ def _mish(z: Any) -> Any:
     textbook=lambda z, np: np.where(np.real(z) <= -1, -1, np.where(np.real(z) >= 1, 1, z)),
     points={-math.inf: (-1.0, 0.0), 0.0: (0.0, 1.0), 1.0: (1.0, 0.0), math.inf: (1.0, 0.0)},
     torch=Name("Hardtanh"), jax=Name("hard_tanh"), keras=Name("hard_tanh"),
-    onnx=Name("Clip", {"min": -1.0, "max": 1.0}),
 )  # fmt: skip
 def _hard_tanh(z: Any) -> Any:
     zero, one = const(z, 0.0), const(z, 1.0)

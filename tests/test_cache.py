@@ -416,13 +416,15 @@ for dtype in ("float32", "float64"):
     hostile(z, Z, z, Z.copy(), Z[:1].copy())
 modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(engine.__path__, "fastbackprop.engine.")]
 dispatchers = {f for m in modules for f in vars(m).values() if isinstance(f, Dispatcher)}
+functions = [f for m in (F, paper) for f in vars(m).values() if isinstance(f, (F.Elementwise, F.Generalized))]
+closures = [f._dispatcher.py_func.__closure__ or () for f in functions]
+dispatchers |= {c.cell_contents for cells in closures for c in cells if isinstance(c.cell_contents, Dispatcher)}
 assert len(dispatchers) > 60, len(dispatchers)
 for f in dispatchers:  # also those that nobody has called yet
     options = f.targetoptions
     said = {name: options.get(name) for name in ("fastmath", "boundscheck", "debug", "_nrt", "error_model")}
     assert said == {"fastmath": False, "boundscheck": False, "debug": False, "_nrt": False, "error_model": "numpy"}, f
     assert "forceinline" in options, f
-functions = [f for m in (F, paper) for f in vars(m).values() if isinstance(f, (F.Elementwise, F.Generalized))]
 dispatchers |= {f._dispatcher for f in functions}
 compiled = [c for f in dispatchers for c in f.overloads.values()] + list(F.softmax.gufunc_builder._cres.values())
 assert len(compiled) > 40, len(compiled)

@@ -91,7 +91,8 @@ def assert_same_layers(got, wanted, **tolerance):
 @pytest.mark.parametrize("name", HIDDEN)
 def test_derivative_of_each_activation_by_complex_step(name):
     g, d_g = nn.ACTIVATIONS[name]
-    np.testing.assert_allclose(d_g(POINTS), g(POINTS + 1e-30j).imag / 1e-30, rtol=1e-12, atol=1e-15)
+    z = POINTS[~np.isin(POINTS, TABLE[name].kinks)]
+    np.testing.assert_allclose(d_g(z), g(z + 1e-30j).imag / 1e-30, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", HIDDEN)
