@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import inspect
 import posixpath
 import re
 from html import unescape
@@ -18,6 +19,8 @@ from pathlib import Path
 import griffe
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
+
+from fastbackprop.activations import ACTIVATIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -73,6 +76,17 @@ def on_page_content(html, page, **_):
 
 class Docstrings(griffe.Extension):
     """What mkdocstrings reads of a docstring."""
+
+    def on_module(self, *, mod, **_):
+        """Show the functions that `functional` makes of the table of activations."""
+        if mod.path == "fastbackprop.functional":
+            Z = griffe.Parameter("Z", kind=griffe.ParameterKind.positional_or_keyword)
+            for g in ACTIVATIONS.values():
+                for name, derivative in ((g.name, False), (f"d_{g.name}", True)):
+                    text = griffe.Docstring(inspect.cleandoc(g.help(derivative)).replace(":data:", ""))
+                    function = griffe.Function(name, parameters=griffe.Parameters(Z), docstring=text)
+                    mod.set_member(name, function)
+                    text.parent = function
 
     def on_object(self, *, obj, **_):
         """Change the text that it will parse."""

@@ -11,6 +11,7 @@ import numpy as np
 from fastbackprop import checks
 from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.engine import entries, operations
+from fastbackprop.plan import pass_of
 
 KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")  # of X, in dense arrays
 SPARSE_KINDS = ("f4", "f8")  # of X, in CSR matrices whose numbers are int32
@@ -35,8 +36,8 @@ def _pieces(dtype: np.dtype[Any]) -> Iterator[Callable[[], object]]:
         yield lambda name=operation: operations.entry_of(name, dtype).address  # type: ignore[misc]
     for name in ("forward", "forward_packed", "backward", "backward_packed"):
         yield partial(entries.product, name, dtype)
-    for activation in ACTIVATIONS.values():
-        yield partial(entries.activation_pass, activation.code, dtype)
+    for activation in ACTIVATIONS:
+        yield partial(pass_of, activation, dtype)
     for kind in KINDS:
         if np.dtype(kind) != dtype:
             yield partial(entries.reader, dtype, np.dtype(kind))

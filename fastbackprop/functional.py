@@ -1,10 +1,12 @@
 """The elementwise pieces of a network as NumPy-like universal functions, compiled from the engine's own kernels.
 
-They broadcast, take ``out=``, ``where=`` and ``axis=`` and convert their inputs as NumPy's universal functions do:
-float32 gives float32, float64 gives float64, other real types become the narrower of the two that holds them. ``out``
-is any float array of the result's shape that can be written to; it may be an input, or overlap one. Without it the
-result is 0 where ``where`` is false; functions of whole vectors take no ``where``. All can be called from ``@njit``
-code too; those that work on vectors then need the output as last argument, which must not overlap an input there.
+For each hidden activation, such as ``tanh``, there is a function, and ``d_tanh`` for its derivative: docs/guide.md has
+the table of them. All functions broadcast, take ``out=``, ``where=`` and ``axis=`` and convert their inputs as NumPy's
+universal functions do: float32 gives float32, float64 gives float64, other real types become the narrower of the two
+that holds them. ``out`` is any float array of the result's shape that can be written to; it may be an input, or overlap
+one. Without it the result is 0 where ``where`` is false; functions of whole vectors take no ``where``. All can be
+called from ``@njit`` code too; those that work on vectors then need the output as last argument, which must not overlap
+an input there.
 
 For the same input they give the same bits as the layers of a :class:`fastbackprop.Network`, on every machine, none
 overflows where the true value is finite, and infinite inputs give the limits where there are any: ``gelu(-inf)`` is 0,
@@ -18,14 +20,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import float32, float64, int64
 from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike, NDArray
 
-from fastbackprop.engine import activations, elementary, heads
+from fastbackprop.activations import ACTIVATIONS, Activation
+from fastbackprop.engine import elementary, heads
+from fastbackprop.engine.activations import compiled_formula
 from fastbackprop.engine.entry import need_compiler
 from fastbackprop.engine.jit import SAME_BITS, callable_kernel
 from fastbackprop.engine.numba_internals import DUFunc, GUFunc, global_compiler_lock
@@ -35,30 +39,11 @@ from fastbackprop.reference import _numbers
 __all__ = [
     "binary_cross_entropy",
     "categorical_cross_entropy",
-    "d_elu",
-    "d_gelu",
-    "d_identity",
-    "d_leaky_relu",
-    "d_relu",
-    "d_relu0",
-    "d_sigmoid",
-    "d_silu",
-    "d_softplus",
-    "d_tanh",
     "delta",
-    "elu",
-    "gelu",
-    "identity",
     "l2_loss",
-    "leaky_relu",
-    "relu",
     "relu_mask",
-    "sigmoid",
-    "silu",
     "softmax",
     "softmax_jacobian_product",
-    "softplus",
-    "tanh",
 ]
 
 Array = NDArray[Any]
@@ -163,65 +148,28 @@ def generalized(signature: str, kind: type[Generalized] = Generalized) -> Callab
 # ---- Activations and their derivatives -------------------------------------------------------------------------------
 
 
-@Elementwise
-def identity(Z: ArrayLike) -> Array:
-    """Z itself: the output of a linear regression, section 6.1.
+def _elementwise(activation: Activation, derivative: bool) -> Elementwise:
+    """The value of an activation, or its derivative."""
+    formula, part = compiled_formula(activation.bind), int(derivative)
 
-    Examples
-    --------
-    >>> identity([-2.0, 3.0])
-    array([-2.,  3.])
-    """
-    return Z  # type: ignore[return-value]
+    def function(Z: ArrayLike) -> Array:
+        return formula(Z)[part]
 
-
-@Elementwise
-def d_identity(Z: ArrayLike) -> Array:
-    """Derivative of :data:`identity`: 1.
-
-    Examples
-    --------
-    >>> d_identity([-2.0, 3.0])
-    array([1., 1.])
-    """
-    return const(Z, 1.0)
+    function.__name__ = function.__qualname__ = "d_" * derivative + activation.name
+    function.__doc__ = activation.help(derivative)
+    return Elementwise(function)
 
 
-@Elementwise
-def relu(Z: ArrayLike) -> Array:
-    """Rectified linear unit, max(0, z), of each element: section 3.
+for _activation in ACTIVATIONS.values():  # f, and d_f
+    for _f in (_elementwise(_activation, False), _elementwise(_activation, True)):
+        globals()[_f.__name__] = _f
+        __all__.append(_f.__name__)
+__all__.sort()
 
-    Examples
-    --------
-    >>> relu([-2.0, 0.0, 3.0])
-    array([0., 0., 3.])
-    """
-    zero = const(Z, 0.0)
-    return if_less(Z, zero, zero, Z + zero)  # -0.0 + 0.0 is 0.0
+if TYPE_CHECKING:
 
-
-@Elementwise
-def d_relu(Z: ArrayLike) -> Array:
-    """Derivative of :data:`relu`, with relu'(0) = 1: eq. (1).
-
-    Examples
-    --------
-    >>> d_relu([-2.0, 0.0, 3.0])
-    array([0., 1., 1.])
-    """
-    return if_less(Z, const(Z, 0.0), const(Z, 0.0), if_equal(Z, Z, const(Z, 1.0), Z))
-
-
-@Elementwise
-def d_relu0(Z: ArrayLike) -> Array:
-    """Derivative of :data:`relu`, with relu'(0) = 0: the other choice of section 3, that of PyTorch.
-
-    Examples
-    --------
-    >>> d_relu0([-2.0, 0.0, 3.0])
-    array([0., 0., 1.])
-    """
-    return if_less(const(Z, 0.0), Z, const(Z, 1.0), if_equal(Z, Z, const(Z, 0.0), Z))
+    def __getattr__(name: str) -> Elementwise:
+        raise AttributeError(name)  # those of the table are found without this
 
 
 @Elementwise
@@ -235,174 +183,6 @@ def relu_mask(Z: ArrayLike) -> NDArray[np.bool_]:
     """
     zero = const(Z, 0.0)
     return zero <= Z
-
-
-@Elementwise
-def leaky_relu(Z: ArrayLike) -> Array:
-    """Leaky relu: z where z >= 0, 0.01 z elsewhere.
-
-    Examples
-    --------
-    >>> leaky_relu([-2.0, 3.0])
-    array([-0.02,  3.  ])
-    """
-    return activations.leaky_relu(Z)[0]
-
-
-@Elementwise
-def d_leaky_relu(Z: ArrayLike) -> Array:
-    """Derivative of :data:`leaky_relu`: 1 where z >= 0, as in eq. (1), 0.01 elsewhere.
-
-    Examples
-    --------
-    >>> d_leaky_relu([-2.0, 0.0, 3.0])
-    array([0.01, 1.  , 1.  ])
-    """
-    return activations.leaky_relu(Z)[1]
-
-
-@Elementwise
-def elu(Z: ArrayLike) -> Array:
-    """Exponential linear unit: z where z >= 0, exp(z) - 1 elsewhere.
-
-    Examples
-    --------
-    >>> elu([-1.0, 3.0])
-    array([-0.63212056,  3.        ])
-    """
-    return activations.elu(Z)[0]
-
-
-@Elementwise
-def d_elu(Z: ArrayLike) -> Array:
-    """Derivative of :data:`elu`: 1 where z >= 0, exp(z) elsewhere.
-
-    Examples
-    --------
-    >>> d_elu([-1.0, 0.0, 3.0])
-    array([0.36787944, 1.        , 1.        ])
-    """
-    return activations.elu(Z)[1]
-
-
-@Elementwise
-def tanh(Z: ArrayLike) -> Array:
-    """Hyperbolic tangent.
-
-    Examples
-    --------
-    >>> tanh([-1.0, 0.0, 1000.0])
-    array([-0.76159416,  0.        ,  1.        ])
-    """
-    return activations.tanh_activation(Z)[0]
-
-
-@Elementwise
-def d_tanh(Z: ArrayLike) -> Array:
-    """Derivative of :data:`tanh`: 1 - tanh(z)^2.
-
-    Examples
-    --------
-    >>> d_tanh([-1.0, 0.0, 1000.0])
-    array([0.41997434, 1.        , 0.        ])
-    """
-    return activations.tanh_activation(Z)[1]
-
-
-@Elementwise
-def sigmoid(Z: ArrayLike) -> Array:
-    """Sigmoid, 1 / (1 + exp(-z)): section 3.
-
-    Examples
-    --------
-    >>> sigmoid([-1000.0, 0.0, 1000.0])
-    array([0. , 0.5, 1. ])
-    """
-    return activations.sigmoid_activation(Z)[0]
-
-
-@Elementwise
-def d_sigmoid(Z: ArrayLike) -> Array:
-    """Derivative of :data:`sigmoid`, sigma(z) (1 - sigma(z)): eq. (2).
-
-    Examples
-    --------
-    >>> d_sigmoid([-1000.0, 0.0, 1000.0])
-    array([0.  , 0.25, 0.  ])
-    """
-    return activations.sigmoid_activation(Z)[1]
-
-
-@Elementwise
-def softplus(Z: ArrayLike) -> Array:
-    """Softplus, log(1 + exp(z)).
-
-    Examples
-    --------
-    >>> softplus([-1000.0, 0.0, 1000.0])
-    array([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
-    """
-    return activations.softplus_activation(Z)[0]
-
-
-@Elementwise
-def d_softplus(Z: ArrayLike) -> Array:
-    """Derivative of :data:`softplus`: the sigmoid.
-
-    Examples
-    --------
-    >>> d_softplus([-1000.0, 0.0, 1000.0])
-    array([0. , 0.5, 1. ])
-    """
-    return activations.softplus_activation(Z)[1]
-
-
-@Elementwise
-def gelu(Z: ArrayLike) -> Array:
-    """GELU in its tanh form: z (1 + tanh u) / 2 with u = sqrt(2 / pi) (z + 0.044715 z^3).
-
-    Examples
-    --------
-    >>> gelu([-1.0, 0.0, 1.0])
-    array([-0.15880801,  0.        ,  0.84119199])
-    """
-    return activations.gelu(Z)[0]
-
-
-@Elementwise
-def d_gelu(Z: ArrayLike) -> Array:
-    """Derivative of :data:`gelu`, in its tanh form.
-
-    Examples
-    --------
-    >>> d_gelu([-1.0, 0.0, 1.0])
-    array([-0.08296408,  0.5       ,  1.08296408])
-    """
-    return activations.gelu(Z)[1]
-
-
-@Elementwise
-def silu(Z: ArrayLike) -> Array:
-    """SiLU or swish: z sigma(z).
-
-    Examples
-    --------
-    >>> silu([-1.0, 0.0, 1.0])
-    array([-0.26894142,  0.        ,  0.73105858])
-    """
-    return activations.silu(Z)[0]
-
-
-@Elementwise
-def d_silu(Z: ArrayLike) -> Array:
-    """Derivative of :data:`silu`: sigma(z) (1 + z sigma(-z)).
-
-    Examples
-    --------
-    >>> d_silu([-1.0, 0.0, 1.0])
-    array([0.07232949, 0.5       , 0.92767051])
-    """
-    return activations.silu(Z)[1]
 
 
 # ---- Whole vectors: the softmax, the recurrence of the deltas, the losses --------------------------------------------

@@ -122,14 +122,15 @@ class Network:
     sizes : sequence of int
         n[0], the inputs, to n[L], the outputs; at least two.
     hidden : str or sequence of str
-        Activation of the hidden layers, one name or one a layer: identity, relu (relu'(0) = 1, eq. (1)), relu0
-        (relu'(0) = 0), leaky_relu, elu, tanh, sigmoid, softplus, gelu (tanh form), silu.
+        Activation of the hidden layers, one name or one a layer, of those that docs/guide.md lists: relu (relu'(0) = 1,
+        eq. (1)), tanh, gelu (tanh form) and others. ``list(fastbackprop.activations.ACTIVATIONS)`` has all names.
     output : str
         identity (with the L2 loss), sigmoid (binary cross-entropy, summed over the outputs) or softmax (categorical
         cross-entropy): the three of Theorem 6.1. Or exp (half the Poisson deviance, for counts).
     dtype : 'float32' or 'float64'
     seed : None, int, numpy.random.Generator, SeedSequence or RandomState
-        Of the weights: He's initialisation for relu-like layers, Glorot's for others; biases start at zero.
+        Of the weights: He's initialisation for relu-like layers, Glorot's for others; the table of activations says
+        which. Biases start at zero.
 
     Attributes
     ----------
@@ -189,7 +190,7 @@ class Network:
         self._turns: dict[int, AbstractContextManager[Any]] = {}  # by process
 
     def initialize(self, seed: Seed = None) -> None:
-        """Draw new weights (He or Glorot, by the layer's activation), set the biases to zero."""
+        """Draw new weights (He's, Glorot's or LeCun's, by the layer's activation), set the biases to zero."""
         with checks.put_back_on_error(seed):
             drawn = np.zeros(self._params.shape, self._dtype)
             self._draw(drawn, seed)
@@ -200,10 +201,11 @@ class Network:
         rng = checks.generator(seed)
         for l, W in enumerate(self.split(vector)[0]):
             n_out, n_in = W.shape
-            if l < len(self._hidden) and ACTIVATIONS[self._hidden[l]].rectifier:
-                W[...] = rng.standard_normal(W.shape) * np.sqrt(2.0 / n_in)
-            else:
+            start = ACTIVATIONS[self._hidden[l]].start if l < len(self._hidden) else "glorot"
+            if start == "glorot":
                 W[...] = rng.uniform(-1.0, 1.0, W.shape) * np.sqrt(6.0 / (n_in + n_out))
+            else:
+                W[...] = rng.standard_normal(W.shape) * np.sqrt((2.0 if start == "he" else 1.0) / n_in)
 
     # ------------------------------------------------------------------ what it is
 
@@ -316,9 +318,8 @@ class Network:
             plan = kept.pop()  # two threads that use the network at once get a plan each
             whole = False
         except IndexError:
-            codes = [ACTIVATIONS[name].code for name in self._hidden]
             count = threads_ or threads.available()
-            plan = Plan(self._sizes, codes, HEADS[self._output], self._dtype, block, count, learning)
+            plan = Plan(self._sizes, self._hidden, HEADS[self._output], self._dtype, block, count, learning)
         plan.home = [] if whole else kept
         return plan
 

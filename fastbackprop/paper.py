@@ -16,34 +16,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastbackprop import functional
+from fastbackprop import functional, reference
 from fastbackprop.engine import elementary
 from fastbackprop.engine.simd import const, if_equal, if_less
-from fastbackprop.functional import (
-    Elementwise,
-    d_elu,
-    d_gelu,
-    d_identity,
-    d_relu0,
-    d_sigmoid,
-    d_silu,
-    d_softplus,
-    d_tanh,
-    elu,
-    gelu,
-    generalized,
-    identity,
-    relu,
-    sigmoid,
-    silu,
-    softplus,
-    tanh,
-)
+from fastbackprop.functional import Elementwise, generalized
 from fastbackprop.network import Network
 from fastbackprop.reference import (
     Array,
@@ -69,31 +50,12 @@ __all__ = [
     "Trace",
     "back_propagation",
     "cost",
-    "d_elu",
-    "d_gelu",
-    "d_identity",
-    "d_leaky_relu",
-    "d_relu",
-    "d_relu0",
     "d_relu_eps",
-    "d_sigmoid",
-    "d_silu",
-    "d_softplus",
-    "d_tanh",
-    "elu",
     "forward_propagation",
-    "gelu",
-    "identity",
-    "leaky_relu",
     "losses",
-    "relu",
     "relu_eps",
-    "sigmoid",
-    "silu",
     "softmax",
     "softmax_jacobian",
-    "softplus",
-    "tanh",
     "trace",
     "update_params",
 ]
@@ -228,22 +190,29 @@ def softmax_jacobian(Z: ArrayLike) -> Array:
     return _softmax_jacobian(softmax(Z), axes=[0, (0, 1)])
 
 
+# All others are those of `functional`.
+for _pair in reference.ACTIVATIONS.values():
+    for _f in _pair:
+        globals().setdefault(_f.__name__, getattr(functional, _f.__name__, None))
+        __all__ += [_f.__name__] * (_f.__name__ not in __all__)
+__all__.sort()
+
 #: Hidden activations by name: value and derivative.
 ACTIVATIONS: dict[str, tuple[Function, Function]] = {
-    "identity": (identity, d_identity),
-    "relu": (relu, d_relu),
-    "relu0": (relu, d_relu0),
-    "leaky_relu": (leaky_relu, d_leaky_relu),
-    "elu": (elu, d_elu),
-    "tanh": (tanh, d_tanh),
-    "sigmoid": (sigmoid, d_sigmoid),
-    "softplus": (softplus, d_softplus),
-    "gelu": (gelu, d_gelu),
-    "silu": (silu, d_silu),
+    name: (globals()[value.__name__], globals()[derivative.__name__])
+    for name, (value, derivative) in reference.ACTIVATIONS.items()
 }
 
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Function:
+        raise AttributeError(name)  # those of the table are found without this
+
+
 #: Output activations by name: those of Theorem 6.1.
-OUTPUTS: dict[str, Function] = {"identity": identity, "sigmoid": sigmoid, "softmax": softmax}
+OUTPUTS: dict[str, Function] = {
+    "identity": functional.identity, "sigmoid": functional.sigmoid, "softmax": softmax,
+}  # fmt: skip
 
 
 # ---- The network: Codes 2, 3 and 4 -----------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import memory
+from fastbackprop.activations import ACTIVATIONS
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.blocking import scratch_size
-from fastbackprop.engine.codes import GRADIENT, HYPER_FIELDS
+from fastbackprop.engine.codes import BY_PASS, EPILOGUES, GRADIENT, HYPER_FIELDS
 from fastbackprop.engine.entries import activation_pass, run
 from fastbackprop.engine.layout import LINE_BYTES
 from fastbackprop.engine.program import Phase, Piece, Shape, Work, make, table
@@ -134,13 +135,21 @@ def _pays(sizes: Sequence[int], shards: int) -> bool:
     return enough and 2 * shards * besides <= Plan.work(sizes, True)
 
 
+def pass_of(activation: str, dtype: np.dtype[Any]) -> int:
+    """The address of the pass that applies an activation; 0 where the product does so itself."""
+    if activation in EPILOGUES:
+        return 0
+    g = ACTIVATIONS[activation]
+    return activation_pass(activation, g.bind, g.source_digest, dtype)
+
+
 class Plan:
     """Tables and workspace for networks of one shape.
 
     Parameters
     ----------
     sizes : layer sizes n[0] to n[L]
-    activations : code of each hidden layer
+    activations : name of that of each hidden layer
     head : code of the output layer
     dtype : float32 or float64
     block : samples worked on at once; a multiple of a line. A larger batch is worked on in several blocks.
@@ -152,7 +161,7 @@ class Plan:
     """
 
     def __init__(
-        self, sizes: Sequence[int], activations: Sequence[int], head: int, dtype: np.dtype[Any], block: int,
+        self, sizes: Sequence[int], activations: Sequence[str], head: int, dtype: np.dtype[Any], block: int,
         threads: int, learning: bool,
     ) -> None:  # fmt: skip
         self.home: list[Plan] = []
@@ -191,8 +200,8 @@ class Plan:
                 parameters += n * (sizes[l - 1] + 1)
                 units += n
             if 0 < l < len(sizes) - 1:
-                row["activation"] = activations[l - 1]
-                row["activation_pass"] = activation_pass(activations[l - 1], dtype)
+                row["activation"] = EPILOGUES.get(activations[l - 1], BY_PASS)
+                row["activation_pass"] = pass_of(activations[l - 1], dtype)
             row["panels"] = reserve(panels + block * round_up(n, line))
             row["units"] = row["panels"] + panels
             row["unit_shards"] = 1

@@ -18,13 +18,17 @@ parentheses are its equations. `docs/errata.md` tells what was corrected.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fastbackprop.activations import ACTIVATIONS as TABLE
+from fastbackprop.activations import Activation
 
 __all__ = [
     "ACTIVATIONS",
@@ -50,6 +54,7 @@ __all__ = [
     "leaky_relu",
     "losses",
     "relu",
+    "relu0",
     "relu_eps",
     "sigmoid",
     "silu",
@@ -131,6 +136,12 @@ def d_relu(Z: ArrayLike, at_zero: float = 1.0) -> Array:
     """
     _numbers(at_zero, "at_zero")
     return np.heaviside(np.real(Z), at_zero)
+
+
+@_elementwise
+def relu0(Z: ArrayLike) -> Array:
+    """The values of relu, for whose derivative at 0 there are two choices."""
+    return relu(Z)
 
 
 @_elementwise
@@ -327,11 +338,11 @@ def softmax_jacobian(Z: ArrayLike) -> Array:
 
 Function: TypeAlias = Callable[[ArrayLike], Array]
 
-#: Hidden activations by name: value and derivative.
+#: Hidden activations by name: value and derivative. Those in use of which the paper has nothing follow below.
 ACTIVATIONS: dict[str, tuple[Function, Function]] = {
     "identity": (identity, d_identity),
     "relu": (relu, d_relu),
-    "relu0": (relu, d_relu0),
+    "relu0": (relu0, d_relu0),
     "leaky_relu": (leaky_relu, d_leaky_relu),
     "elu": (elu, d_elu),
     "tanh": (tanh, d_tanh),
@@ -340,6 +351,58 @@ ACTIVATIONS: dict[str, tuple[Function, Function]] = {
     "gelu": (gelu, d_gelu),
     "silu": (silu, d_silu),
 }
+
+_erfc = np.frompyfunc(math.erfc, 1, 1)
+
+
+def _normal(z: Any) -> tuple[Array, Array]:
+    """Return the normal distribution and its density; of complex numbers the former to first order, as steps need."""
+    x, density = np.real(z), np.exp(-z * z / 2) / (2 * np.pi) ** 0.5
+    distribution = np.asarray(_erfc(-np.asarray(x, np.float64) / 2**0.5) / 2, x.dtype)
+    return (distribution + 1j * np.imag(z) * density if np.iscomplexobj(z) else distribution), density
+
+
+# What the formulas of the package's table (activations.py) are made of, in NumPy. Comparisons are of real parts.
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "const": lambda z, value: np.real(z).dtype.type(value),
+    "fma": lambda a, b, c: a * b + c,
+    "if_less": lambda a, b, yes, no: np.where(np.real(a) < np.real(b), yes, no),
+    "if_equal": lambda a, b, yes, no: np.where(np.equal(a, b), yes, no),
+    "copy_sign": lambda a, b: np.where(np.signbit(np.real(a)) == np.signbit(np.real(b)), a, -a),
+    "magnitude": lambda z: -_minus_abs(z),
+    "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sqrt": np.sqrt, "tanh": np.tanh,
+    "normal": _normal, "sigmoid": sigmoid, "softplus": softplus,
+}  # fmt: skip
+
+
+def _by_formula(activation: Activation) -> tuple[Function, Function]:
+    """Value and derivative of an activation that is not written out above, by the formula that the engine has too."""
+    formula = activation.bind(_OPERATIONS)
+
+    def value(Z: ArrayLike) -> Array:
+        return formula(Z)[0]
+
+    def derivative(Z: ArrayLike) -> Array:
+        return formula(Z)[1]
+
+    for f, is_derivative in ((value, False), (derivative, True)):
+        f.__name__ = f.__qualname__ = "d_" * is_derivative + activation.name
+        f.__doc__ = activation.help(is_derivative)
+    return _elementwise(value), _elementwise(derivative)
+
+
+for _name in TABLE:
+    if _name not in ACTIVATIONS:
+        ACTIVATIONS[_name] = _by_formula(TABLE[_name])
+        globals().update({f.__name__: f for f in ACTIVATIONS[_name]})
+        __all__ += [f.__name__ for f in ACTIVATIONS[_name]]
+__all__.sort()
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Function:
+        raise AttributeError(name)  # those of the table are found without this
+
 
 #: Output activations by name: those of Theorem 6.1.
 OUTPUTS: dict[str, Function] = {"identity": identity, "sigmoid": sigmoid, "softmax": softmax}

@@ -7,14 +7,18 @@ from numba import njit
 from fastbackprop.engine import elementary
 from fastbackprop.engine.simd import itemsize, lanes, load, store
 
-NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "sqrt")
+NAMES = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "sqrt", "Phi", "phi")
 COUNT = 1 << 15
-# Units in the last place, where they are more than 2: the worst of all float32 and of 900 million float64.
-WITHIN = {("tanh", "float32"): 2.17, ("tanh", "float64"): 2.52}
+# Units in the last place, where they are more than 2: of tanh the worst of all float32 and of 900 million float64.
+WITHIN = {
+    ("tanh", "float32"): 2.17, ("tanh", "float64"): 2.52, ("Phi", "float32"): 4.6, ("Phi", "float64"): 3.5,
+    ("phi", "float32"): 2.8, ("phi", "float64"): 2.8,
+}  # fmt: skip
 HARD = {"tanh": [float.fromhex(f"0x1.{x}p-3") for x in ("fe9f333a96bd9", "fc37c7ba439db", "fe2f972c5fe1b", "ff7376")]}
 
 exp, expm1, log, log1p = elementary.exp, elementary.expm1, elementary.log, elementary.log1p
 tanh, sigmoid, softplus, sqrt = elementary.tanh, elementary.sigmoid, elementary.softplus, elementary.sqrt
+normal = elementary.normal
 
 
 @njit(error_model="numpy")
@@ -35,6 +39,8 @@ def compiled(x, vectors, scalars):
         store(q + 5 * row, sigmoid(load(p + 5 * row, like)))
         store(q + 6 * row, softplus(load(p + 6 * row, like)))
         store(q + 7 * row, sqrt(load(p + 7 * row, like)))
+        store(q + 8 * row, normal(load(p + 8 * row, like))[0])
+        store(q + 9 * row, normal(load(p + 9 * row, like))[1])
     for i in range(x.shape[1]):
         scalars[0, i] = exp(x[0, i])
         scalars[1, i] = expm1(x[1, i])
@@ -44,6 +50,8 @@ def compiled(x, vectors, scalars):
         scalars[5, i] = sigmoid(x[5, i])
         scalars[6, i] = softplus(x[6, i])
         scalars[7, i] = sqrt(x[7, i])
+        scalars[8, i] = normal(x[8, i])[0]
+        scalars[9, i] = normal(x[9, i])[1]
 
 
 def true_sigmoid(x):
@@ -55,10 +63,27 @@ def true_softplus(x):
     return np.where(x > 0, x, np.where(np.isnan(x), x, 0)) + np.log1p(np.exp(-abs(x)))
 
 
+def by_mpmath(function):
+    """In numbers of 64 bits, as those of the other functions here."""
+
+    def true(x):
+        mpmath = pytest.importorskip("mpmath", reason="needs mpmath: pip install 'fastbackprop[test]'")
+        with mpmath.workprec(100):
+            values = [function(mpmath, mpmath.mpf(float(v))) for v in np.clip(x, -100, 100)]  # 0 or 1 beyond
+            high = np.array([float(v) for v in values])  # and what it leaves
+            with np.errstate(invalid="ignore"):
+                rest = np.array([float(v - mpmath.mpf(h)) for v, h in zip(values, high.tolist(), strict=True)])
+        return high.astype(np.longdouble) + rest
+
+    return true
+
+
 TRUE = {name: getattr(np, name) for name in NAMES[:5]} | {
     "sigmoid": true_sigmoid,
     "softplus": true_softplus,
     "sqrt": np.sqrt,
+    "Phi": by_mpmath(lambda mp, v: mp.erfc(-v / mp.sqrt(2)) / 2),
+    "phi": by_mpmath(lambda mp, v: mp.exp(-v * v / 2) / mp.sqrt(2 * mp.pi)),
 }
 # Where each is defined. None: everywhere.
 DOMAINS = {"exp": None, "expm1": (-np.inf, 44), "log": (0, np.inf), "log1p": (0, 1), "sqrt": (0, np.inf)}
@@ -71,9 +96,23 @@ def arguments(name, dtype, rng):
     sizes = 2.0 ** rng.uniform(smallest, np.nextafter(largest, 0), COUNT // 4)
     bottom, top = np.log(float(info.smallest_subnormal)), np.log(float(info.max))
     bends = rng.uniform(1.1 * bottom, 1.1 * top, COUNT // 4)
+    if name in ("Phi", "phi"):
+        bends = rng.uniform(-39, 10, COUNT // 4) * (0.37 if dtype == np.float32 else 1)
     near = rng.uniform(-3, 3, COUNT // 4)
     seams = [0.0, 1.0, np.sqrt(0.5), np.sqrt(2), bottom, top, np.log(float(info.tiny)), float(info.tiny), 44.0, 22.0]
     seams += [float(info.smallest_subnormal), float(info.max), *(np.log(2) * (np.arange(-20, 20) + 0.5))]
+    seams += [
+        -6.555358,
+        -10.418756497842427,
+        -10.419574,
+        1.925763,
+        -14.2,
+        -37.5,
+        -38.4,
+        13.0,
+        15.0,
+        39.0,
+    ]  # of the normal distribution
     seams += [*(np.log(2) / 2 * (np.arange(-20, 20) + 0.5)), *HARD.get(name, [])]
     around = np.array(seams).astype(dtype)
     steps = [around]
@@ -138,7 +177,7 @@ def test_the_arguments_reach_everywhere(values, name):
     x, got, _ = values[name]
     tiny = np.finfo(x.dtype).tiny
     assert ((x != 0) & (abs(x) < tiny)).any()
-    if name in ("exp", "sigmoid", "softplus"):
+    if name in ("exp", "sigmoid", "softplus", "Phi", "phi"):
         assert ((got > 0) & (got < tiny)).any(), "no subnormal result"
         assert (got == 0).any()
     if name == "exp":
@@ -157,6 +196,8 @@ SPECIAL = {
     "sigmoid": {0.0: 0.5, np.inf: 1.0, -np.inf: 0.0, 1e30: 1.0, -1e30: 0.0},
     "softplus": {np.inf: np.inf, -np.inf: 0.0, 1e30: 1e30, -1e30: 0.0},
     "sqrt": {0.0: 0.0, np.inf: np.inf, 1.0: 1.0, 4.0: 2.0},
+    "Phi": {0.0: 0.5, np.inf: 1.0, -np.inf: 0.0, 1e30: 1.0, -1e30: 0.0},
+    "phi": {np.inf: 0.0, -np.inf: 0.0, 1e30: 0.0, -1e30: 0.0},
 }
 
 

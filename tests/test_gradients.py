@@ -116,7 +116,7 @@ def test_large_layers_of_large_batches(dtype, hidden):
 
 
 @pytest.mark.parametrize("output", PAPER_HEADS)
-@pytest.mark.parametrize("hidden", ["tanh", "sigmoid", "softplus", "gelu", "silu", "identity"])
+@pytest.mark.parametrize("hidden", ACTIVATIONS)
 def test_gradients_are_derivatives_of_the_cost_by_complex_step(hidden, output):
     """J(p + ih).imag / h, by the reference's forward pass on complex numbers: no formula of a gradient is used."""
     net, X, y, Y = make_case((3, 6, 5, 2), hidden, output, 8, "float64", 8)
@@ -133,7 +133,7 @@ def test_gradients_are_derivatives_of_the_cost_by_complex_step(hidden, output):
         assert g.vector[k] == pytest.approx(derivative, rel=1e-6, abs=1e-12)
 
 
-@pytest.mark.parametrize("hidden", ["relu", "relu0", "leaky_relu", "elu"])
+@pytest.mark.parametrize("hidden", ACTIVATIONS)
 def test_gradients_are_derivatives_of_the_cost_by_differences(hidden):
     net, X, y, _ = make_case((4, 9, 7, 3), hidden, "softmax", 11, "float64", 9)
     g = net.gradients(X, y)
@@ -215,11 +215,8 @@ def test_gradients_are_those_of_autograd(hidden, output):
     """The paper's closing experiment. PyTorch has relu'(0) = 0; no unit is at 0 here."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'fastbackprop[peers]'")
     functional = torch.nn.functional
-    g_of = {
-        "identity": lambda z: z, "relu": torch.relu, "relu0": torch.relu, "leaky_relu": functional.leaky_relu,
-        "elu": functional.elu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": functional.softplus,
-        "gelu": lambda z: functional.gelu(z, approximate="tanh"), "silu": functional.silu,
-    }[hidden]  # fmt: skip
+    known = ACTIVATIONS[hidden].torch
+    g_of = getattr(torch.nn, known.name)(**known.arguments)
     net, X, y, Y = make_case((6, 21, 17, 4), hidden, output, 29, "float64", 12)
     parameters = [torch.tensor(v, requires_grad=True) for pair in zip(net.weights, net.biases) for v in pair]
     x = torch.tensor(X, requires_grad=True)

@@ -73,7 +73,7 @@ def test_the_bits_of_one_thread(kind, options, dtype, monkeypatch):
 
 def plan_and_job(kind, threads, dtype="float32"):
     sizes, samples, batch = KINDS[kind]
-    workspace = Plan(sizes, [1] * (len(sizes) - 2), 0, np.dtype(dtype), plan.block_of(batch), threads, True)
+    workspace = Plan(sizes, ["relu"] * (len(sizes) - 2), 0, np.dtype(dtype), plan.block_of(batch), threads, True)
     job = workspace.new_job(samples, batch)
     job["update"] = 3
     workspace.divide(job, batch)

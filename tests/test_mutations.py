@@ -73,7 +73,7 @@ ENGINE = [
         green=("(1)", "(4)", "(39)", "Theorem 6.1", "Code 2", "Code 4"), options=("--activation", "tanh"),
     ),
     Mutation(
-        "the slope of the sigmoid", "engine/activations.py",
+        "the slope of the sigmoid", "activations.py",
         "return a, a * (const(z, 1.0) - a)", "return a, a * (const(z, 1.0) + a)",
         red=("(2)", "(9)", "Theorem 4.1", "Code 1"), green=("(1)", "(4)", "(17)", "(33)", "Theorem 5.4", "Code 4"),
     ),

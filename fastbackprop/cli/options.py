@@ -1,6 +1,7 @@
 """What the options of several commands have in common, and the names that they accept.
 
-The names stand here once more, so that `--help` needs not import what they name; a test compares them.
+Those of outputs and optimizers stand here once more, so that `--help` needs not import what they name; a test compares
+them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 
 import click
 
-ACTIVATIONS = ("identity", "relu", "relu0", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "gelu", "silu")
+from fastbackprop import activations
+
+ACTIVATIONS = tuple(activations.ACTIVATIONS)
 OUTPUTS = ("identity", "sigmoid", "softmax", "exp")
 OPTIMIZERS = ("adagrad", "adam", "adamw", "lbfgs", "rmsprop", "sgd")
 

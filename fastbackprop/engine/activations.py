@@ -1,20 +1,23 @@
-"""Activations of hidden layers: value and slope of each, and the pass that applies one to a tile just written.
+"""Activations of hidden layers: the pass that applies one to a tile just written, made of its formula.
 
-identity, relu and relu0 need no pass: the tile's epilogue does them in registers (see tile.py).
+The formulas, of value and slope, are those of the table in ``fastbackprop/activations.py``. identity, relu and relu0
+need no pass: the tile's epilogue does them in registers (see tile.py), and here they are done to sums of shards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastbackprop.engine.addresses import call_pass
-from fastbackprop.engine.codes import PASSES, RELU, RELU0
-from fastbackprop.engine.elementary import exp, expm1, sigmoid, softplus, tanh
+from fastbackprop.engine.codes import RELU, RELU0
+from fastbackprop.engine.elementary import exp, expm1, log, log1p, normal, sigmoid, softplus, sqrt, tanh
 from fastbackprop.engine.jit import entry, inline, kernel
 from fastbackprop.engine.simd import (
     const,
+    copy_sign,
     fma,
     group_lanes,
     if_equal,
@@ -24,12 +27,22 @@ from fastbackprop.engine.simd import (
     line,
     load,
     load_group,
+    magnitude,
     store,
 )
 
-LEAK = 0.01  # slope of leaky_relu below 0
-GELU_CUBIC = 0.044715
-GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
+# What a formula may be made of.
+OPERATIONS: dict[str, Any] = {
+    "const": const, "copy_sign": copy_sign, "exp": exp, "expm1": expm1, "fma": fma, "if_equal": if_equal,
+    "if_less": if_less, "log": log, "log1p": log1p, "magnitude": magnitude, "normal": normal, "sigmoid": sigmoid,
+    "softplus": softplus, "sqrt": sqrt, "tanh": tanh,
+}  # fmt: skip
+Bind = Callable[[Mapping[str, Any]], Callable[[Any], Any]]  # a formula of these operations, or of others by their names
+
+
+def compiled_formula(bind: Bind) -> Any:
+    """A formula as a function of compiled code: value and slope of a number, a vector or a group of vectors."""
+    return inline(bind(OPERATIONS))
 
 
 @inline
@@ -50,67 +63,6 @@ def relu0(z):
     """Z where Z > 0; elsewhere -0.0."""
     zero = const(z, 0.0)
     return if_equal(z, z, if_less(zero, z, z, -zero), z)
-
-
-@inline
-def leaky_relu(z):
-    """Z where Z >= 0, LEAK Z elsewhere."""
-    zero, leak = const(z, 0.0), const(z, LEAK)
-    return if_less(z, zero, leak * z, z), if_less(z, zero, leak, const(z, 1.0))
-
-
-@inline
-def elu(z):
-    """Z where Z >= 0, e^Z - 1 elsewhere."""
-    zero, one = const(z, 0.0), const(z, 1.0)
-    below = expm1(if_less(z, zero, z, zero))
-    return if_less(z, zero, below, z), if_less(z, zero, exp(z), one)
-
-
-@inline
-def tanh_activation(z):
-    """tanh Z, slope 1 - A^2."""
-    a = tanh(z)
-    return a, fma(-a, a, const(z, 1.0))
-
-
-@inline
-def sigmoid_activation(z):
-    """Eq. (2): A = sigma(Z), slope A (1 - A)."""
-    a = sigmoid(z)
-    return a, a * (const(z, 1.0) - a)
-
-
-@inline
-def softplus_activation(z):
-    """log(1 + e^Z), slope sigma(Z)."""
-    return softplus(z), sigmoid(z)
-
-
-@inline
-def gelu(z):
-    """Z (1 + tanh u) / 2 with u = sqrt(2 / pi) (Z + 0.044715 Z^3)."""
-    one, scale = const(z, 1.0), const(z, GELU_SCALE)
-    # s is 0 from -100 down and 1 from 100 up: the first bound is for z s, the second for the product with 1 - s, 0 then
-    bound, bound_of_square = const(z, 100.0), const(z, 1e4)
-    z = if_less(z, -bound, -bound, z)
-    square = z * z
-    u = scale * z * fma(square, const(z, GELU_CUBIC), one)
-    # (1 + tanh u) / 2 = sigma(2 u): no cancellation where u is far below 0
-    s = sigmoid(u + u)
-    square = if_less(bound_of_square, square, bound_of_square, square)
-    du = scale * fma(square, const(z, 3.0 * GELU_CUBIC), one)
-    w = if_less(bound, z, bound, z)
-    return z * s, fma(w * (s * sigmoid(-(u + u))) * const(z, 2.0), du, s)
-
-
-@inline
-def silu(z):
-    """Z sigma(Z)."""
-    bound = const(z, 1000.0)  # sigma is 0 from -1000 down and 1 from 1000 up, for the products as in gelu
-    z = if_less(z, -bound, -bound, z)
-    s = sigmoid(z)
-    return z * s, s * fma(if_less(bound, z, bound, z), sigmoid(-z), const(z, 1.0))
 
 
 def _make_pass(activation):
@@ -134,9 +86,9 @@ def _make_pass(activation):
     return apply
 
 
-def make_activation_pass(code: int, dtype: np.dtype[Any]) -> Any:
+def make_activation_pass(bind: Bind, dtype: np.dtype[Any]) -> Any:
     """The pass of an activation that a product does not apply itself."""
-    apply, like = _make_pass(globals()[PASSES[code]]), dtype.type(0)
+    apply, like = _make_pass(compiled_formula(bind)), dtype.type(0)
 
     @entry
     def activate(z, slopes, rows):

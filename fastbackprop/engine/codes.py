@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from fastbackprop.engine.layout import CLASSES, DENSE, GIVEN_DELTAS, NO_TARGETS
 
-# Activations; what each is says activations.py.
-IDENTITY, RELU, RELU0, LEAKY_RELU, ELU, TANH, SIGMOID, SOFTPLUS, GELU, SILU = range(10)
-# Those that a product does not apply itself, and the names of the functions that do.
-PASSES = {
-    LEAKY_RELU: "leaky_relu", ELU: "elu", TANH: "tanh_activation", SIGMOID: "sigmoid_activation",
-    SOFTPLUS: "softplus_activation", GELU: "gelu", SILU: "silu",
-}  # fmt: skip
+# Activations that a product applies itself, by their names; any other is a pass of its own (activations.py).
+IDENTITY, RELU, RELU0, BY_PASS = range(4)
+EPILOGUES = {"identity": IDENTITY, "relu": RELU, "relu0": RELU0}
 
 # Output layers; see heads.py.
 IDENTITY_L2, SIGMOID_BCE, SOFTMAX_CCE, EXP_POISSON = range(4)

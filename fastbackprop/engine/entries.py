@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbackprop.engine import codes
 from fastbackprop.engine import layout as at
 from fastbackprop.engine.entry import Entry
+
+if TYPE_CHECKING:
+    from fastbackprop.engine.activations import Bind
 
 
 def _entry(name: str, arguments: str, file: str, *, releases_gil: bool = True) -> Entry:
@@ -33,15 +35,19 @@ put_classes = _entry("put_classes", "oooooi", "arrays", releases_gil=False)
 
 
 @cache
-def activation_pass(code: int, dtype: np.dtype[Any]) -> int:
-    """The address of the pass of an activation, to be called as `call_pass` does; 0 where there is none."""
+def activation_pass(name: str, bind: Bind, digest: str | None, dtype: np.dtype[Any]) -> int:
+    """The address of the pass of an activation, to be called as `call_pass` does.
+
+    ``bind`` gives its formula; ``digest`` is of that formula's source, which is not the engine's. Without one
+    nothing is kept on disk.
+    """
 
     def source() -> Any:
         from fastbackprop.engine.activations import make_activation_pass
 
-        return make_activation_pass(code, dtype)
+        return make_activation_pass(bind, dtype)
 
-    return Entry(f"{codes.PASSES[code]}.{dtype}", "iii", source).address if code in codes.PASSES else 0
+    return Entry(f"activation.{name}.{digest}.{dtype}", "iii", source, keep=digest is not None).address
 
 
 def has_reader(kind: np.dtype[Any]) -> bool:

@@ -28,7 +28,7 @@ LAYER = _record(
     "stride",  # units from panel to panel
     "weights",  # offset in params of W[l], row-major (n[l], n[l-1])
     "biases",  # offset in params of b[l]
-    "activation",  # code of a hidden layer, see codes.py; else IDENTITY
+    "activation",  # of a hidden layer: IDENTITY, RELU, RELU0 or BY_PASS (codes.py); else IDENTITY
     "activation_pass",  # address of the pass that applies it; 0 where the product does so itself
     "panels",  # offset in the workspace of A[l] as panels
     "units",  # offset of A[l] as units

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from fastbackprop.activations import ACTIVATIONS, Activation
 from fastbackprop.gradcheck.case import Case
 from fastbackprop.gradcheck.statements import Array
 
@@ -33,15 +35,21 @@ def _network_of(case: Case, arrays: Sequence[Any], activations: dict[str, Any]) 
     return Z + nothing
 
 
+def _textbook(activation: Activation, framework: Any) -> Callable[[Any], Any]:
+    """An activation that a framework lacks, or relu, which there has the other derivative at 0 than eq. (1)."""
+    return partial(activation.textbook, np=framework)
+
+
 def _by_torch(case: Case, arrays: Sequence[Array]) -> list[Array]:
     torch = import_module("torch")
     F = torch.nn.functional
     tensors = [torch.tensor(T, requires_grad=True) for T in arrays]
     activations = {
-        "identity": lambda z: z, "relu": lambda z: torch.where(z >= 0, z, 0.0), "relu0": torch.relu, "elu": F.elu,
-        "leaky_relu": F.leaky_relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": F.softplus,
-        "gelu": lambda z: F.gelu(z, approximate="tanh"), "silu": F.silu,
-    }  # fmt: skip
+        name: getattr(torch.nn, g.torch.name)(**g.torch.arguments)
+        if g.torch and name != "relu"
+        else _textbook(g, torch)
+        for name, g in ACTIVATIONS.items()
+    }
     Z, Y = _network_of(case, tensors, activations).T, torch.tensor(case.Y.T)
     if case.head == "softmax":
         total = F.cross_entropy(Z, Y, reduction="sum")
@@ -59,10 +67,9 @@ def _by_jax(case: Case, arrays: Sequence[Array]) -> list[Array]:
     jax = import_module("jax")
     F, jnp = jax.nn, jax.numpy
     activations = {
-        "identity": lambda z: z, "relu": lambda z: jnp.where(z >= 0, z, 0.0), "relu0": F.relu, "elu": F.elu,
-        "leaky_relu": F.leaky_relu, "tanh": jnp.tanh, "sigmoid": F.sigmoid, "softplus": F.softplus,
-        "gelu": F.gelu, "silu": F.silu,
-    }  # fmt: skip
+        name: partial(getattr(F, g.jax.name), **g.jax.arguments) if g.jax and name != "relu" else _textbook(g, jnp)
+        for name, g in ACTIVATIONS.items()
+    }
 
     def J(*arrays: Any) -> Any:
         Z = _network_of(case, arrays, activations)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import reference
-from fastbackprop.gradcheck.statements import KINKED, LOSSES, OUTPUTS, PAPER_OUTPUTS, VALUES, Array, Layers, slope_of
+from fastbackprop.gradcheck.statements import KINKS, LOSSES, OUTPUTS, PAPER_OUTPUTS, VALUES, Array, Layers, slope_of
 from fastbackprop.network import Network
 
 SAMPLES = 37  # of X at most: not a multiple of any vector, so that the engine's padding takes part
@@ -50,8 +50,8 @@ class Case:
         Z, _ = self.forward(self.X)
         distance = np.full(self.N, np.inf)
         for l in range(1, self.L):
-            if self.net.hidden[l - 1] in KINKED:
-                distance = np.minimum(distance, np.abs(Z[l]).min(axis=0) / max(np.abs(Z[l]).max(), 1e-300))
+            for kink in KINKS.get(self.net.hidden[l - 1], ()):
+                distance = np.minimum(distance, np.abs(Z[l] - kink).min(axis=0) / max(np.abs(Z[l]).max(), 1e-300))
         best = np.argsort(-distance, kind="stable")[:most]
         best = best[: max(1, np.count_nonzero(distance[best] > KINK))]
         return Case(self.net, self.X_rows[best], self.Y_rows[best])
@@ -224,7 +224,7 @@ class Run:
     def smooth(self) -> list[Case]:
         """A network for each output layer whose activations have no kinks, which a difference could cross."""
         sizes, hidden = self.deep_shape
-        smooth = ["softplus" if name in KINKED else name for name in hidden]
+        smooth = ["softplus" if name in KINKS else name for name in hidden]
         return [self._other(sizes, smooth, output) for output in PAPER_OUTPUTS]
 
     @cached_property

@@ -312,7 +312,7 @@ def _eq_8(run: Run) -> Iterator[Checked]:
                 yield who, "formula", t.db[1], np.eye(len(t.db[1]))[:, i : i + 1], 1 + np.abs(one.Y)
 
 
-@row("(9)", "∂a/∂z = diag(g'(z)), of ten activations")
+@row("(9)", "∂a/∂z = diag(g'(z)), of every activation")
 def _eq_9(run: Run) -> Iterator[Checked]:
     z = run.points()[3::7]
     for name in VALUES:
@@ -332,7 +332,7 @@ def _eq_10(run: Run) -> Iterator[Checked]:
             yield who, "complex step", t.dW[case.L], expected, terms
 
 
-@row("Theorem 4.1", "∂a/∂x = diag(g'(z)) W and ∇_W S = (∇_z S) xᵀ for S = Σ v_i g(z_i), of ten activations")
+@row("Theorem 4.1", "∂a/∂x = diag(g'(z)) W and ∇_W S = (∇_z S) xᵀ for S = Σ v_i g(z_i), of every activation")
 def _theorem_4_1(run: Run) -> Iterator[Checked]:
     rng, x = run.rng, run.own.X[:, :1]
     n = len(x)

@@ -5,10 +5,15 @@ Values only: wherever a derivative is needed, it is the complex step of a value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from fastbackprop.activations import ACTIVATIONS
 
 Array: TypeAlias = Any
 Layers: TypeAlias = list[Any]  # one array a layer, from 1; where the paper has none, None
@@ -27,24 +32,21 @@ def softplus(z: Array) -> Array:
     return np.where(positive, z, 0) + np.log1p(np.exp(np.where(positive, -z, z)))
 
 
-def elu(z: Array) -> Array:
-    """Z where z >= 0, e^z - 1 elsewhere."""
-    return np.where(np.real(z) >= 0, z, np.expm1(np.where(np.real(z) >= 0, 0, z)))
+_erf = np.frompyfunc(math.erf, 1, 1)
 
 
+def erf(z: Array) -> Array:
+    """The error function; of complex numbers to first order in the imaginary part, as complex steps need it."""
+    value = np.asarray(_erf(np.real(z)), np.float64)
+    return value + 2j / np.sqrt(np.pi) * np.exp(-(np.real(z) ** 2)) * np.imag(z) if np.iscomplexobj(z) else value
+
+
+NAMESPACE = SimpleNamespace(**vars(np), erf=erf)  # of the textbooks' functions: NumPy's, and one that it lacks
+# As textbooks have them: of the table's entries only this is read, and no formula that the engine has.
 VALUES: dict[str, Callable[[Array], Array]] = {
-    "identity": lambda z: z,
-    "relu": lambda z: np.where(np.real(z) >= 0, z, 0),  # so its complex step is eq. (1)
-    "relu0": lambda z: np.where(np.real(z) > 0, z, 0),
-    "leaky_relu": lambda z: np.where(np.real(z) >= 0, z, 0.01 * z),
-    "elu": elu,
-    "tanh": np.tanh,
-    "sigmoid": sigma,
-    "softplus": softplus,
-    "gelu": lambda z: z * sigma(2 * np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)),
-    "silu": lambda z: z * sigma(z),
+    name: partial(g.textbook, np=NAMESPACE) for name, g in ACTIVATIONS.items()
 }
-KINKED = ("relu", "relu0", "leaky_relu")
+KINKS = {name: g.kinks for name, g in ACTIVATIONS.items() if g.kinks}
 
 
 def along(f: Callable[[Array], Array], T: Array, V: Array) -> Array:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import persistence
-from fastbackprop.engine.activations import GELU_CUBIC, GELU_SCALE, LEAK
-from fastbackprop.engine.elementary import LOG2_E
+from fastbackprop.activations import GELU_CUBIC, GELU_SCALE, LEAK, SELU_ALPHA, SELU_SCALE
+from fastbackprop.engine.elementary import LOG2_E, MILLS
 from fastbackprop.interop.exported import Exported, exported
 from fastbackprop.network import Network
 from fastbackprop.plan import unit_shards_of
@@ -152,13 +152,23 @@ static real exponential(real x)
     return exp_below({EXP_TOP} < x ? {EXP_TOP} : x);
 }}
 """),
-    "elu": (("exp_reduced",), """\
+    "exp_minus_1": (("exp_reduced",), """\
+static real exp_minus_1(real x)
+{{
+    real n, q = exp_reduced(x < {FIFTY} ? {FIFTY} : x, &n), s = power_of_two(n);
+    return FMA(s, q, s - {ONE});
+}}
+"""),
+    "elu": (("exp_minus_1",), """\
 static real elu(real z)
 {{
-    real below = z < 0 ? z : 0;
-    real n, q = exp_reduced(below < {FIFTY} ? {FIFTY} : below, &n), s = power_of_two(n);
-    below = FMA(s, q, s - {ONE});
-    return z < 0 ? below : z;
+    return z < 0 ? exp_minus_1(z) : z;
+}}
+"""),
+    "selu": (("exp_minus_1",), """\
+static real selu(real z)
+{{
+    return z < 0 ? {SELU_BELOW} * exp_minus_1(z) : {SELU_SCALE} * z;
 }}
 """),
     "sigmoid": (("exp_below",), """\
@@ -224,6 +234,35 @@ static real silu(real z)
     return z * sigmoid(z);
 }}
 """),
+    "mish": (("exp",), """\
+static real mish(real z)
+{{
+    z = z < -{THOUSAND} ? -{THOUSAND} : z;
+    real e = exponential({FORTY} < z ? {FORTY} : z), w = e * (e + {TWO});
+    return z * (w * ({ONE} / (w + {TWO})));
+}}
+"""),
+    "hard_tanh": ((), """\
+static real hard_tanh(real z)
+{{
+    return z < -{ONE} ? -{ONE} : {ONE} < z ? {ONE} : z;
+}}
+"""),
+    "gelu_exact": (("exp_below",), """\
+static real gelu_exact(real z)
+{{
+    real a = FABS(z);
+    a = {TAIL_END} < a ? {TAIL_END} : a;
+    real half = -{HALF} * a, h = half * a, e = exp_below(h), inverse = {ONE} / (a + {MILLS_K});
+    e = FMA(e, FMA(half, a, -h), e);
+    real t = (a - {MILLS_K}) * inverse;
+    t = FMA(FMA(-t, a, a - {MILLS_K} * (t + {ONE})), inverse, t);
+    real p = {MILLS}, m = p * inverse;
+    m = FMA(FMA(-m, a, FMA(-m, {MILLS_K}, p)), inverse, m);
+    real tail = e * m;
+    return (z < -{HUNDRED} ? -{HUNDRED} : z) * (z < 0 ? tail : {ONE} - tail);
+}}
+"""),
     "softmax": (("exp_below",), """\
 static void softmax(real *z, int outputs)
 {{
@@ -267,17 +306,20 @@ def _constants(dtype: np.dtype[Any]) -> dict[str, str]:
             2.1187277134475184e-05,
         ]  # fmt: skip
     numbers = {
-        "ONE": 1.0, "TWO": 2.0, "HALF": 0.5, "FIFTY": -50.0, "HUNDRED": 100.0, "THOUSAND": 1000.0, "LOG2_E": LOG2_E,
+        "ONE": 1.0, "TWO": 2.0, "HALF": 0.5, "FIFTY": -50.0, "FORTY": 40.0, "HUNDRED": 100.0,
+        "THOUSAND": 1000.0, "LOG2_E": LOG2_E,
         "LN2_HIGH": 0.693359375 if single else 6.93147180369123816490e-01,
         "LN2_LOW": -2.12194440054690583e-4 if single else 1.90821492927058770002e-10,
         "EXP_TOP": 89.0 if single else 710.0, "EXP_BOTTOM": -105.0 if single else -746.0,
         "LARGEST": float(np.finfo(dtype).max), "TANH_TOP": 22.0, "TWO_LOG2_E": 2.0 * LOG2_E,
         "HALF_LN2": 0.5 * float(np.log(2.0)), "ROUNDING": 1.5 * 2.0**fraction + (bias - 1), "LEAK": LEAK,
-        "GELU_SCALE": GELU_SCALE, "GELU_CUBIC": GELU_CUBIC,
+        "GELU_SCALE": GELU_SCALE, "GELU_CUBIC": GELU_CUBIC, "SELU_SCALE": SELU_SCALE,
+        "SELU_BELOW": SELU_SCALE * SELU_ALPHA, "TAIL_END": 15.0 if single else 39.0, "MILLS_K": 3.0 if single else 5.0,
     }  # fmt: skip
     return {name: _number(value, dtype) for name, value in numbers.items()} | {
         "BIAS": str(bias), "FRACTION": str(fraction), "EXP_TAIL": _horner("r", exp_tail, dtype),
         "ATANH_TAIL": _horner("z", atanh_tail, dtype), "COTH_TAIL": _horner("z", coth_tail, dtype),
+        "MILLS": _horner("t", MILLS[0 if single else 1], dtype),
     }  # fmt: skip
 
 

@@ -67,6 +67,8 @@ def _described(net: Network) -> dict[str, Any]:
     add("keras.layers", "InputLayer", "X", batch, net.sizes[0])
     for l, (n_in, n_out) in enumerate(zip(net.sizes, net.sizes[1:]), 1):
         known = ACTIVATIONS[net.hidden[l - 1]].keras if l <= len(net.hidden) else _of_output(net.output)
+        if known is None:
+            raise ValueError(f"Keras has no activation {net.hidden[l - 1]!r}")
         word = "linear" if known.name in STAND_ALONE else known.name
         dense = {"trainable": True, "dtype": policy, "units": n_out, "activation": word, "use_bias": True}
         add("keras.layers", "Dense", f"layer_{l}", dense, n_in)
@@ -161,7 +163,11 @@ def _known(name: str, config: Mapping[str, Any]) -> str | None:
         if any(config.get(key, values[0]) not in values for key, values in accepted.items()):
             return None
     for ours, row in ACTIVATIONS.items():
-        if row.keras.name == name and all(config.get(key) == value for key, value in row.keras.arguments.items()):
+        if (
+            row.keras
+            and row.keras.name == name
+            and all(config.get(key) == value for key, value in row.keras.arguments.items())
+        ):
             return ours
     return {"softmax": "softmax", EXP: "exp"}.get(name)
 

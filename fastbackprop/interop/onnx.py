@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import checks, persistence
-from fastbackprop.activations import ACTIVATIONS
-from fastbackprop.engine.activations import GELU_CUBIC, GELU_SCALE, LEAK
+from fastbackprop.activations import ACTIVATIONS, GELU_CUBIC, GELU_SCALE, LEAK, SELU_ALPHA, SELU_SCALE
 from fastbackprop.interop.exported import Exported, exported, library
 from fastbackprop.network import Network
 from fastbackprop.version import __version__
@@ -109,14 +108,37 @@ def _silu(g: Graph, z: str) -> str:
     return g.add("Mul", z, g.add("Sigmoid", z))
 
 
+def _selu(g: Graph, z: str) -> str:
+    zero, one = g.number(0.0), g.number(1.0)
+    below = g.add("Mul", g.add("Sub", g.add("Exp", g.add("Min", z, zero)), one), g.number(SELU_ALPHA))
+    return g.add("Mul", g.add("Add", g.add("Max", z, zero), below), g.number(SELU_SCALE))
+
+
+def _mish(g: Graph, z: str) -> str:
+    return g.add("Mul", z, g.add("Tanh", _softplus(g, z)))
+
+
+def _hard_tanh(g: Graph, z: str) -> str:
+    return g.add("Min", g.add("Max", z, g.number(-1.0)), g.number(1.0))
+
+
+def _gelu_exact(g: Graph, z: str) -> str:
+    erf = g.add("Erf", g.add("Mul", z, g.number(0.5**0.5)))
+    return g.add("Mul", g.add("Mul", z, g.number(0.5)), g.add("Add", erf, g.number(1.0)))
+
+
 # In basic nodes: what opset 17 lacks. And in float64 what has its constants in float32, or is nowhere computed so.
-WRITTEN_OUT = {"leaky_relu": _leaky_relu, "elu": _elu, "softplus": _softplus, "gelu": _gelu, "silu": _silu}
+WRITTEN_OUT = {
+    "leaky_relu": _leaky_relu, "elu": _elu, "softplus": _softplus, "gelu": _gelu, "silu": _silu, "selu": _selu,
+    "mish": _mish, "hard_tanh": _hard_tanh, "gelu_exact": _gelu_exact,
+}  # fmt: skip
 HEADS = {"sigmoid": "Sigmoid", "softmax": "Softmax", "exp": "Exp"}
 
 
 def _add_activation(g: Graph, activation: str, z: str) -> str:
     name = ACTIVATIONS[activation].onnx
-    if name is None or (g.dtype == np.float64 and activation in WRITTEN_OUT):
+    is_newer = name is not None and not g.onnx.defs.has(name.name, LEAST_OPSET, "")
+    if name is None or is_newer or (g.dtype == np.float64 and activation in WRITTEN_OUT):
         return WRITTEN_OUT[activation](g, z)
     return g.add(name.name, z, **name.arguments)
 

@@ -84,8 +84,10 @@ def to_torch(model: Any, logits: bool = False) -> Any:
             linear.bias.copy_(torch.from_numpy(b))
         modules.append(linear)
         if l < len(net.hidden):
-            name, arguments = ACTIVATIONS[net.hidden[l]].torch
-            modules.append(getattr(torch.nn, name)(**arguments))
+            known = ACTIVATIONS[net.hidden[l]].torch
+            if known is None:
+                raise ValueError(f"PyTorch has no activation {net.hidden[l]!r}")
+            modules.append(getattr(torch.nn, known.name)(**known.arguments))
     if net.output == "exp" and not logits:
         modules.append(__getattr__("Exp")())
     elif net.output in MODULES and not logits:
@@ -300,8 +302,8 @@ def _parts(torch: Any, module: Any, name: str = "") -> list[tuple[str, Any]]:
 
 def _name(torch: Any, module: Any) -> str | None:
     """What a module is here: an activation, or an output; None: nothing."""
-    rows = [(name, row.torch) for name, row in ACTIVATIONS.items()]
-    for name, (kind, arguments) in rows:
+    rows = [(name, *row.torch) for name, row in ACTIVATIONS.items() if row.torch]
+    for name, kind, arguments in rows:
         if type(module) is getattr(torch.nn, kind) and all(_is(module, *item) for item in arguments.items()):
             return name
     if type(module) is torch.nn.Softmax and module.dim in (1, -1):
