@@ -39,7 +39,8 @@ LN2_HIGH = by_precision(0.693359375, 6.93147180369123816490e-01)
 LN2_LOW = by_precision(-2.12194440054690583e-4, 1.90821492927058770002e-10)
 EXP_TOP = by_precision(89.0, 710.0)  # exp is infinite from here on
 EXP_BOTTOM = by_precision(-105.0, -746.0)  # exp is zero from here down
-TAIL_END = by_precision(15.0, 39.0)  # the normal distribution's tail and density are 0 beyond
+MILLS_END, MILLS_K = 39.0, 5.0  # in float64
+TAIL_END = by_precision(15.0, MILLS_END)  # the normal distribution's tail and density are 0 beyond
 SMALLEST_NORMAL = by_precision(2.0**-126, 2.0**-1022)
 LARGEST = by_precision((2.0 - 2.0**-23) * 2.0**127, (2.0 - 2.0**-52) * 2.0**1023)
 
@@ -65,7 +66,7 @@ _coth_tail = polynomial(
 # Mills' ratio, M(a) = (1 - Phi(a)) / phi(a) of the normal distribution and its density: (a + k) M(a) / sqrt(2 pi) by
 # powers of t = (a - k) / (a + k), for a from 0 to TAIL_END. The polynomials that meet it at Chebyshev's points of that
 # range, within 2^-29.6 and 2^-60.7 of it.
-_MILLS_K = by_precision(3.0, 5.0)
+_MILLS_K = by_precision(3.0, MILLS_K)
 MILLS = (
     [
         0.7290837168693542, -0.509332001209259, 0.23001767694950104, -0.0472627617418766, -0.010462288744747639,

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastbackprop import persistence
 from fastbackprop.activations import GELU_CUBIC, GELU_SCALE, LEAK, SELU_ALPHA, SELU_SCALE
-from fastbackprop.engine.elementary import LOG2_E, MILLS
+from fastbackprop.engine.elementary import LOG2_E, MILLS, MILLS_END, MILLS_K
 from fastbackprop.interop.exported import Exported, exported
 from fastbackprop.network import Network
 from fastbackprop.plan import unit_shards_of
@@ -314,7 +314,8 @@ def _constants(dtype: np.dtype[Any]) -> dict[str, str]:
         "LARGEST": float(np.finfo(dtype).max), "TANH_TOP": 22.0, "TWO_LOG2_E": 2.0 * LOG2_E,
         "HALF_LN2": 0.5 * float(np.log(2.0)), "ROUNDING": 1.5 * 2.0**fraction + (bias - 1), "LEAK": LEAK,
         "GELU_SCALE": GELU_SCALE, "GELU_CUBIC": GELU_CUBIC, "SELU_SCALE": SELU_SCALE,
-        "SELU_BELOW": SELU_SCALE * SELU_ALPHA, "TAIL_END": 15.0 if single else 39.0, "MILLS_K": 3.0 if single else 5.0,
+        "SELU_BELOW": SELU_SCALE * SELU_ALPHA, "TAIL_END": 15.0 if single else MILLS_END,
+        "MILLS_K": 3.0 if single else MILLS_K,
     }  # fmt: skip
     return {name: _number(value, dtype) for name, value in numbers.items()} | {
         "BIAS": str(bias), "FRACTION": str(fraction), "EXP_TAIL": _horner("r", exp_tail, dtype),

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastbackprop import checks, persistence
 from fastbackprop.activations import ACTIVATIONS, GELU_CUBIC, GELU_SCALE, LEAK, SELU_ALPHA, SELU_SCALE
+from fastbackprop.engine.elementary import MILLS, MILLS_END, MILLS_K
 from fastbackprop.interop.exported import Exported, exported, library
 from fastbackprop.network import Network
 from fastbackprop.version import __version__
@@ -123,8 +124,19 @@ def _hard_tanh(g: Graph, z: str) -> str:
 
 
 def _gelu_exact(g: Graph, z: str) -> str:
-    erf = g.add("Erf", g.add("Mul", z, g.number(0.5**0.5)))
-    return g.add("Mul", g.add("Mul", z, g.number(0.5)), g.add("Add", erf, g.number(1.0)))
+    if g.dtype == np.float32:
+        erf = g.add("Erf", g.add("Mul", z, g.number(0.5**0.5)))
+        return g.add("Mul", g.add("Mul", z, g.number(0.5)), g.add("Add", erf, g.number(1.0)))
+    # onnxruntime has no Erf of float64: the tail as in engine/elementary.py
+    a, k = g.add("Min", g.add("Abs", z), g.number(MILLS_END)), g.number(MILLS_K)
+    t = g.add("Div", g.add("Sub", a, k), g.add("Add", a, k))
+    *others, p = (g.number(c) for c in MILLS[1])
+    for c in reversed(others):
+        p = g.add("Add", g.add("Mul", p, t), c)
+    density = g.add("Exp", g.add("Mul", g.add("Mul", a, a), g.number(-0.5)))
+    tail = g.add("Div", g.add("Mul", density, p), g.add("Add", a, k))
+    above = g.add("Sub", g.number(1.0), tail)
+    return g.add("Mul", z, g.add("Where", g.add("Less", z, g.number(0.0)), tail, above))
 
 
 # In basic nodes: what opset 17 lacks. And in float64 what has its constants in float32, or is nowhere computed so.

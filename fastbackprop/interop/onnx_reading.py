@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastbackprop import checks, persistence, reference
+from fastbackprop.activations import SELU_ALPHA, SELU_SCALE
 from fastbackprop.interop.exported import bad_source, library, network
 from fastbackprop.interop.onnx import LARGEST, ML
 from fastbackprop.network import Network
@@ -482,9 +483,13 @@ def _function(f: Callable[[Array], Any]) -> Callable[..., Any]:
 
 
 def _gelu(attributes: dict[str, Any], z: Array) -> Array:
-    if "approximate" not in attributes or attributes["approximate"].s != b"tanh":
-        raise _CannotRead("is not in its tanh form, the only one here")
-    return reference.gelu(z)
+    in_tanh_form = "approximate" in attributes and attributes["approximate"].s == b"tanh"
+    return reference.gelu(z) if in_tanh_form else reference.gelu_exact(z)
+
+
+def _selu(attributes: dict[str, Any], z: Array) -> Array:
+    alpha, gamma = _number(attributes, "alpha", SELU_ALPHA), _number(attributes, "gamma", SELU_SCALE)
+    return gamma * np.where(z < 0, alpha * np.expm1(z), z)
 
 
 def _clip(attributes: dict[str, Any], z: Array, low: Array | None = None, high: Array | None = None) -> Array:
@@ -497,7 +502,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "LeakyRelu": lambda a, z: np.where(z < 0, _number(a, "alpha", 0.01) * z, z),
     "PRelu": lambda a, z, slope: np.where(z < 0, slope * z, z),
     "Elu": lambda a, z: np.where(z < 0, _number(a, "alpha", 1.0) * np.expm1(z), z),
-    "Gelu": _gelu,
+    "Gelu": _gelu, "Selu": _selu, "Mish": _function(reference.mish), "Erf": _function(np.vectorize(math.erf)),
     "Tanh": _function(np.tanh), "Sigmoid": _function(reference.sigmoid), "Softplus": _function(reference.softplus),
     "Exp": _function(np.exp), "Log": _function(np.log), "Neg": _function(np.negative), "Abs": _function(np.abs),
     "Sqrt": _function(np.sqrt), "Reciprocal": _function(np.reciprocal), "Clip": _clip,
