@@ -217,7 +217,7 @@ def from_keras(source: Any) -> Network:
     ----------
     source : keras.Model or path
         A Sequential or functional model of Dense layers with the activations of :class:`fastbackprop.Network`, each
-        after the other; dropout is left off. Keras' name gelu is another function than the tanh form here, which is
+        after the other; dropout is left off. Keras' name gelu is ``gelu_exact`` here, ``gelu`` is
         ``keras.ops.gelu(x, approximate=True)``. A file needs h5py alone.
 
     Returns
