@@ -9,7 +9,7 @@ import click
 
 from fastbackprop.engine import telling
 
-WORDS = "compiling the engine for this processor, which is done once (5 to 30 seconds)"
+WORDS = "compiling the engine for this processor, which is done once (5 to 20 seconds)"
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 PATIENCE = 1.0  # seconds of compiling before something is said
-WORDS = "fastbackprop is compiled for this processor, 10 to 40 seconds in all, and kept on disk for later runs"
+WORDS = "fastbackprop is compiled for this processor, 5 to 20 seconds in all, and kept on disk for later runs"
 
 
 def _say(words: str) -> None:
