@@ -2,8 +2,8 @@
 
     python -m benchmarks.threads
 
-Measured, by turns in one process: each network with exactly so many threads, and with the thread autotuner, which
-chooses among 1, 2, 4, ... up to so many.
+It measures each network by turns in one process: with a given number of threads, and with the thread autotuner, which
+chooses a number that is not larger.
 
 The model reads the programs that the engine makes (fastbackprop/engine/program.py), so it knows who does what. An
 operation takes cycles: a line of FMA each, a few for each line that is gathered, transposed or updated. The threads
@@ -73,7 +73,7 @@ def at_most(threads: int) -> Iterator[None]:
 
 
 class Steps:
-    """A network in training, on so many threads or, where it may choose, on at most so many."""
+    """A network that trains on a given number of threads or, where it may choose, on no more than that."""
 
     def __init__(self, problem: Problem, threads: int, *, chooses: bool) -> None:
         work = self.work = problem.work
@@ -189,7 +189,7 @@ class Model:
         return [phase for phase in found if phase.when in (at.IN_BLOCK, at.AFTER_BLOCKS)], count, groups
 
     def cycles(self, task: list[Op], samples: int) -> float:
-        """Of a task; `samples` of the step, where it does not say."""
+        """The cycles of a task. It has `samples`, unless its operations say that it has a shard of them."""
         sizes, total = list(self.sizes), 0.0
         for op in task:
             name, l = op.operation.partition(".")[2], op.layer
@@ -266,12 +266,12 @@ class Model:
         }  # fmt: skip
 
     def best(self, threads: int, one: float, costs: dict[str, float]) -> dict[str, Any]:
-        """The same with as many as the autotuner finds: 1, 2, 4 and so on, up to so many."""
+        """The same on the number that the autotuner finds, of 1, 2, 4 and so on up to `threads`."""
         counts = [1 << i for i in range(threads.bit_length())]
         return min((self.expected(count, one, costs) for count in counts), key=lambda row: row["us"])
 
     def how(self, count: int, groups: int) -> str:
-        """In what way so many threads do it."""
+        """The name of the way in which `count` threads do the step."""
         if count == 1:
             return "alone"
         if groups:

@@ -14,12 +14,7 @@ import numpy as np
 from fastbackprop import checks
 from fastbackprop.engine import codes
 
-HEADS: dict[str, int] = {
-    "identity": codes.IDENTITY_L2,
-    "sigmoid": codes.SIGMOID_BCE,
-    "softmax": codes.SOFTMAX_CCE,
-    "exp": codes.EXP_POISSON,
-}
+HEADS: dict[str, int] = {name: code for code, name in codes.HEADS.items()}
 LABELS = "; classes are numbers from 0 here, fastbackprop.sklearn.MLPClassifier takes any labels"
 ROW_SUM_TOLERANCE = 1e-3  # of probabilities given in float16 or float32
 

@@ -409,15 +409,9 @@ class Training:
         return min(end - first, self.per_epoch - first % self.per_epoch, max(1, chunk))
 
     def _steps(
-        self,
-        plan: Plan,
-        first: int,
-        steps: int,
-        order: np.ndarray,
-        rates: np.ndarray,
-        costs: np.ndarray,
+        self, plan: Plan, first: int, steps: int, order: np.ndarray, rates: np.ndarray, costs: np.ndarray,
         threads: int | None = None,
-    ) -> tuple[int, int]:
+    ) -> tuple[int, int]:  # fmt: skip
         """``steps`` steps from step ``first`` of the epochs in ``order``; what `Plan.run` returns."""
         X, Y, weights = self._inputs, self._targets, self.weights
         if self.in_place:

@@ -250,7 +250,7 @@ def program() -> Drawing:
     """The program of `digits`, 64-128-10 with relu, softmax and SGD, on two threads: as program.py makes it."""
     sizes, groups = (64, 128, 10), 2
     shape = Shape(sizes, SOFTMAX_CCE, unit_shards_of(sizes), np.dtype(np.float32))
-    phases = in_unit_shards(shape, Work(update=FUSED_SGD, targets=at.CLASSES, groups=groups), groups)
+    phases = in_unit_shards(shape, Work(update=FUSED_SGD, targets=at.CLASSES, groups=groups))
     line, top, width, gap, run = 19, 84, 330, 26, shape.unit_shards // groups
     heights = [len(phase.tasks[0]) * line + 44 for phase in phases]
     d = Drawing(760, top + sum(heights) + 30, "The program of a network in unit shards, on two threads")

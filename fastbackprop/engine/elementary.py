@@ -39,8 +39,7 @@ LN2_HIGH = by_precision(0.693359375, 6.93147180369123816490e-01)
 LN2_LOW = by_precision(-2.12194440054690583e-4, 1.90821492927058770002e-10)
 EXP_TOP = by_precision(89.0, 710.0)  # exp is infinite from here on
 EXP_BOTTOM = by_precision(-105.0, -746.0)  # exp is zero from here down
-MILLS_END, MILLS_K = 39.0, 5.0  # in float64
-TAIL_END = by_precision(15.0, MILLS_END)  # the normal distribution's tail and density are 0 beyond
+TAIL_END = by_precision(15.0, 39.0)  # the normal distribution's tail and density are 0 beyond
 SMALLEST_NORMAL = by_precision(2.0**-126, 2.0**-1022)
 LARGEST = by_precision((2.0 - 2.0**-23) * 2.0**127, (2.0 - 2.0**-52) * 2.0**1023)
 
@@ -53,10 +52,10 @@ def _inverse_odds(count: int) -> list[float]:
     return [1.0 / (2 * k + 1) for k in range(1, count + 1)]
 
 
-_exp_tail = polynomial(_inverse_factorials(2, 7), _inverse_factorials(2, 13))  # (e^r - 1 - r) / r^2, |r| <= ln(2) / 2
+exp_tail = polynomial(_inverse_factorials(2, 7), _inverse_factorials(2, 13))  # (e^r - 1 - r) / r^2, |r| <= ln(2) / 2
 # (r coth r - 1) / r^2 by powers of r^2, |r| <= ln(2) / 4: not the series, whose sum would take a term more, but of so
 # many terms those that are nearest to it (Remez), within 2^-28.7 and 2^-60 of r coth r.
-_coth_tail = polynomial(
+coth_tail = polynomial(
     [0.33333251500819144, -0.022134036473049887],
     [
         0.33333333333333204, -0.022222222221612423, 0.0021164020228743303, -0.00021163394920418056,
@@ -66,8 +65,8 @@ _coth_tail = polynomial(
 # Mills' ratio, M(a) = (1 - Phi(a)) / phi(a) of the normal distribution and its density: (a + k) M(a) / sqrt(2 pi) by
 # powers of t = (a - k) / (a + k), for a from 0 to TAIL_END. The polynomials that meet it at Chebyshev's points of that
 # range, within 2^-29.6 and 2^-60.7 of it.
-_MILLS_K = by_precision(3.0, MILLS_K)
-MILLS = (
+MILLS_K = by_precision(3.0, 5.0)
+mills = polynomial(
     [
         0.7290837168693542, -0.509332001209259, 0.23001767694950104, -0.0472627617418766, -0.010462288744747639,
         0.006969920359551907, 0.0010241572745144367, -0.0010344765614718199, -0.0002447093138471246,
@@ -82,9 +81,8 @@ MILLS = (
         2.220848621773149e-09, -1.160886448380309e-09, -3.81618035300424e-10,
     ],
 )  # fmt: skip
-_mills = polynomial(*MILLS)
-_atanh_tail_log = polynomial(_inverse_odds(5), _inverse_odds(11))  # (atanh(s) - s) / s^3, |s| <= 0.172
-_atanh_tail_log1p = polynomial(_inverse_odds(7), _inverse_odds(16))  # the same, |s| <= 1/3
+atanh_tail_log = polynomial(_inverse_odds(5), _inverse_odds(11))  # (atanh(s) - s) / s^3, |s| <= 0.172
+atanh_tail_log1p = polynomial(_inverse_odds(7), _inverse_odds(16))  # the same, |s| <= 1/3
 
 
 @inline
@@ -99,7 +97,7 @@ def _reduce(x):
 def exp_below(x):
     """e**x for x below the point from which it is infinite."""
     n, r = _reduce(if_less(x, EXP_BOTTOM(x), EXP_BOTTOM(x), x))
-    return times_power_of_two(fma(r * r, _exp_tail(r), r) + const(x, 1.0), n)
+    return times_power_of_two(fma(r * r, exp_tail(r), r) + const(x, 1.0), n)
 
 
 @inline
@@ -112,7 +110,7 @@ def exp(x):
 def _expm1(x):
     """e**x - 1 for -50 <= x <= 44, without cancellation near 0."""
     n, r = _reduce(x)
-    q = fma(r * r, _exp_tail(r), r)  # e**r - 1
+    q = fma(r * r, exp_tail(r), r)  # e**r - 1
     s = power_of_two(n)
     return fma(s, q, s - const(x, 1.0))
 
@@ -134,7 +132,7 @@ def _log_scaled(x, scale):
     s = f / (m + one)  # log m = 2 atanh(s)
     z = s * s
     # 2 s = f - s f: the leading term f is exact, the correction is small (as in FreeBSD's log)
-    tail = z * _atanh_tail_log(z) * const(x, 2.0)
+    tail = z * atanh_tail_log(z) * const(x, 2.0)
     return fma(e, LN2_HIGH(x), f - (s * (f - tail) - e * LN2_LOW(x)))
 
 
@@ -160,7 +158,7 @@ def log1p(u):
     """log(1 + u) for 0 <= u <= 1."""
     s = u / (u + const(u, 2.0))
     z = s * s
-    return u - s * (u - z * _atanh_tail_log1p(z) * const(u, 2.0))  # 2 atanh(s), as in log
+    return u - s * (u - z * atanh_tail_log1p(z) * const(u, 2.0))  # 2 atanh(s), as in log
 
 
 @inline
@@ -177,7 +175,7 @@ def tanh(x):
     n, scale = round_half_power(a, const(x, 2.0 * LOG2_E))  # 2**(n - 1)
     r = fma(-n, const(x, 0.5 * math.log(2.0)), a)
     square = r * r
-    w = square * _coth_tail(square)
+    w = square * coth_tail(square)
     minus, plus = scale - half, scale + half
     # Half of the numerator, (scale - 1/2) (1 + w) + (scale + 1/2) r, from the smallest term on. The denominator is the
     # numerator and something positive, so the quotient is never above 1.
@@ -212,7 +210,7 @@ def normal(x):
     the last place in float32, of which all from 1/8 on were compared, and 3.5 in float64; at and above 0 within 2; phi
     within 2.8.
     """
-    one, zero, k, end = const(x, 1.0), const(x, 0.0), _MILLS_K(x), TAIL_END(x)
+    one, zero, k, end = const(x, 1.0), const(x, 0.0), MILLS_K(x), TAIL_END(x)
     a = magnitude(x)
     a = if_less(end, a, end, a)
     half = const(x, -0.5) * a
@@ -223,7 +221,7 @@ def normal(x):
     # Each quotient with what rounding has left of it.
     t = (a - k) * inverse
     t = fma(fma(-t, a, a - k * (t + one)), inverse, t)
-    p = _mills(t)
+    p = mills(t)
     m = p * inverse
     m = fma(fma(-m, a, fma(-m, k, p)), inverse, m)
     tail = e * m

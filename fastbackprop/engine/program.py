@@ -47,14 +47,16 @@ class Shape:
 
     def forward(self, l: int) -> str:
         """The name of the forward product of layer l."""
-        packs = packs_forward(self.sizes[l], self.sizes[l - 1], self.dtype.itemsize)
-        return "forward_packed" if packs else "forward"
+        return _product("forward", packs_forward(self.sizes[l], self.sizes[l - 1], self.dtype.itemsize))
 
     def backward(self, l: int) -> str:
         """The name of the backward product of layer l, from its deltas to those of the layer before."""
-        return (
-            "backward_packed" if packs_backward(self.sizes[l], self.sizes[l - 1], self.dtype.itemsize) else "backward"
-        )
+        return _product("backward", packs_backward(self.sizes[l], self.sizes[l - 1], self.dtype.itemsize))
+
+
+def _product(name: str, packs: bool) -> str:
+    """The name of a product, or of the one like it that may pack the weights; see entries.py."""
+    return f"{name}_packed" if packs else name
 
 
 @dataclass(frozen=True)
@@ -231,9 +233,10 @@ def _in_sample_shards(shape: Shape, work: Work, pieces: Sequence[Piece]) -> list
     return [Phase(at.IN_BLOCK, tasks, idle), *_weights(work, pieces)]
 
 
-def in_unit_shards(shape: Shape, work: Work, groups: int) -> list[Phase]:
-    """``groups`` tasks, of as many shards each."""
-    whole, starts, run = (0, 1), shape.shard_starts, shape.unit_shards // groups
+def in_unit_shards(shape: Shape, work: Work) -> list[Phase]:
+    """A task for each group, of as many shards each."""
+    whole, starts, groups = (0, 1), shape.shard_starts, work.groups
+    run = shape.unit_shards // groups
     packs = any(packs_forward(shape.sizes[2], b - a, shape.dtype.itemsize) for a, b in pairwise(starts))
     begins: list[Task] = []
     steps: list[Task] = []
@@ -245,7 +248,7 @@ def in_unit_shards(shape: Shape, work: Work, groups: int) -> list[Phase]:
         begin += [Op("unit_shards.penalize_group", 0, of_group)] if work.penalty else []
         begin += [Op("gather.gather_inputs"), Op("forward.forward_layer", 1, product=shape.forward(1))]
         begin += _after_layer(work, 1, whole, first)
-        begin += [Op("unit_shards.sum_own_shards", 2, of_group, product="forward_packed" if packs else "forward")]
+        begin += [Op("unit_shards.sum_own_shards", 2, of_group, product=_product("forward", packs))]
         end = [Op("unit_shards.add_groups", 2, of_group, always=True)]
         end += _after_layer(work, 2, whole) if shape.last > 2 else []
         end += _from_layer(shape, work, 3, whole)
@@ -268,7 +271,7 @@ def make(shape: Shape, work: Work, threads: int, pieces: Sequence[Piece]) -> lis
     pieces : of the weights, sorted by their tasks
     """
     if work.groups:
-        return in_unit_shards(shape, work, work.groups)
+        return in_unit_shards(shape, work)
     if work.sample_shards > 1:
         return _in_sample_shards(shape, work, pieces)
     return _shared(shape, work, threads, pieces)

@@ -463,18 +463,25 @@ def has_nan(typingctx: Any, v: Any) -> Any:
 
 
 def by_precision(single: float, double: float) -> Any:
-    """A constant that differs between float32 and float64: ``NAME(like)`` gives the one for the type of ``like``."""
+    """A constant that differs between float32 and float64: ``NAME(like)`` gives the one for the type of ``like``.
+
+    ``NAME.values`` are both, for who computes the same elsewhere.
+    """
 
     @intrinsic
     def named(typingctx: Any, like: Any) -> Any:
         value = single if scalar_of(like) == types.float32 else double
         return like(like), lambda context, bld, sig, args: constant(like, value)
 
+    named.values = single, double
     return named
 
 
 def polynomial(single: list[float], double: list[float]) -> Any:
-    """c[0] + c[1] x + c[2] x**2 + ... by Horner's rule in fma, with the coefficients of the element type."""
+    """c[0] + c[1] x + c[2] x**2 + ... by Horner's rule in fma, with the coefficients of the element type.
+
+    ``NAME.values`` are those of both types.
+    """
 
     @intrinsic
     def horner(typingctx: Any, x: Any) -> Any:
@@ -488,6 +495,7 @@ def polynomial(single: list[float], double: list[float]) -> Any:
 
         return x(x), codegen
 
+    horner.values = single, double
     return horner
 
 

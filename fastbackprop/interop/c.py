@@ -15,7 +15,7 @@ import numpy as np
 
 from fastbackprop import persistence
 from fastbackprop.activations import GELU_CUBIC, GELU_SCALE, LEAK, SELU_ALPHA, SELU_SCALE
-from fastbackprop.engine.elementary import LOG2_E, MILLS, MILLS_END, MILLS_K
+from fastbackprop.engine import elementary
 from fastbackprop.interop.exported import Exported, exported
 from fastbackprop.network import Network
 from fastbackprop.plan import unit_shards_of
@@ -294,33 +294,26 @@ def _horner(variable: str, coefficients: list[float], dtype: Any) -> str:
 
 def _constants(dtype: np.dtype[Any]) -> dict[str, str]:
     """The constants of the functions, those of ``engine/elementary.py``."""
-    single = dtype == np.float32
-    fraction, bias = (23, 127) if single else (52, 1023)
-    factorials = np.cumprod(np.arange(1.0, 14.0))
-    exp_tail = [1.0 / n for n in factorials[1 : 7 if single else 13]]
-    atanh_tail = [1.0 / (2 * k + 1) for k in range(1, 8 if single else 17)]
-    coth_tail = [0.33333251500819144, -0.022134036473049887]
-    if not single:
-        coth_tail = [
-            0.33333333333333204, -0.022222222221612423, 0.0021164020228743303, -0.00021163394920418056,
-            2.1187277134475184e-05,
-        ]  # fmt: skip
+    which = 0 if dtype == np.float32 else 1
+    fraction, bias = ((23, 127), (52, 1023))[which]
     numbers = {
         "ONE": 1.0, "TWO": 2.0, "HALF": 0.5, "FIFTY": -50.0, "FORTY": 40.0, "HUNDRED": 100.0,
-        "THOUSAND": 1000.0, "LOG2_E": LOG2_E,
-        "LN2_HIGH": 0.693359375 if single else 6.93147180369123816490e-01,
-        "LN2_LOW": -2.12194440054690583e-4 if single else 1.90821492927058770002e-10,
-        "EXP_TOP": 89.0 if single else 710.0, "EXP_BOTTOM": -105.0 if single else -746.0,
-        "LARGEST": float(np.finfo(dtype).max), "TANH_TOP": 22.0, "TWO_LOG2_E": 2.0 * LOG2_E,
+        "THOUSAND": 1000.0, "LOG2_E": elementary.LOG2_E,
+        "LN2_HIGH": elementary.LN2_HIGH.values[which],
+        "LN2_LOW": elementary.LN2_LOW.values[which],
+        "EXP_TOP": elementary.EXP_TOP.values[which], "EXP_BOTTOM": elementary.EXP_BOTTOM.values[which],
+        "LARGEST": elementary.LARGEST.values[which], "TANH_TOP": 22.0, "TWO_LOG2_E": 2.0 * elementary.LOG2_E,
         "HALF_LN2": 0.5 * float(np.log(2.0)), "ROUNDING": 1.5 * 2.0**fraction + (bias - 1), "LEAK": LEAK,
         "GELU_SCALE": GELU_SCALE, "GELU_CUBIC": GELU_CUBIC, "SELU_SCALE": SELU_SCALE,
-        "SELU_BELOW": SELU_SCALE * SELU_ALPHA, "TAIL_END": 15.0 if single else MILLS_END,
-        "MILLS_K": 3.0 if single else MILLS_K,
+        "SELU_BELOW": SELU_SCALE * SELU_ALPHA, "TAIL_END": elementary.TAIL_END.values[which],
+        "MILLS_K": elementary.MILLS_K.values[which],
     }  # fmt: skip
     return {name: _number(value, dtype) for name, value in numbers.items()} | {
-        "BIAS": str(bias), "FRACTION": str(fraction), "EXP_TAIL": _horner("r", exp_tail, dtype),
-        "ATANH_TAIL": _horner("z", atanh_tail, dtype), "COTH_TAIL": _horner("z", coth_tail, dtype),
-        "MILLS": _horner("t", MILLS[0 if single else 1], dtype),
+        "BIAS": str(bias), "FRACTION": str(fraction),
+        "EXP_TAIL": _horner("r", elementary.exp_tail.values[which], dtype),
+        "ATANH_TAIL": _horner("z", elementary.atanh_tail_log1p.values[which], dtype),
+        "COTH_TAIL": _horner("z", elementary.coth_tail.values[which], dtype),
+        "MILLS": _horner("t", elementary.mills.values[which], dtype),
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastbackprop import checks, persistence
 from fastbackprop.activations import ACTIVATIONS, GELU_CUBIC, GELU_SCALE, LEAK, SELU_ALPHA, SELU_SCALE
-from fastbackprop.engine.elementary import MILLS, MILLS_END, MILLS_K
+from fastbackprop.engine import elementary
 from fastbackprop.interop.exported import Exported, exported, library
 from fastbackprop.network import Network
 from fastbackprop.version import __version__
@@ -128,9 +128,10 @@ def _gelu_exact(g: Graph, z: str) -> str:
         erf = g.add("Erf", g.add("Mul", z, g.number(0.5**0.5)))
         return g.add("Mul", g.add("Mul", z, g.number(0.5)), g.add("Add", erf, g.number(1.0)))
     # onnxruntime has no Erf of float64: the tail as in engine/elementary.py
-    a, k = g.add("Min", g.add("Abs", z), g.number(MILLS_END)), g.number(MILLS_K)
+    a = g.add("Min", g.add("Abs", z), g.number(elementary.TAIL_END.values[1]))
+    k = g.number(elementary.MILLS_K.values[1])
     t = g.add("Div", g.add("Sub", a, k), g.add("Add", a, k))
-    *others, p = (g.number(c) for c in MILLS[1])
+    *others, p = (g.number(c) for c in elementary.mills.values[1])
     for c in reversed(others):
         p = g.add("Add", g.add("Mul", p, t), c)
     density = g.add("Exp", g.add("Mul", g.add("Mul", a, a), g.number(-0.5)))
